@@ -1,0 +1,1 @@
+"""History before a cutoff, as one row per customer (or customer and product)."""

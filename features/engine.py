@@ -1,0 +1,362 @@
+"""Reads tables, on DuckDB: the only place where input enters the system.
+
+Sorting, filtering and joining happen in the engine; what leaves it is a
+``History``: ordered arrays of what was known before a moment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from features import quality
+from features.contracts import (
+    BROWSES,
+    CAMPAIGNS,
+    CUSTOMERS,
+    FEEDBACK,
+    INQUIRIES,
+    PRODUCTS,
+    PROMOTIONS,
+    PURCHASES,
+    TABLES,
+    TOUCHES,
+    ContractError,
+    Table,
+)
+from features.history import (
+    Array,
+    Events,
+    History,
+    Products,
+    Promotions,
+    offsets_of,
+)
+from features.quality import sql_type
+from features.snapshot import from_us, to_us
+
+
+def connect(memory_limit: str = "1GB", threads: int = 2) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection in UTC with bounded memory; it spills to disk."""
+    db = duckdb.connect(config={"memory_limit": memory_limit, "threads": threads})
+    # Only after the connection: the time zones come in an extension.
+    db.execute("SET TimeZone = 'UTC'")
+    return db
+
+
+class Tables:
+    """Input tables behind one DuckDB connection, checked against the contract.
+
+    Use as a context manager. Good rows are in views named after the table; bad
+    rows are counted in ``quarantined`` and written by ``write_quarantine``.
+
+    Raises:
+        ContractError: ``data`` is missing, has no ``purchases``, or a table
+            breaks the contract; one line per problem.
+    """
+
+    def __init__(
+        self, data: Path, *, memory_limit: str = "1GB", threads: int = 2
+    ) -> None:
+        self.data = data
+        self._db = connect(memory_limit, threads)
+        try:
+            self._checked = quality.register(self._db, data)
+        except BaseException:
+            self._db.close()
+            raise
+        self.quarantined = {
+            name: checked.bad_rows for name, checked in self._checked.items()
+        }
+
+    def __enter__(self) -> Tables:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._db.close()
+
+    def has(self, table: Table) -> bool:
+        """Whether the table is there with at least one good row."""
+        checked = self._checked.get(table.name)
+        return checked is not None and checked.rows > checked.bad_rows
+
+    def write_quarantine(self, folder: Path) -> None:
+        """Write bad rows with their ``reason`` to ``folder/TABLE.parquet``."""
+        for name, checked in self._checked.items():
+            quality.write_bad_rows(self._db, checked, folder / f"{name}.parquet")
+
+    def first_and_last_purchase(self) -> tuple[datetime, datetime]:
+        """Times of the first and the last purchase in the table."""
+        low, high = self._row(
+            "SELECT epoch_us(min(ts)), epoch_us(max(ts)) FROM purchases"
+        )
+        return from_us(low), from_us(high)
+
+    def history(self, until: datetime) -> History:
+        """Everything known before ``until``, ordered and coded.
+
+        Raises:
+            ContractError: no purchase was known before ``until``, or no
+                customer had ordered twice.
+        """
+        for table in (t for t in TABLES if self.has(t)):
+            self._db.execute(
+                f"CREATE OR REPLACE TEMP VIEW known_{table.name} AS "
+                f"SELECT * FROM {table.name} WHERE {_known_before(table, until)}"
+            )
+        self._reject_empty(until)
+        self._code("customer_codes", "SELECT customer_id AS id FROM known_purchases")
+        products = "SELECT product_id AS id FROM known_purchases"
+        if self.has(PRODUCTS):
+            products += " UNION ALL SELECT product_id FROM known_products"
+        self._code("product_codes", products)
+        customers = self._ids("customer_codes")
+        optional = {
+            table.name: self._events(table, len(customers)) if self.has(table) else None
+            for table in (BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
+        }
+        history = History(
+            until=until,
+            customers=customers,
+            products=self._products(),
+            purchases=self._events(PURCHASES, len(customers)),
+            profiles=self._profiles() if self.has(CUSTOMERS) else None,
+            campaigns=self._known(CAMPAIGNS) if self.has(CAMPAIGNS) else None,
+            promotions=self._promotions() if self.has(PROMOTIONS) else None,
+            fingerprint="",
+            **optional,
+        )
+        return _with_fingerprint(history)
+
+    def purchases_between(self, start: datetime, end: datetime) -> pa.Table:
+        """Purchases with ``start <= ts < end``, whenever they became known.
+
+        For labels only. Returns lines (a negative quantity) are left out.
+
+        Returns:
+            ``customer_id``, ``product_id``, ``order_id``, ``ts``, ``quantity``,
+            ``amount``; ordered by all of them.
+        """
+        return self._db.execute(
+            "SELECT customer_id, product_id, order_id, ts, quantity, amount "
+            "FROM purchases WHERE ts >= ? AND ts < ? AND quantity >= 0 ORDER BY ALL",
+            [start, end],
+        ).to_arrow_table()
+
+    def table(self, table: Table) -> pa.Table | None:
+        """All good rows of a table, ordered by every column; None if missing."""
+        if not self.has(table):
+            return None
+        return self._db.execute(
+            f"SELECT * FROM {table.name} ORDER BY ALL"
+        ).to_arrow_table()
+
+    # -- coding and reading ---------------------------------------------------
+
+    def _row(self, query: str) -> tuple[Any, ...]:
+        return self._db.execute(query).fetchall()[0]
+
+    def _reject_empty(self, until: datetime) -> None:
+        known, twice = self._row(
+            "SELECT coalesce(sum(orders), 0), count(*) FILTER (WHERE orders > 1) FROM "
+            "(SELECT count(DISTINCT order_id) AS orders FROM known_purchases GROUP BY customer_id)"
+        )
+        if not known:
+            first, _ = self.first_and_last_purchase()
+            raise ContractError(
+                f"cutoff: expected a moment after the first purchase ({first:%Y-%m-%d}), "
+                f"got {until:%Y-%m-%d}; choose a later cutoff"
+            )
+        if not twice:
+            raise ContractError(
+                "purchases.order_id: expected at least one customer with two orders "
+                f"before {until:%Y-%m-%d}, got none in {self._checked['purchases'].file}; "
+                "check that order_id tells orders apart and customer_id is stable"
+            )
+
+    def _code(self, name: str, ids: str) -> None:
+        self._db.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT id, "
+            f"(row_number() OVER (ORDER BY id) - 1)::INTEGER AS code "
+            f"FROM (SELECT DISTINCT id FROM ({ids}) WHERE id IS NOT NULL)"
+        )
+
+    def _ids(self, name: str) -> Array:
+        rows = self._db.execute(f"SELECT id FROM {name} ORDER BY code").to_arrow_table()
+        return rows.column("id").to_numpy().astype(object)
+
+    def _events(self, table: Table, n_customers: int) -> Events:
+        source = f"known_{table.name}"
+        fields: dict[str, str] = {}
+        joins = "JOIN customer_codes c ON c.id = e.customer_id"
+        for column in table.columns:
+            if column.name == "product_id":
+                fields["product"] = "coalesce(p.code, -1)"
+                joins += " LEFT JOIN product_codes p ON p.id = e.product_id"
+            elif column.name == "order_id":
+                self._code("order_codes", f"SELECT order_id AS id FROM {source}")
+                fields["order"] = "o.code"
+                joins += " JOIN order_codes o ON o.id = e.order_id"
+            elif column.dtype in ("number", "flag"):
+                fields[column.name] = (
+                    f"coalesce(e.{column.name}::DOUBLE, 'nan'::DOUBLE)"
+                )
+            elif column.name not in ("customer_id", "ts", "known_at"):
+                fields[column.name] = f"e.{column.name}"
+        named = ", ".join(f'{sql} AS "{name}"' for name, sql in fields.items())
+        rows = self._db.execute(
+            f"SELECT c.code AS customer, epoch_us(e.ts) AS ts, "
+            f"epoch_us(coalesce(e.known_at, e.ts)) AS known_at, {named} "
+            f"FROM {source} e {joins} ORDER BY ALL"
+        ).to_arrow_table()
+        arrays, words = _arrays(
+            rows, {c.name: c.kinds for c in table.columns if c.kinds}
+        )
+        customer = arrays.pop("customer")
+        return Events(
+            customer=customer,
+            ts=arrays.pop("ts"),
+            known_at=arrays.pop("known_at"),
+            columns=arrays,
+            words=words,
+            offsets=offsets_of(customer, n_customers),
+        )
+
+    def _products(self) -> Products:
+        if self.has(PRODUCTS):
+            master = "SELECT * FROM known_products"
+        else:
+            nothing = ", ".join(
+                f"NULL::{sql_type(c)} AS {c.name}" for c in PRODUCTS.columns
+            )
+            master = f"SELECT {nothing} WHERE false"
+        arrays, words = _arrays(
+            self._db.execute(
+                "SELECT p.id, coalesce(m.name, p.id) AS name, m.category, m.subcategory, "
+                "m.brand, m.price::DOUBLE AS price, m.margin_rate::DOUBLE AS margin_rate, "
+                "m.service_life_days::DOUBLE AS service_life_days, "
+                "coalesce(m.available, true) AS available "
+                f"FROM product_codes p LEFT JOIN ({master}) m ON m.product_id = p.id "
+                "ORDER BY p.code"
+            ).to_arrow_table(),
+            as_text=("id", "name"),
+        )
+        return Products(
+            ids=arrays.pop("id"), names=arrays.pop("name"), words=words, **arrays
+        )
+
+    def _known(self, table: Table) -> pa.Table:
+        return self._db.execute(
+            f"SELECT * FROM known_{table.name} ORDER BY ALL"
+        ).to_arrow_table()
+
+    def _profiles(self) -> pa.Table:
+        return self._db.execute(
+            "SELECT c.code AS customer, t.valid_from, t.* EXCLUDE (customer_id, valid_from) "
+            "FROM known_customers t JOIN customer_codes c ON c.id = t.customer_id "
+            "ORDER BY ALL NULLS FIRST"
+        ).to_arrow_table()
+
+    def _promotions(self) -> Promotions:
+        arrays, words = _arrays(
+            self._db.execute(
+                "SELECT p.code AS product, epoch_us(t.starts_at) AS starts, "
+                "epoch_us(t.ends_at) AS ends, "
+                "epoch_us(coalesce(t.known_at, t.starts_at)) AS known_at, t.kind, "
+                "t.price::DOUBLE AS price, t.reach::DOUBLE AS reach FROM known_promotions t "
+                "JOIN product_codes p ON p.id = t.product_id ORDER BY ALL"
+            ).to_arrow_table(),
+            {"kind": PROMOTIONS.column("kind").kinds},
+        )
+        return Promotions(words=words["kind"], **arrays)
+
+
+def _known_before(table: Table, until: datetime) -> str:
+    """SQL: the row had happened and was known before ``until``."""
+    moment = f"make_timestamp({to_us(until)})"
+    conditions = [f"coalesce({table.known} < {moment}, true)"] if table.known else []
+    if table.happened:
+        conditions.append(f"{table.happened} < {moment}")
+    return " AND ".join(conditions) or "true"
+
+
+def _arrays(
+    rows: pa.Table,
+    words: Mapping[str, tuple[str, ...]] | None = None,
+    as_text: Sequence[str] = (),
+) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
+    """Arrow columns as NumPy: texts become codes (-1: null), numbers NaN for null.
+
+    Args:
+        rows: columns of any type.
+        words: closed sets; every other text gets its sorted distinct values.
+        as_text: columns to keep as text.
+
+    Returns:
+        Arrays by name, and the words of every coded column.
+    """
+    arrays: dict[str, Array] = {}
+    known = dict(words or {})
+    for name in rows.column_names:
+        column = rows.column(name).combine_chunks()
+        if name in as_text:
+            arrays[name] = column.to_numpy(zero_copy_only=False).astype(object)
+        elif pa.types.is_string(column.type) or pa.types.is_null(column.type):
+            coded = column.cast(pa.string()).dictionary_encode()
+            distinct: list[str] = coded.dictionary.to_pylist()
+            known.setdefault(name, tuple(sorted(distinct)))
+            position = {word: code for code, word in enumerate(known[name])}
+            # The last entry is met by index -1, which stands for null.
+            code_of = np.array([*(position[w] for w in distinct), -1], dtype=np.int32)
+            arrays[name] = code_of[coded.indices.fill_null(-1).to_numpy()]
+        else:
+            if pa.types.is_floating(column.type):
+                column = column.fill_null(float("nan"))
+            arrays[name] = np.ascontiguousarray(column.to_numpy(zero_copy_only=False))
+    return arrays, known
+
+
+def _with_fingerprint(history: History) -> History:
+    """The history with the hash of all that is in it, in order."""
+    digest = hashlib.sha256(str(history.until).encode())
+    for field in fields(history):
+        _feed(digest, getattr(history, field.name))
+    return replace(history, fingerprint=digest.hexdigest())
+
+
+class Digest(Protocol):
+    """What ``hashlib`` hands out."""
+
+    def update(self, data: Any, /) -> None: ...
+
+
+def _feed(digest: Digest, value: Any) -> None:
+    if value is None or isinstance(value, str | datetime | tuple):
+        digest.update(repr(value).encode())
+    elif isinstance(value, np.ndarray):
+        digest.update(
+            "\x1f".join(value).encode() if value.dtype == object else value.data
+        )
+    elif isinstance(value, pa.Table):
+        digest.update(repr(value.to_pydict()).encode())
+    elif isinstance(value, dict):
+        for name in sorted(value):
+            digest.update(name.encode())
+            _feed(digest, value[name])
+    else:
+        for field in fields(value):
+            _feed(digest, getattr(value, field.name))

@@ -1,0 +1,1 @@
+"""Recommendation against manual picks."""

@@ -1,0 +1,1 @@
+"""Features and labels become fitted, calibrated, compared models."""

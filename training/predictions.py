@@ -1,0 +1,96 @@
+"""What a build says about every customer: the hand-over to serving.
+
+``training.backtest`` fills it, ``serving.publish`` writes it to disk, the
+files of ``repurchase backtest`` and the API read the same tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+LANES = ("mixed", "again", "new")
+"""The three lists: both lanes merged, bought before, never bought."""
+
+HORIZONS = np.arange(1, 181, dtype=np.int16)
+"""Days for which every customer has a purchase probability."""
+
+CUSTOMERS = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        # Quantiles of the next purchase date, from the customer's own curve.
+        # Null: not reached within 180 days.
+        ("expected_next_at", pa.timestamp("us")),
+        ("next_p10_at", pa.timestamp("us")),
+        ("next_p90_at", pa.timestamp("us")),
+        # The three strongest reasons for the score, in words, strongest first.
+        ("reasons", pa.list_(pa.string())),
+    ]
+)
+
+PRODUCTS = pa.schema(
+    [
+        ("product_id", pa.string()),
+        ("name", pa.string()),
+        ("category", pa.string()),
+        ("available", pa.bool_()),
+    ]
+)
+
+OFFERS = pa.schema(
+    [
+        ("customer", pa.int32()),  # row of ``customers``
+        ("product", pa.int32()),  # row of ``products``
+        ("is_new", pa.bool_()),  # never bought by this customer
+        ("score", pa.float32()),  # the ranker's, comparable within a customer
+        ("probability", pa.float32()),  # P(buys this product in the horizon)
+        ("source", pa.dictionary(pa.int32(), pa.string())),  # strongest generator
+        ("reason", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+
+COLD_START = pa.schema(
+    [
+        ("product", pa.int32()),
+        ("score", pa.float32()),
+        ("probability", pa.float32()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of every customer with a purchase before the cutoff.
+
+    Attributes:
+        cutoff: only rows known before it were used.
+        horizon_days: horizon of ``offers.probability`` and of the tag.
+        customers: schema ``CUSTOMERS``, one row each, ordered by id.
+        curve: P(at least one purchase within ``HORIZONS[j]`` days of the
+            cutoff), float32, shape ``[customer, 180]``, rows never decrease.
+        tag_threshold: "likely to repurchase" at or above it, at the horizon.
+        products: schema ``PRODUCTS``, ordered by id.
+        offers: schema ``OFFERS``, ordered by customer, then score (best
+            first): scored candidates of both lanes.
+        cold_start: schema ``COLD_START``, best first: every available
+            product, for customers without history and to fill short lists.
+        replenishment: see ``interface``: ``customer_id``, ``product_group``,
+            ``due_at``, ``due_p10``, ``due_p90``, ``probability``, ``abstain``.
+        value: ``customer_id``, ``expected_orders``, ``expected_spend``.
+    """
+
+    cutoff: datetime
+    horizon_days: int
+    customers: pa.Table
+    curve: npt.NDArray[np.float32]
+    tag_threshold: float
+    products: pa.Table
+    offers: pa.Table
+    cold_start: pa.Table
+    replenishment: pa.Table
+    value: pa.Table
