@@ -23,7 +23,7 @@ class EngineConfig(Section):
     """Reading of tables."""
 
     memory_limit: str = "1GB"
-    threads: int = Field(2, ge=1)
+    threads: int = Field(default=2, ge=1)
 
 
 class PropensityConfig(Section):
@@ -38,7 +38,7 @@ class ServingConfig(Section):
     """The service."""
 
     host: str = "127.0.0.1"
-    port: int = Field(3000, ge=1, le=65535)
+    port: int = Field(default=3000, ge=1, le=65535)
 
 
 class TrackingConfig(Section):
@@ -63,7 +63,7 @@ class Config(Section):
     data: Path = Path("workspace/data")
     workspace: Path = Path("workspace")
     cutoff: datetime | None = None
-    horizon_days: int = Field(14, ge=1, le=180)
+    horizon_days: int = Field(default=14, ge=1, le=180)
     evaluation_cutoffs: tuple[datetime, ...] = ()
     seed: int = 0
     engine: EngineConfig = EngineConfig()
