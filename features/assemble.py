@@ -1,0 +1,112 @@
+"""The explicit tuple of six dimensions -> one wide table on the spine.
+
+The spine has one row per (customer, cutoff) with a purchase known before the
+cutoff.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+from features import profile
+from features.browse import BROWSE
+from features.campaign import CAMPAIGN
+from features.declare import Dimension, Feature, count, ratios
+from features.feedback import FEEDBACK
+from features.fold import fold
+from features.history import Bools, Floats, History, Longs
+from features.inquiry import INQUIRY
+from features.profile import PROFILE
+from features.purchase import PURCHASE
+from features.snapshot import cutoff_array
+
+OF_EVENTS: tuple[Dimension, ...] = (PURCHASE, BROWSE, INQUIRY, FEEDBACK, CAMPAIGN)
+
+FEATURES: tuple[Feature, ...] = (
+    *PURCHASE.features,
+    *BROWSE.features,
+    *INQUIRY.features,
+    *FEEDBACK.features,
+    *CAMPAIGN.features,
+    *PROFILE,
+)
+"""Every declared feature, in the order of the columns of ``assemble``.
+
+Further columns of ``customers`` follow them under their own names.
+"""
+
+_ROWS = count("rows")
+
+
+def dimensions(history: History) -> dict[str, bool]:
+    """Which of the six dimensions have data before ``history.until``."""
+    tables = {d.name: d.events(history) for d in OF_EVENTS}
+    has = {
+        name: events is not None and len(events) > 0 for name, events in tables.items()
+    }
+    profiles = history.profiles
+    return has | {"profile": profiles is not None and profiles.num_rows > 0}
+
+
+def assemble(history: History, cutoffs: Sequence[datetime]) -> pa.Table:
+    """Six-dimension history of every customer, as known at each cutoff.
+
+    Args:
+        history: all input known before ``history.until``.
+        cutoffs: strictly ascending, none after ``history.until``; only rows
+            with ``ts < cutoff`` and ``known_at < cutoff`` count.
+
+    Returns:
+        One row per (customer, cutoff) with a purchase known before the cutoff,
+        ordered by cutoff, then customer: ``customer`` (code, int32),
+        ``customer_id``, ``cutoff``, then ``FEATURES`` and further profile
+        columns as float64 or, for texts, dictionary of int32 and string.
+        Null: see ``Feature.null``; a dimension without any event known before
+        a cutoff is null for everyone at that cutoff.
+
+    Raises:
+        ValueError: no cutoff, not ascending, or one after ``history.until``.
+        ContractError: a further column of ``customers`` has a feature's name.
+    """
+    at = cutoff_array(cutoffs)
+    if cutoffs[-1] > history.until:
+        raise ValueError(
+            f"cutoffs: expected none after the end of the history ({history.until}), "
+            f"got {cutoffs[-1]}; read a longer history"
+        )
+    spine = fold(history.purchases, at, _ROWS)[:, :, 0] > 0
+    k, customer = np.nonzero(spine.T)
+    table: dict[str, pa.Array] = {
+        "customer": pa.array(customer.astype(np.int32)),
+        "customer_id": pa.array(history.customers[customer], pa.string()),
+        "cutoff": pa.array(at[k]).cast(pa.timestamp("us")),
+    }
+    for dimension in OF_EVENTS:
+        wide = _wide(dimension, history, at, spine)
+        for name, column in wide.items():
+            table[name] = pa.array(column, pa.float64(), from_pandas=True)
+    rows = np.full(len(k), -1, np.int64)
+    if history.profiles is not None:
+        in_force = profile.in_force(history.profiles, at, len(history.customers))
+        rows = in_force[customer, k]
+    return pa.table(table | profile.columns(history.profiles, rows, at[k], table))
+
+
+def _wide(
+    dimension: Dimension, history: History, at: Longs, spine: Bools
+) -> dict[str, Floats]:
+    """One dimension's columns on the spine, NaN for null."""
+    k, customer = np.nonzero(spine.T)
+    events = dimension.events(history)
+    if events is None:
+        return {f.name: np.full(len(k), np.nan) for f in dimension.features}
+    block = fold(events, at, (*dimension.aggregates, *_ROWS))
+    has_data = (block[:, :, -1] * spine).any(axis=0)
+    block[:, ~has_data] = np.nan
+    wide = {a.name: block[customer, k, i] for i, a in enumerate(dimension.aggregates)}
+    results = ratios(wide, dimension.ratios)
+    return wide | {r.name: v for r, v in zip(dimension.ratios, results, strict=True)}

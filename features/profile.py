@@ -1,0 +1,183 @@
+"""Dimension 6: who the customer is, from the profile row in force.
+
+In force at a cutoff is the row with the latest ``valid_from`` before it, a null
+``valid_from`` coming first. A row is not known before the customer joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.contracts import ContractError
+from features.declare import Attribute
+from features.history import Array, Bools, Floats, Longs
+from features.snapshot import DAY_US
+
+NULL = "no profile row in force, or it does not say"
+
+Columns = dict[str, pa.Array]
+
+
+def _attribute(name: str, unit: str, *, is_text: bool = False) -> Attribute:
+    return Attribute(
+        name=name, dimension="profile", unit=unit, null=NULL, is_text=is_text
+    )
+
+
+PROFILE = (
+    _attribute("tenure_days", "days since joined_at"),
+    _attribute("age_years", "years of 365.25 days since birthday"),
+    _attribute("days_to_birthday", "days to the next one, 0 on the day"),
+    _attribute("points_balance", "points"),
+    _attribute("acquisition_cost", "shop currency"),
+    _attribute("consent", "1 given, also where the row does not say; 0 refused"),
+    _attribute("segment", "text", is_text=True),
+    _attribute("region", "text", is_text=True),
+    _attribute("member_tier", "text", is_text=True),
+    _attribute("preferred_channel", "text", is_text=True),
+)
+"""The attributes of the contract; further columns follow under their names."""
+
+_TIMES = ("valid_from", "joined_at", "birthday")
+
+
+def _us(profiles: pa.Table, name: str) -> tuple[Longs, Bools]:
+    """A time column in microseconds, and where it is null."""
+    if name not in profiles.column_names:
+        n = profiles.num_rows
+        return np.zeros(n, np.int64), np.ones(n, np.bool_)
+    column = profiles.column(name).cast(pa.timestamp("us")).cast(pa.int64())
+    null = column.is_null().combine_chunks().to_numpy(zero_copy_only=False)
+    return column.fill_null(0).combine_chunks().to_numpy(), null
+
+
+def in_force(profiles: pa.Table, cutoffs_us: Longs, n_customers: int) -> Longs:
+    """The row in force of every customer at every cutoff.
+
+    Args:
+        profiles: ordered by ``customer`` (code), then ``valid_from``, null first.
+        cutoffs_us: only rows known before it count.
+        n_customers: codes are below it.
+
+    Returns:
+        Row numbers, shape ``[customer, cutoff]``; -1: none.
+    """
+    customer = profiles.column("customer").combine_chunks().to_numpy()
+    known = np.full(len(customer), np.iinfo(np.int64).min)
+    for name in ("valid_from", "joined_at"):
+        us, null = _us(profiles, name)
+        known = np.where(null, known, np.maximum(known, us))
+    rows = np.full((n_customers, len(cutoffs_us)), -1, np.int64)
+    for k, cutoff in enumerate(cutoffs_us):
+        visible = np.flatnonzero(known < cutoff)
+        np.maximum.at(rows[:, k], customer[visible], visible)
+    return rows
+
+
+def columns(
+    profiles: pa.Table | None,
+    rows: Longs,
+    cutoffs_us: Longs,
+    taken: Mapping[str, Array],
+) -> Columns:
+    """Profile features of the spine.
+
+    Args:
+        profiles: rows of ``customers``; None where the table is missing.
+        rows: row in force of each spine row, -1: none, shape ``[row]``.
+        cutoffs_us: cutoff of each spine row, shape ``[row]``.
+        taken: names of the other columns.
+
+    Returns:
+        By name, in the order of ``PROFILE``, then further columns: float64, or
+        dictionary of int32 and string for texts. Further columns of times are
+        left out: nothing says when they were known.
+
+    Raises:
+        ContractError: a further column has the name of a feature.
+    """
+    if profiles is None or not (rows >= 0).any():
+        return {a.name: _nulls(a, len(rows)) for a in PROFILE}
+    present = profiles.take(pa.array(np.where(rows < 0, None, rows), pa.int64()))
+    result = {a.name: _column(present, a) for a in PROFILE}
+    result |= _times(profiles, rows, cutoffs_us)
+    consent = result["consent"].fill_null(1.0).to_numpy(zero_copy_only=False)
+    result["consent"] = _floats(np.where(rows < 0, np.nan, consent))
+    for field in profiles.schema:
+        if field.name in result or field.name in ("customer", *_TIMES):
+            continue
+        if field.name in taken:
+            raise ContractError(
+                f"customers.{field.name}: expected a name that no feature has, got "
+                f"{field.name!r}; rename the column in the export"
+            )
+        if not pa.types.is_temporal(field.type):
+            is_text = pa.types.is_string(field.type) or pa.types.is_null(field.type)
+            further = _attribute(field.name, "as given", is_text=is_text)
+            result[field.name] = _column(present, further)
+    return result
+
+
+def _nulls(attribute: Attribute, n: int) -> pa.Array:
+    return pa.nulls(n, _text() if attribute.is_text else pa.float64())
+
+
+def _text() -> pa.DataType:
+    return pa.dictionary(pa.int32(), pa.string())
+
+
+def _floats(values: Floats) -> pa.Array:
+    """NaN becomes null."""
+    return pa.array(values, pa.float64(), from_pandas=True)
+
+
+def _column(present: pa.Table, attribute: Attribute) -> pa.Array:
+    """The column with the words in ascending order, so that codes are steady."""
+    if attribute.name not in present.column_names:
+        return _nulls(attribute, present.num_rows)
+    column = present.column(attribute.name).combine_chunks()
+    if not attribute.is_text:
+        return column.cast(pa.float64())
+    text = column.cast(pa.string())
+    words = pc.unique(text).drop_null().sort()
+    codes = pc.index_in(text, value_set=words)
+    return pa.DictionaryArray.from_arrays(codes, words)
+
+
+def _times(profiles: pa.Table, rows: Longs, cutoffs_us: Longs) -> Columns:
+    """Tenure, age and the way to the next birthday."""
+    joined, no_joined = (a[rows] for a in _us(profiles, "joined_at"))
+    born, no_birthday = (a[rows] for a in _us(profiles, "birthday"))
+    no_joined, no_birthday = no_joined | (rows < 0), no_birthday | (rows < 0)
+    age = (cutoffs_us - born) / DAY_US / 365.25
+    return {
+        "tenure_days": _floats(
+            np.where(no_joined, np.nan, (cutoffs_us - joined) / DAY_US)
+        ),
+        "age_years": _floats(np.where(no_birthday, np.nan, age)),
+        "days_to_birthday": _floats(
+            np.where(no_birthday, np.nan, _days_to_birthday(born, cutoffs_us))
+        ),
+    }
+
+
+def _days_to_birthday(born: Longs, cutoffs_us: Longs) -> Longs:
+    """Whole days; a 29th of February is kept on the 1st of March."""
+    born_day = born.astype("datetime64[us]").astype("datetime64[D]")
+    month = born_day.astype("datetime64[M]")
+    in_month = (born_day - month).astype(np.int64)
+    month_of_year = month.astype(np.int64) % 12
+    today = cutoffs_us.astype("datetime64[us]").astype("datetime64[D]")
+    year = today.astype("datetime64[Y]").astype(np.int64)
+
+    def birthday(in_year: Longs) -> Array:
+        first = (in_year * 12 + month_of_year).astype("datetime64[M]")
+        return first.astype("datetime64[D]") + in_month
+
+    this_year = birthday(year)
+    following = np.where(this_year >= today, this_year, birthday(year + 1))
+    return (following - today).astype(np.int64)

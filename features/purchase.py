@@ -1,0 +1,165 @@
+"""Dimension 1: what a customer bought, how often, how regularly.
+
+An order is a distinct ``order_id`` with at least one line that is no return. A
+day is a distinct calendar day (of the table's own clock) with an order. Lines
+with a negative quantity are returns: they lower spend and never make an order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.declare import (
+    active,
+    age,
+    age_of_first,
+    count,
+    decayed,
+    dimension,
+    distinct,
+    gaps,
+    number,
+    ratio,
+    share,
+    top_share,
+    with_columns,
+)
+from features.history import Array, Events, History, Ints
+from features.snapshot import DAY_US
+
+MONEY = "shop currency"
+ORDER = {"where": "bought", "per": "order"}
+DAY = {"where": "bought", "per": "day"}
+SHORT = (7, 14, 30, 60, 90)
+WINDOWS = (*SHORT, 180, 365, None)
+
+
+def events(history: History) -> Events:
+    """Order lines with the columns that the declarations name.
+
+    Added: ``bought`` and ``returned``; ``day``, a code; ``category``, -1:
+    unknown; ``weekend``, ``morning`` (before 12), ``evening`` (from 17);
+    ``paid_of_listed``: ``amount`` where the list amount is known.
+    """
+    lines = history.purchases
+    columns = lines.columns
+    product, bought = columns["product"], columns["quantity"] >= 0
+    day = lines.ts // DAY_US
+    hour = (lines.ts % DAY_US) // (DAY_US // 24)
+    return with_columns(
+        lines,
+        {
+            "bought": bought,
+            "returned": ~bought,
+            "day": (day - day.min(initial=0)).astype(np.int32),
+            "category": _of_product(product, history.products.category),
+            "subcategory": _of_product(product, history.products.subcategory),
+            "brand": _of_product(product, history.products.brand),
+            # 1970-01-01 was a Thursday.
+            "weekend": (day + 3) % 7 >= 5,
+            "morning": hour < 12,
+            "evening": hour >= 17,
+            "paid_of_listed": np.where(
+                np.isnan(columns["list_amount"]), np.nan, columns["amount"]
+            ),
+        },
+    )
+
+
+def _of_product(product: Array, attribute: Ints) -> Ints:
+    """The product's attribute on every line; -1 where the product is unknown."""
+    return np.where(product >= 0, attribute[product], np.int32(-1)).astype(np.int32)
+
+
+AGGREGATES = (
+    *age("order", **ORDER),
+    *age_of_first("order", **ORDER),
+    *count("orders", **ORDER, windows=WINDOWS),
+    *decayed("orders", **ORDER, half_lives=(7, 21, 60)),
+    *count("days", **DAY, windows=(14, 30, 90, None)),
+    *active("weeks", **DAY, every=7, windows=(28, 56, 84)),
+    *active("fortnights", **DAY, every=14, windows=(84, 168, 364)),
+    *gaps("days", "mean", "spread", "median", "max", "last", **DAY),
+    *gaps("days", "mean", "spread", "median", "max", **DAY, windows=(90,)),
+    *number("spend", "sum", "amount", unit=MONEY, windows=WINDOWS),
+    *decayed("spend", column="amount", half_lives=(21, 60), unit=MONEY),
+    *number("line_amount", "mean", "amount", unit=MONEY, where="bought"),
+    *number("line_amount", "spread", "amount", unit=MONEY, where="bought"),
+    *number("line_amount", "max", "amount", unit=MONEY, where="bought"),
+    *count("lines", where="bought", windows=(7, 14, 30, 90, None)),
+    *number("quantity", "sum", "quantity", unit="pieces", windows=(30, 90, None)),
+    *count("returned_lines", where="returned", windows=(90, None)),
+    *number("listed", "sum", "list_amount", unit=MONEY, windows=(90, None)),
+    *number("paid_of_listed", "sum", "paid_of_listed", unit=MONEY, windows=(90, None)),
+    *distinct("products", "product", where="bought", windows=(30, 90, None)),
+    *distinct("categories", "category", where="bought", windows=(30, 90, None)),
+    *distinct("brands", "brand", where="bought", windows=(90, None)),
+    *top_share("category", "category", where="bought", windows=(90, None)),
+    *top_share("product", "product", where="bought"),
+    *distinct("channels", "channel", **ORDER),
+    *top_share("channel", "channel", **ORDER),
+    *share("weekend_orders", "weekend", **ORDER),
+    *share("morning_orders", "morning", **ORDER),
+    *share("evening_orders", "evening", **ORDER),
+)
+
+RATIOS = (
+    # Above 1: the customer is later than usual.
+    ratio("overdue_mean", "days_since_last_order", "days_gap_mean"),
+    ratio("overdue_median", "days_since_last_order", "days_gap_median"),
+    ratio("overdue_max", "days_since_last_order", "days_gap_max"),
+    ratio("overdue_mean_90d", "days_since_last_order", "days_gap_mean_90d"),
+    ratio("days_gap_variation", "days_gap_spread", "days_gap_mean"),
+    # Above 1: the customer buys more often than before.
+    ratio("orders_trend_7d_30d", "orders_count_7d", "orders_count_30d", times=30 / 7),
+    ratio("orders_trend_30d_90d", "orders_count_30d", "orders_count_90d", times=3.0),
+    ratio(
+        "orders_trend_90d_365d", "orders_count_90d", "orders_count_365d", times=365 / 90
+    ),
+    ratio("orders_decay_trend", "orders_decay_h7d", "orders_decay_h60d"),
+    ratio("spend_trend_30d_90d", "spend_sum_30d", "spend_sum_90d", times=3.0),
+    ratio(
+        "orders_per_day", "orders_count", "days_since_first_order", unit="orders / day"
+    ),
+    ratio("order_amount_mean", "spend_sum", "orders_count", unit=MONEY),
+    ratio(
+        "order_amount_mean_90d",
+        "spend_sum_90d",
+        "orders_count_90d",
+        unit=MONEY,
+        window_days=90,
+    ),
+    ratio("order_lines_mean", "lines_count", "orders_count", unit="lines"),
+    ratio(
+        "order_lines_mean_90d",
+        "lines_count_90d",
+        "orders_count_90d",
+        unit="lines",
+        window_days=90,
+    ),
+    ratio(
+        "discount_share",
+        "paid_of_listed_sum",
+        "listed_sum",
+        complement=True,
+        unit="share",
+    ),
+    ratio(
+        "discount_share_90d",
+        "paid_of_listed_sum_90d",
+        "listed_sum_90d",
+        complement=True,
+        unit="share",
+        window_days=90,
+    ),
+    ratio("returned_share", "returned_lines_count", "lines_count", unit="share"),
+    ratio(
+        "variety_90d",
+        "products_distinct_90d",
+        "lines_count_90d",
+        unit="share",
+        window_days=90,
+    ),
+)
+
+PURCHASE = dimension("purchase", events, AGGREGATES, RATIOS)
