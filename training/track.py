@@ -1,0 +1,132 @@
+"""Runs in MLflow: the only module that imports it.
+
+SQLite and a folder in the workspace by default, any server by URL. MLflow takes
+seconds to import, so it is imported when the first run starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from features.config import Config
+
+MODEL = "repurchase"
+"""Name in the registry; the alias ``champion`` is the version in force."""
+
+_PACKAGES = ("lightgbm", "implicit", "numpy", "pyarrow", "scikit-learn", "scipy")
+
+
+def uri(config: Config) -> str:
+    """Where runs are kept: the configured server, or SQLite in the workspace."""
+    file = (config.workspace / "mlflow.db").resolve()
+    return config.tracking.uri or f"sqlite:///{file}"
+
+
+class Run:
+    """One open MLflow run."""
+
+    def __init__(self, mlflow: Any, run_id: str) -> None:
+        self._mlflow = mlflow
+        self.run_id = run_id
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Record configuration values."""
+        self._mlflow.log_params(dict(values))
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        """Record figures; ``step`` orders repeated ones."""
+        self._mlflow.log_metrics(dict(values), step=step)
+
+    def files(self, folder: Path) -> None:
+        """Keep every file of a folder."""
+        self._mlflow.log_artifacts(str(folder), folder.name)
+
+    def data(self, features: pa.Table, source: str, fingerprint: str) -> None:
+        """Record the rows that a model was fitted on, by hash."""
+        dataset = self._mlflow.data.from_pandas(
+            features.slice(0, 1000).to_pandas(),
+            source=source,
+            name="features",
+            digest=fingerprint[:32],
+        )
+        self._mlflow.log_input(dataset, context="training")
+
+    def model(self, bundle: Path, example: pa.Table) -> str:
+        """Keep a bundle and register it.
+
+        Args:
+            bundle: folder of ``artifacts.save``.
+            example: a few rows of features; gives the signature.
+
+        Returns:
+            The version in the registry.
+        """
+        from mlflow.models import infer_signature
+
+        frame = example.to_pandas()
+        info = self._mlflow.pyfunc.log_model(
+            name="bundle",
+            loader_module="training.artifacts",
+            data_path=str(bundle),
+            # Given, since the search for them starts processes and takes seconds.
+            pip_requirements=[f"{name}=={version(name)}" for name in _PACKAGES],
+            signature=infer_signature(frame, [0.5] * len(frame)),
+            registered_model_name=MODEL,
+            metadata={"bundle": bundle.name},
+        )
+        return str(info.registered_model_version)
+
+
+@contextmanager
+def run(config: Config, name: str) -> Iterator[Run]:
+    """A run of that name; it ends as failed if the block raises."""
+    mlflow = _open(config)
+    with mlflow.start_run(run_name=name) as active:
+        yield Run(mlflow, active.info.run_id)
+
+
+def promote(config: Config, bundle_name: str) -> str | None:
+    """Point the alias ``champion`` at the version that holds a bundle.
+
+    Returns:
+        The version; None if the bundle was never registered.
+    """
+    mlflow = _open(config)
+    client = mlflow.MlflowClient()
+    for found in client.search_model_versions(f"name='{MODEL}'"):
+        if client.get_model_version(MODEL, found.version).tags.get("bundle") == bundle_name:
+            client.set_registered_model_alias(MODEL, "champion", found.version)
+            return str(found.version)
+    return None
+
+
+def tag_version(config: Config, number: str, bundle_name: str) -> None:
+    """Write the bundle's name on a registered version."""
+    client = _open(config).MlflowClient()
+    client.set_model_version_tag(MODEL, number, "bundle", bundle_name)
+
+
+def _open(config: Config) -> Any:
+    config.workspace.mkdir(parents=True, exist_ok=True)
+    # Table creation alone would print a hundred lines on a first run.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow
+
+    mlflow.set_tracking_uri(uri(config))
+    if mlflow.get_experiment_by_name(config.tracking.experiment) is None:
+        location = (config.workspace / "mlflow").resolve().as_uri()
+        own = config.tracking.uri is None
+        mlflow.create_experiment(
+            config.tracking.experiment, artifact_location=location if own else None
+        )
+    mlflow.set_experiment(config.tracking.experiment)
+    return mlflow
