@@ -15,7 +15,8 @@ import pyarrow as pa
 from features import profile
 from features.browse import BROWSE
 from features.campaign import CAMPAIGN
-from features.declare import Dimension, Feature, count, ratios
+from features.declare import ALL, Feature
+from features.dimension import Dimension, ratios
 from features.feedback import FEEDBACK
 from features.fold import fold
 from features.history import Bools, Floats, History, Longs
@@ -39,7 +40,7 @@ FEATURES: tuple[Feature, ...] = (
 Further columns of ``customers`` follow them under their own names.
 """
 
-_ROWS = count("rows")
+_ROWS = ALL.count("rows")
 
 
 def dimensions(history: History) -> dict[str, bool]:
@@ -108,5 +109,4 @@ def _wide(
     has_data = (block[:, :, -1] * spine).any(axis=0)
     block[:, ~has_data] = np.nan
     wide = {a.name: block[customer, k, i] for i, a in enumerate(dimension.aggregates)}
-    results = ratios(wide, dimension.ratios)
-    return wide | {r.name: v for r, v in zip(dimension.ratios, results, strict=True)}
+    return wide | ratios(wide, dimension.ratios)

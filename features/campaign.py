@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from features.declare import age, count, dimension, distinct, ratio, with_kinds
+from features.declare import Rows, ratio
+from features.dimension import dimension, with_kinds
 from features.history import Events, History
 
+SENT, REDEEMED = Rows("sent"), Rows("redeemed")
 WINDOWS = (30, 90, None)
 
 
@@ -14,16 +16,16 @@ def events(history: History) -> Events | None:
 
 
 AGGREGATES = (
-    *age("sent", where="sent"),
-    *age("redeemed", where="redeemed"),
-    *count("sent", where="sent", windows=WINDOWS),
-    *count("opened", where="opened", windows=WINDOWS),
-    *count("clicked", where="clicked", windows=WINDOWS),
-    *count("redeemed", where="redeemed", windows=WINDOWS),
-    *count("attended", where="attended", windows=(None,)),
-    *count("held_out", where="held_out", windows=(None,)),
-    *distinct("campaigns_sent", "campaign_id", where="sent", windows=WINDOWS),
-    *distinct("campaigns_redeemed", "campaign_id", where="redeemed"),
+    *SENT.age("sent"),
+    *REDEEMED.age("redeemed"),
+    *SENT.count("sent", *WINDOWS),
+    *Rows("opened").count("opened", *WINDOWS),
+    *Rows("clicked").count("clicked", *WINDOWS),
+    *REDEEMED.count("redeemed", *WINDOWS),
+    *Rows("attended").count("attended"),
+    *Rows("held_out").count("held_out"),
+    *SENT.distinct("campaigns_sent", "campaign_id", *WINDOWS),
+    *REDEEMED.distinct("campaigns_redeemed", "campaign_id"),
 )
 
 RATIOS = (

@@ -1,12 +1,9 @@
 """The vocabulary of a feature: one line declares it, one kernel fills it.
 
-An aggregate reads one customer's events before a cutoff, in order of time:
-
-- ``where`` names a boolean column: only rows where it is true;
-- ``per`` names a code column: only the first of the rows with the same code,
-  so that ``per="order"`` turns order lines into orders;
-- ``windows`` are days back from the cutoff, half-open: ``[cutoff - window,
-  cutoff)``. ``None`` is all history and leaves no mark in the name.
+An aggregate reads a customer's rows before a cutoff, in order of time.
+``Rows`` says which ones, its methods say what is computed of them. ``windows``
+are days back from the cutoff, half-open: ``[cutoff - window, cutoff)``; None is
+all history and leaves no mark in the name.
 
 Names read quantity, statistic, window, unit: ``orders_count_90d``,
 ``spend_sum_90d``, ``days_since_last_order``.
@@ -14,20 +11,14 @@ Names read quantity, statistic, window, unit: ``orders_count_90d``,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
-
-import numpy as np
-
-from features.history import Array, Events, Floats, History
 
 Windows = tuple[int | None, ...]
 
 NO_DATA = "the dimension has no data"
 NO_EVENT = "no such event in the window, or the dimension has no data"
-NO_GAP = "fewer than two events in the window, or the dimension has no data"
-NO_SPREAD = "fewer than two values in the window, or the dimension has no data"
+TOO_FEW = "too few events in the window, or the dimension has no data"
 UNDEFINED = "the divisor is zero or null"
 
 
@@ -75,11 +66,12 @@ class Feature:
 
 @dataclass(frozen=True, kw_only=True)
 class Aggregate(Feature):
-    """A feature that the fold fills; see the module for ``where`` and ``per``.
+    """A feature that the fold fills.
 
     Attributes:
         statistic: what is computed.
         column: number or code column it is computed from; empty: the rows.
+        where, per: see ``Rows``.
         parameter: half-life of ``DECAY``, length of ``PERIODS``, in days.
     """
 
@@ -107,222 +99,14 @@ class Attribute(Feature):
     is_text: bool = False
 
 
-@dataclass(frozen=True)
-class Dimension:
-    """One of the six: where its events come from, and its declared features.
-
-    ``events`` returns None where the table is missing.
-    """
-
-    name: str
-    events: Callable[[History], Events | None]
-    aggregates: tuple[Aggregate, ...]
-    ratios: tuple[Ratio, ...]
-
-    @property
-    def features(self) -> tuple[Feature, ...]:
-        """All features in the order of their columns."""
-        return (*self.aggregates, *self.ratios)
-
-
-def dimension(
-    name: str,
-    events: Callable[[History], Events | None],
-    aggregates: tuple[Aggregate, ...],
-    ratios: tuple[Ratio, ...] = (),
-) -> Dimension:
-    """The dimension, with its name written into every feature."""
-    return Dimension(
-        name,
-        events,
-        tuple(replace(a, dimension=name) for a in aggregates),
-        tuple(replace(r, dimension=name) for r in ratios),
-    )
-
-
-def _each(windows: Windows, name: str, feature: Aggregate) -> tuple[Aggregate, ...]:
-    return tuple(
-        replace(feature, name=name + (f"_{w}d" if w else ""), window_days=w)
-        for w in windows
-    )
-
-
-def count(
-    what: str, *, windows: Windows = (None,), where: str = "", per: str = ""
-) -> tuple[Aggregate, ...]:
-    """How many; 0 for a customer without, once the dimension has data."""
-    feature = Aggregate(
-        name="",
-        unit=what,
-        null=NO_DATA,
-        statistic=Statistic.COUNT,
-        where=where,
-        per=per,
-    )
-    return _each(windows, f"{what}_count", feature)
-
-
-def decayed(
-    what: str,
-    *,
-    half_lives: tuple[int, ...],
-    column: str = "",
-    where: str = "",
-    per: str = "",
-    unit: str = "",
-) -> tuple[Aggregate, ...]:
-    """Sum of ``0.5 ** (age / half-life)``, weighted by ``column`` if given."""
-    return tuple(
-        Aggregate(
-            name=f"{what}_decay_h{days}d",
-            unit=unit or what,
-            null=NO_DATA,
-            statistic=Statistic.DECAY,
-            column=column,
-            where=where,
-            per=per,
-            parameter=float(days),
-        )
-        for days in half_lives
-    )
-
-
-def active(
-    what: str,
-    *,
-    every: int,
-    windows: Windows,
-    where: str = "",
-    per: str = "",
-) -> tuple[Aggregate, ...]:
-    """How many of the periods of ``every`` days before the cutoff have an event."""
-    feature = Aggregate(
-        name="",
-        unit=f"periods of {every} days",
-        null=NO_DATA,
-        statistic=Statistic.PERIODS,
-        where=where,
-        per=per,
-        parameter=float(every),
-    )
-    return _each(windows, f"{what}_active", feature)
-
-
-def age(what: str, *, where: str = "", per: str = "") -> tuple[Aggregate, ...]:
-    """Days from the last event to the cutoff."""
-    return (
-        Aggregate(
-            name=f"days_since_last_{what}",
-            unit="days",
-            null=NO_EVENT,
-            statistic=Statistic.AGE_LAST,
-            where=where,
-            per=per,
-        ),
-    )
-
-
-def age_of_first(what: str, *, where: str = "", per: str = "") -> tuple[Aggregate, ...]:
-    """Days from the first event to the cutoff."""
-    return tuple(
-        replace(a, name=f"days_since_first_{what}", statistic=Statistic.AGE_FIRST)
-        for a in age(what, where=where, per=per)
-    )
-
-
 _OF_NUMBERS = {
     "sum": (Statistic.TOTAL, NO_DATA),
     "mean": (Statistic.MEAN, NO_EVENT),
-    "spread": (Statistic.SPREAD, NO_SPREAD),
+    "share": (Statistic.MEAN, NO_EVENT),
+    "spread": (Statistic.SPREAD, TOO_FEW),
     "max": (Statistic.GREATEST, NO_EVENT),
     "last": (Statistic.LAST, NO_EVENT),
-    "share": (Statistic.MEAN, NO_EVENT),
 }
-
-
-def number(
-    what: str,
-    statistic: str,
-    column: str,
-    *,
-    unit: str,
-    windows: Windows = (None,),
-    where: str = "",
-    per: str = "",
-) -> tuple[Aggregate, ...]:
-    """``sum``, ``mean``, ``spread`` (sample standard deviation), ``max`` or ``last``.
-
-    Null values are left out. ``share`` is the mean of a flag.
-    """
-    code, null = _OF_NUMBERS[statistic]
-    feature = Aggregate(
-        name="",
-        unit=unit,
-        null=null,
-        statistic=code,
-        column=column,
-        where=where,
-        per=per,
-    )
-    return _each(windows, f"{what}_{statistic}", feature)
-
-
-def share(
-    what: str,
-    flag: str,
-    *,
-    windows: Windows = (None,),
-    where: str = "",
-    per: str = "",
-) -> tuple[Aggregate, ...]:
-    """Share of the events whose flag is true."""
-    return number(
-        what, "share", flag, unit="share", windows=windows, where=where, per=per
-    )
-
-
-def distinct(
-    what: str,
-    code: str,
-    *,
-    windows: Windows = (None,),
-    where: str = "",
-    per: str = "",
-) -> tuple[Aggregate, ...]:
-    """How many different codes; unknown ones are left out."""
-    feature = Aggregate(
-        name="",
-        unit=what,
-        null=NO_DATA,
-        statistic=Statistic.DISTINCT,
-        column=code,
-        where=where,
-        per=per,
-    )
-    return _each(windows, f"{what}_distinct", feature)
-
-
-def top_share(
-    what: str,
-    code: str,
-    *,
-    windows: Windows = (None,),
-    where: str = "",
-    per: str = "",
-) -> tuple[Aggregate, ...]:
-    """Share of the most frequent code among the events with a known one."""
-    feature = Aggregate(
-        name="",
-        unit="share",
-        null=NO_EVENT,
-        statistic=Statistic.TOP_SHARE,
-        column=code,
-        where=where,
-        per=per,
-    )
-    return _each(windows, f"{what}_top_share", feature)
-
-
 _OF_GAPS = {
     "mean": Statistic.GAP_MEAN,
     "spread": Statistic.GAP_SPREAD,
@@ -332,33 +116,156 @@ _OF_GAPS = {
 }
 
 
-def gaps(
-    what: str,
-    *statistics: str,
-    windows: Windows = (None,),
-    where: str = "",
-    per: str = "",
-) -> tuple[Aggregate, ...]:
-    """Statistics of the days between one event and the next, both in the window."""
-    return tuple(
-        feature
-        for statistic in statistics
-        for feature in _each(
-            windows,
-            f"{what}_gap_{statistic}",
+@dataclass(frozen=True)
+class Rows:
+    """Which rows count.
+
+    Attributes:
+        where: a boolean column: only rows where it is true; empty: all rows.
+        per: a code column: only the first of the rows with the same code, so
+            that ``per="order"`` turns order lines into orders; empty: each row.
+    """
+
+    where: str = ""
+    per: str = ""
+
+    def _each(
+        self,
+        name: str,
+        statistic: Statistic,
+        unit: str,
+        null: str,
+        *,
+        windows: Windows = (None,),
+        column: str = "",
+        parameter: float = 0.0,
+    ) -> tuple[Aggregate, ...]:
+        """One feature per window, the window written into the name."""
+        return tuple(
             Aggregate(
-                name="",
-                unit="days",
-                # A spread needs two gaps, hence three events.
-                null="too few events in the window, or the dimension has no data"
-                if statistic == "spread"
-                else NO_GAP,
-                statistic=_OF_GAPS[statistic],
-                where=where,
-                per=per,
-            ),
+                name=name if days is None else f"{name}_{days}d",
+                unit=unit,
+                null=null,
+                window_days=days,
+                statistic=statistic,
+                column=column,
+                where=self.where,
+                per=self.per,
+                parameter=parameter,
+            )
+            for days in windows
         )
-    )
+
+    def count(self, what: str, *windows: int | None) -> tuple[Aggregate, ...]:
+        """How many; 0 for a customer without, once the dimension has data."""
+        return self._each(
+            f"{what}_count", Statistic.COUNT, what, NO_DATA, windows=windows or (None,)
+        )
+
+    def age(self, what: str) -> tuple[Aggregate, ...]:
+        """Days from the last of them to the cutoff."""
+        name = f"days_since_last_{what}"
+        return self._each(name, Statistic.AGE_LAST, "days", NO_EVENT)
+
+    def age_of_first(self, what: str) -> tuple[Aggregate, ...]:
+        """Days from the first of them to the cutoff."""
+        name = f"days_since_first_{what}"
+        return self._each(name, Statistic.AGE_FIRST, "days", NO_EVENT)
+
+    def decayed(
+        self, what: str, *half_lives: int, column: str = "", unit: str = ""
+    ) -> tuple[Aggregate, ...]:
+        """Sum of ``0.5 ** (age / half-life)``, weighted by ``column`` if given."""
+        return tuple(
+            feature
+            for days in half_lives
+            for feature in self._each(
+                f"{what}_decay_h{days}d",
+                Statistic.DECAY,
+                unit or what,
+                NO_DATA,
+                column=column,
+                parameter=float(days),
+            )
+        )
+
+    def active(self, what: str, every: int, *windows: int) -> tuple[Aggregate, ...]:
+        """In how many of the periods of ``every`` days before the cutoff."""
+        return self._each(
+            f"{what}_active",
+            Statistic.PERIODS,
+            f"periods of {every} days",
+            NO_DATA,
+            windows=windows,
+            parameter=float(every),
+        )
+
+    def number(
+        self,
+        what: str,
+        statistic: str,
+        column: str,
+        unit: str,
+        *,
+        windows: Windows = (None,),
+    ) -> tuple[Aggregate, ...]:
+        """``sum``, ``mean``, ``spread``, ``max`` or ``last`` of a number.
+
+        Nulls are left out. Spread is the sample standard deviation. ``share``
+        is the mean of a flag.
+        """
+        code, null = _OF_NUMBERS[statistic]
+        name = f"{what}_{statistic}"
+        return self._each(name, code, unit, null, windows=windows, column=column)
+
+    def share(self, what: str, flag: str) -> tuple[Aggregate, ...]:
+        """Share of those for which the flag is true, of those where it is known."""
+        return self.number(what, "share", flag, "share")
+
+    def distinct(
+        self, what: str, code: str, *windows: int | None
+    ) -> tuple[Aggregate, ...]:
+        """How many different codes; unknown ones are left out."""
+        return self._each(
+            f"{what}_distinct",
+            Statistic.DISTINCT,
+            what,
+            NO_DATA,
+            windows=windows or (None,),
+            column=code,
+        )
+
+    def top_share(
+        self, what: str, code: str, *windows: int | None
+    ) -> tuple[Aggregate, ...]:
+        """Share of the most frequent code among those where it is known."""
+        return self._each(
+            f"{what}_top_share",
+            Statistic.TOP_SHARE,
+            "share",
+            NO_EVENT,
+            windows=windows or (None,),
+            column=code,
+        )
+
+    def gaps(
+        self, what: str, *statistics: str, windows: Windows = (None,)
+    ) -> tuple[Aggregate, ...]:
+        """Statistics of the days from one to the next, both in the window."""
+        return tuple(
+            feature
+            for statistic in statistics
+            for feature in self._each(
+                f"{what}_gap_{statistic}",
+                _OF_GAPS[statistic],
+                "days",
+                TOO_FEW,
+                windows=windows,
+            )
+        )
+
+
+ALL = Rows()
 
 
 def ratio(
@@ -369,47 +276,16 @@ def ratio(
     times: float = 1.0,
     complement: bool = False,
     unit: str = "ratio",
-    window_days: int | None = None,
+    days: int | None = None,
 ) -> Ratio:
     """``times * top / under``, or one minus it; null where undefined."""
     return Ratio(
         name=name,
         unit=unit,
         null=UNDEFINED,
-        window_days=window_days,
+        window_days=days,
         top=top,
         under=under,
         times=times,
         complement=complement,
     )
-
-
-def ratios(wide: Mapping[str, Floats], declared: tuple[Ratio, ...]) -> list[Floats]:
-    """Every ratio over the columns of the wide table, NaN where undefined.
-
-    Args:
-        wide: columns by name, each of shape ``[row]``; a ratio may use the
-            ratios before it.
-        declared: what to compute, in order.
-    """
-    known = dict(wide)
-    results: list[Floats] = []
-    for line in declared:
-        top, under = known[line.top], known[line.under]
-        defined = np.where(under == 0, np.nan, under)
-        value = line.times * top / defined
-        known[line.name] = 1.0 - value if line.complement else value
-        results.append(known[line.name])
-    return results
-
-
-def with_columns(events: Events, columns: Mapping[str, Array]) -> Events:
-    """The same events with further columns."""
-    return replace(events, columns={**events.columns, **columns})
-
-
-def with_kinds(events: Events, column: str) -> Events:
-    """The same events with one boolean column per word of a closed set."""
-    codes = events.columns[column]
-    words = enumerate(events.words[column])
-    return with_columns(events, {word: codes == code for code, word in words})

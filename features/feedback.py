@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from features.declare import age, count, dimension, number, with_kinds
+from features.declare import ALL, Rows
+from features.dimension import dimension, with_kinds
 from features.history import Events, History
 
+NPS, CSAT, CES, RATINGS = (Rows(kind) for kind in ("nps", "csat", "ces", "rating"))
 WINDOWS = (90, None)
 SCALE = "the kind's own scale"
 
@@ -15,21 +17,21 @@ def events(history: History) -> Events | None:
 
 
 AGGREGATES = (
-    *age("feedback"),
-    *count("feedbacks", windows=WINDOWS),
-    *number("nps", "last", "score", where="nps", unit="0 to 10"),
-    *number("nps", "mean", "score", where="nps", unit="0 to 10"),
-    *number("csat", "last", "score", where="csat", unit=SCALE),
-    *number("csat", "mean", "score", where="csat", unit=SCALE),
-    *number("ces", "last", "score", where="ces", unit=SCALE),
-    *number("ces", "mean", "score", where="ces", unit=SCALE),
-    *number("rating", "last", "score", where="rating", unit=SCALE),
-    *number("rating", "mean", "score", where="rating", unit=SCALE, windows=WINDOWS),
-    *count("ratings", where="rating", windows=WINDOWS),
-    *count("returns", where="return", windows=WINDOWS),
-    *count("referrals", where="referral", windows=WINDOWS),
-    *count("suggestions", where="suggestion", windows=WINDOWS),
-    *count("shares", where="share", windows=WINDOWS),
+    *ALL.age("feedback"),
+    *ALL.count("feedbacks", *WINDOWS),
+    *NPS.number("nps", "last", "score", "0 to 10"),
+    *NPS.number("nps", "mean", "score", "0 to 10"),
+    *CSAT.number("csat", "last", "score", SCALE),
+    *CSAT.number("csat", "mean", "score", SCALE),
+    *CES.number("ces", "last", "score", SCALE),
+    *CES.number("ces", "mean", "score", SCALE),
+    *RATINGS.number("rating", "last", "score", SCALE),
+    *RATINGS.number("rating", "mean", "score", SCALE, windows=WINDOWS),
+    *RATINGS.count("ratings", *WINDOWS),
+    *Rows("return").count("returns", *WINDOWS),
+    *Rows("referral").count("referrals", *WINDOWS),
+    *Rows("suggestion").count("suggestions", *WINDOWS),
+    *Rows("share").count("shares", *WINDOWS),
 )
 
 FEEDBACK = dimension("feedback", events, AGGREGATES)

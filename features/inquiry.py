@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from features.declare import (
-    age,
-    count,
-    dimension,
-    number,
-    ratio,
-    share,
-    with_columns,
-    with_kinds,
-)
+from features.declare import ALL, Rows, ratio
+from features.dimension import dimension, with_columns, with_kinds
 from features.history import Events, History
 
+COMPLAINTS = Rows("complaint")
 WINDOWS = (30, 90, None)
 
 
@@ -26,16 +19,16 @@ def events(history: History) -> Events | None:
 
 
 AGGREGATES = (
-    *age("inquiry"),
-    *age("complaint", where="complaint"),
-    *count("inquiries", windows=WINDOWS),
-    *count("presales", where="presale", windows=WINDOWS),
-    *count("services", where="service", windows=WINDOWS),
-    *count("complaints", where="complaint", windows=WINDOWS),
-    *count("unresolved", where="unresolved", windows=(90, None)),
-    *share("resolved", "resolved"),
-    *number("response", "mean", "response_seconds", unit="seconds", windows=(90, None)),
-    *number("response", "max", "response_seconds", unit="seconds", windows=(90,)),
+    *ALL.age("inquiry"),
+    *COMPLAINTS.age("complaint"),
+    *ALL.count("inquiries", *WINDOWS),
+    *Rows("presale").count("presales", *WINDOWS),
+    *Rows("service").count("services", *WINDOWS),
+    *COMPLAINTS.count("complaints", *WINDOWS),
+    *Rows("unresolved").count("unresolved", 90, None),
+    *ALL.share("resolved", "resolved"),
+    *ALL.number("response", "mean", "response_seconds", "seconds", windows=(90, None)),
+    *ALL.number("response", "max", "response_seconds", "seconds", windows=(90,)),
 )
 
 RATIOS = (

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features.contracts import ContractError
 from features.declare import Attribute
@@ -102,7 +101,7 @@ def columns(
     """
     if profiles is None or not (rows >= 0).any():
         return {a.name: _nulls(a, len(rows)) for a in PROFILE}
-    present = profiles.take(pa.array(np.where(rows < 0, None, rows), pa.int64()))
+    present = profiles.take(pa.array(rows, pa.int64(), mask=rows < 0))
     result = {a.name: _column(present, a) for a in PROFILE}
     result |= _times(profiles, rows, cutoffs_us)
     consent = result["consent"].fill_null(1.0).to_numpy(zero_copy_only=False)
@@ -142,26 +141,31 @@ def _column(present: pa.Table, attribute: Attribute) -> pa.Array:
     column = present.column(attribute.name).combine_chunks()
     if not attribute.is_text:
         return column.cast(pa.float64())
-    text = column.cast(pa.string())
-    words = pc.unique(text).drop_null().sort()
-    codes = pc.index_in(text, value_set=words)
-    return pa.DictionaryArray.from_arrays(codes, words)
+    coded = column.cast(pa.string()).dictionary_encode()
+    words: list[str] = coded.dictionary.to_pylist()
+    place = {word: code for code, word in enumerate(sorted(words))}
+    code_of = np.array([*(place[word] for word in words), 0], np.int32)
+    codes = code_of[coded.indices.fill_null(-1).to_numpy()]
+    null = coded.is_null().to_numpy(zero_copy_only=False)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, pa.int32(), mask=null), pa.array(sorted(words), pa.string())
+    )
 
 
 def _times(profiles: pa.Table, rows: Longs, cutoffs_us: Longs) -> Columns:
     """Tenure, age and the way to the next birthday."""
-    joined, no_joined = (a[rows] for a in _us(profiles, "joined_at"))
-    born, no_birthday = (a[rows] for a in _us(profiles, "birthday"))
-    no_joined, no_birthday = no_joined | (rows < 0), no_birthday | (rows < 0)
-    age = (cutoffs_us - born) / DAY_US / 365.25
+    joined, no_joined = _us(profiles, "joined_at")
+    born, no_birthday = _us(profiles, "birthday")
+    tenure = (cutoffs_us - joined[rows]) / DAY_US
+    age = (cutoffs_us - born[rows]) / DAY_US / 365.25
+    ahead = _days_to_birthday(born[rows], cutoffs_us)
+    no_joined, no_birthday = (
+        null[rows] | (rows < 0) for null in (no_joined, no_birthday)
+    )
     return {
-        "tenure_days": _floats(
-            np.where(no_joined, np.nan, (cutoffs_us - joined) / DAY_US)
-        ),
+        "tenure_days": _floats(np.where(no_joined, np.nan, tenure)),
         "age_years": _floats(np.where(no_birthday, np.nan, age)),
-        "days_to_birthday": _floats(
-            np.where(no_birthday, np.nan, _days_to_birthday(born, cutoffs_us))
-        ),
+        "days_to_birthday": _floats(np.where(no_birthday, np.nan, ahead)),
     }
 
 

@@ -9,29 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.declare import (
-    active,
-    age,
-    age_of_first,
-    count,
-    decayed,
-    dimension,
-    distinct,
-    gaps,
-    number,
-    ratio,
-    share,
-    top_share,
-    with_columns,
-)
+from features.declare import ALL, Rows, ratio
+from features.dimension import dimension, with_columns
 from features.history import Array, Events, History, Ints
 from features.snapshot import DAY_US
 
 MONEY = "shop currency"
-ORDER = {"where": "bought", "per": "order"}
-DAY = {"where": "bought", "per": "day"}
-SHORT = (7, 14, 30, 60, 90)
-WINDOWS = (*SHORT, 180, 365, None)
+LINES = Rows(where="bought")
+RETURNS = Rows(where="returned")
+ORDERS = Rows(where="bought", per="order")
+DAYS = Rows(where="bought", per="day")
+WINDOWS = (7, 14, 30, 60, 90, 180, 365, None)
 
 
 def events(history: History) -> Events:
@@ -72,35 +60,35 @@ def _of_product(product: Array, attribute: Ints) -> Ints:
 
 
 AGGREGATES = (
-    *age("order", **ORDER),
-    *age_of_first("order", **ORDER),
-    *count("orders", **ORDER, windows=WINDOWS),
-    *decayed("orders", **ORDER, half_lives=(7, 21, 60)),
-    *count("days", **DAY, windows=(14, 30, 90, None)),
-    *active("weeks", **DAY, every=7, windows=(28, 56, 84)),
-    *active("fortnights", **DAY, every=14, windows=(84, 168, 364)),
-    *gaps("days", "mean", "spread", "median", "max", "last", **DAY),
-    *gaps("days", "mean", "spread", "median", "max", **DAY, windows=(90,)),
-    *number("spend", "sum", "amount", unit=MONEY, windows=WINDOWS),
-    *decayed("spend", column="amount", half_lives=(21, 60), unit=MONEY),
-    *number("line_amount", "mean", "amount", unit=MONEY, where="bought"),
-    *number("line_amount", "spread", "amount", unit=MONEY, where="bought"),
-    *number("line_amount", "max", "amount", unit=MONEY, where="bought"),
-    *count("lines", where="bought", windows=(7, 14, 30, 90, None)),
-    *number("quantity", "sum", "quantity", unit="pieces", windows=(30, 90, None)),
-    *count("returned_lines", where="returned", windows=(90, None)),
-    *number("listed", "sum", "list_amount", unit=MONEY, windows=(90, None)),
-    *number("paid_of_listed", "sum", "paid_of_listed", unit=MONEY, windows=(90, None)),
-    *distinct("products", "product", where="bought", windows=(30, 90, None)),
-    *distinct("categories", "category", where="bought", windows=(30, 90, None)),
-    *distinct("brands", "brand", where="bought", windows=(90, None)),
-    *top_share("category", "category", where="bought", windows=(90, None)),
-    *top_share("product", "product", where="bought"),
-    *distinct("channels", "channel", **ORDER),
-    *top_share("channel", "channel", **ORDER),
-    *share("weekend_orders", "weekend", **ORDER),
-    *share("morning_orders", "morning", **ORDER),
-    *share("evening_orders", "evening", **ORDER),
+    *ORDERS.age("order"),
+    *ORDERS.age_of_first("order"),
+    *ORDERS.count("orders", *WINDOWS),
+    *ORDERS.decayed("orders", 7, 21, 60),
+    *DAYS.count("days", 14, 30, 90, None),
+    *DAYS.active("weeks", 7, 28, 56, 84),
+    *DAYS.active("fortnights", 14, 84, 168, 364),
+    *DAYS.gaps("days", "mean", "spread", "median", "max", "last"),
+    *DAYS.gaps("days", "mean", "spread", "median", "max", windows=(90,)),
+    *ALL.number("spend", "sum", "amount", MONEY, windows=WINDOWS),
+    *ALL.decayed("spend", 21, 60, column="amount", unit=MONEY),
+    *LINES.number("line_amount", "mean", "amount", MONEY),
+    *LINES.number("line_amount", "spread", "amount", MONEY),
+    *LINES.number("line_amount", "max", "amount", MONEY),
+    *LINES.count("lines", 7, 14, 30, 90, None),
+    *ALL.number("quantity", "sum", "quantity", "pieces", windows=(30, 90, None)),
+    *RETURNS.count("returned_lines", 90, None),
+    *ALL.number("listed", "sum", "list_amount", MONEY, windows=(90, None)),
+    *ALL.number("paid_of_listed", "sum", "paid_of_listed", MONEY, windows=(90, None)),
+    *LINES.distinct("products", "product", 30, 90, None),
+    *LINES.distinct("categories", "category", 30, 90, None),
+    *LINES.distinct("brands", "brand", 90, None),
+    *LINES.top_share("category", "category", 90, None),
+    *LINES.top_share("product", "product"),
+    *ORDERS.distinct("channels", "channel"),
+    *ORDERS.top_share("channel", "channel"),
+    *ORDERS.share("weekend_orders", "weekend"),
+    *ORDERS.share("morning_orders", "morning"),
+    *ORDERS.share("evening_orders", "evening"),
 )
 
 RATIOS = (
@@ -127,7 +115,7 @@ RATIOS = (
         "spend_sum_90d",
         "orders_count_90d",
         unit=MONEY,
-        window_days=90,
+        days=90,
     ),
     ratio("order_lines_mean", "lines_count", "orders_count", unit="lines"),
     ratio(
@@ -135,7 +123,7 @@ RATIOS = (
         "lines_count_90d",
         "orders_count_90d",
         unit="lines",
-        window_days=90,
+        days=90,
     ),
     ratio(
         "discount_share",
@@ -150,7 +138,7 @@ RATIOS = (
         "listed_sum_90d",
         complement=True,
         unit="share",
-        window_days=90,
+        days=90,
     ),
     ratio("returned_share", "returned_lines_count", "lines_count", unit="share"),
     ratio(
@@ -158,7 +146,7 @@ RATIOS = (
         "products_distinct_90d",
         "lines_count_90d",
         unit="share",
-        window_days=90,
+        days=90,
     ),
 )
 
