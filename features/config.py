@@ -27,18 +27,88 @@ class EngineConfig(Section):
 
 
 class PropensityConfig(Section):
-    """The repurchase model."""
+    """The repurchase model.
+
+    Attributes:
+        step_days: distance of training cutoffs.
+        max_cutoffs: at most this many, the latest.
+        history_days: the first training cutoff has at least this much history.
+        drawn_horizons: horizons drawn per row, beside the stated one.
+        drawn_weight: weight of a drawn row; a row of the stated horizon has 1.
+        seeds: boosters that are averaged.
+        tag_precision: precision at which the tag's threshold is chosen.
+    """
+
+    step_days: int = Field(default=14, ge=1)
+    max_cutoffs: int = Field(default=12, ge=2)
+    history_days: int = Field(default=60, ge=1)
+    drawn_horizons: int = Field(default=1, ge=0)
+    drawn_weight: float = Field(default=0.5, ge=0)
+    trees: int = Field(default=250, ge=1)
+    seeds: int = Field(default=2, ge=1)
+    learning_rate: float = Field(default=0.03, gt=0)
+    leaves: int = Field(default=15, ge=2)
+    min_rows_per_leaf: int = Field(default=100, ge=1)
+    feature_share: float = Field(default=0.5, gt=0, le=1)
+    row_share: float = Field(default=0.7, gt=0, le=1)
+    l2: float = Field(default=5.0, ge=0)
+    threads: int = Field(default=2, ge=1)
+    tag_precision: float = Field(default=0.9, gt=0, lt=1)
 
 
 class RecommendConfig(Section):
-    """Generators and ranker."""
+    """Generators and ranker.
+
+    Attributes:
+        again_candidates: bought products per customer that are ranked.
+        new_candidates: never bought products per customer and generator.
+        min_buyers: buyers below which a product is not offered as new.
+        factors, als_iterations, als_alpha, als_regularization: ALS.
+        co_purchase_items: best sellers that have item-to-item weights.
+        co_purchase_ridge: the larger, the closer to plain co-occurrence.
+        past_cutoffs: label windows that the ranker learns from, at most.
+        max_customers: customers drawn per past cutoff, at most.
+        negatives: share of the candidates not bought that are learned from.
+        trees, leaves, learning_rate: LightGBM, per lane.
+        keep_per_lane: best candidates per customer and lane that are kept.
+        threads: of LightGBM.
+    """
+
+    again_candidates: int = Field(default=150, ge=1)
+    new_candidates: int = Field(default=50, ge=1)
+    min_buyers: int = Field(default=10, ge=1)
+    factors: int = Field(default=32, ge=1)
+    als_iterations: int = Field(default=5, ge=1)
+    als_alpha: float = Field(default=5.0, gt=0)
+    als_regularization: float = Field(default=0.05, ge=0)
+    co_purchase_items: int = Field(default=3000, ge=1)
+    co_purchase_ridge: float = Field(default=100.0, gt=0)
+    past_cutoffs: int = Field(default=4, ge=1)
+    max_customers: int = Field(default=20_000, ge=1)
+    negatives: float = Field(default=0.2, gt=0, le=1)
+    trees: int = Field(default=150, ge=1)
+    leaves: int = Field(default=31, ge=2)
+    learning_rate: float = Field(default=0.08, gt=0)
+    keep_per_lane: int = Field(default=100, ge=1)
+    threads: int = Field(default=2, ge=1)
 
 
 class ServingConfig(Section):
-    """The service."""
+    """The service.
+
+    Attributes:
+        workers: processes that answer; all map the same published files.
+        max_body_bytes: larger request bodies are refused with 413.
+        body_timeout_seconds: a body that takes longer is refused with 408.
+        reload_seconds: how often the pointer to the version in force is read.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=3000, ge=1, le=65535)
+    workers: int = Field(default=1, ge=1)
+    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    body_timeout_seconds: float = Field(default=4.0, gt=0, le=60)
+    reload_seconds: float = Field(default=1.0, ge=0)
 
 
 class TrackingConfig(Section):

@@ -79,6 +79,11 @@ class Predictions:
             first): scored candidates of both lanes.
         cold_start: schema ``COLD_START``, best first: every available
             product, for customers without history and to fill short lists.
+        bought_offsets: int64, shape ``[customer + 1]``: customer ``i`` bought
+            ``bought_products[bought_offsets[i]:bought_offsets[i + 1]]``.
+        bought_products: int32 rows of ``products``, ascending and distinct
+            within a customer: everything bought before the cutoff, so that
+            short lists are filled without calling a bought product new.
         replenishment: see ``interface``: ``customer_id``, ``product_group``,
             ``due_at``, ``due_p10``, ``due_p90``, ``probability``, ``abstain``.
         value: ``customer_id``, ``expected_orders``, ``expected_spend``.
@@ -92,5 +97,7 @@ class Predictions:
     products: pa.Table
     offers: pa.Table
     cold_start: pa.Table
+    bought_offsets: npt.NDArray[np.int64]
+    bought_products: npt.NDArray[np.int32]
     replenishment: pa.Table
     value: pa.Table

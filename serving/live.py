@@ -1,0 +1,77 @@
+"""The version in force, followed while the service runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from features.contracts import ContractError
+from serving.published import Published, current_version
+
+_RETRY_SECONDS = 30.0
+
+logger = logging.getLogger("repurchase.serving")
+
+
+class Live:
+    """Holds the served version and takes up a new one without a pause.
+
+    A version is checked and mapped in a thread while the old one answers; then
+    one reference changes. A version that does not hold what it says is refused
+    with one line in the log, and the service keeps the one it has.
+
+    Attributes:
+        current: the version that answers; None: nothing usable is published.
+        problem: why the newest version is not served; None: it is.
+        failures: versions refused since the start.
+    """
+
+    def __init__(
+        self,
+        workspace: Path,
+        every_seconds: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.current: Published | None = None
+        self.problem: str | None = None
+        self.failures = 0
+        self._workspace = workspace
+        self._every = every_seconds
+        self._clock = clock
+        self._due = 0.0
+        self._loading = threading.Lock()
+        self.load()
+
+    def poll(self) -> None:
+        """Starts to load a newly published version, if one is due to be seen.
+
+        Costs a comparison, and once every ``every_seconds`` the reading of the
+        pointer.
+        """
+        if self._clock() < self._due or self._loading.locked():
+            return
+        self._due = self._clock() + self._every
+        version = current_version(self._workspace)
+        served = self.current.version if self.current else None
+        if version is not None and version != served:
+            threading.Thread(target=self.load, daemon=True).start()
+
+    def load(self) -> None:
+        """Takes up the version in force now, or says why not."""
+        with self._loading:
+            try:
+                fresh = Published.open(self._workspace)
+            except (ContractError, OSError) as error:
+                self.problem = str(error.args[0] if error.args else error)
+                self._due = self._clock() + self._every
+                if current_version(self._workspace) is not None:
+                    # Reading a large damaged version again is not free.
+                    self._due = self._clock() + _RETRY_SECONDS
+                    self.failures += 1
+                logger.error("%s", self.problem)
+                return
+            self.current, self.problem = fresh, None
+        logger.info("answering from %s", fresh.version)

@@ -1,0 +1,95 @@
+"""What Prometheus may ask: requests, latency, errors, snapshot, cold starts.
+
+BentoML's own metrics are off: they measure the same requests a second time.
+With several worker processes the counts are shared through the folder that
+BentoML names in ``PROMETHEUS_MULTIPROC_DIR``, and a scrape shows their sum.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from serving.asgi import Reply
+
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+MEDIA = CONTENT_TYPE_LATEST.encode()
+
+
+class Metrics:
+    """Counters of one service process."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "repurchase_requests",
+            "Requests answered.",
+            ("path", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "repurchase_request_seconds",
+            "Time from the request's head to the reply's end.",
+            ("path",),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._errors = Counter(
+            "repurchase_errors",
+            "Requests answered with an error.",
+            ("path", "code"),
+            registry=self._registry,
+        )
+        self._customers = Counter(
+            "repurchase_customers",
+            "Customers answered; the cold-start share is the part with "
+            'cold_start="true".',
+            ("path", "cold_start"),
+            registry=self._registry,
+        )
+        self._age = Gauge(
+            "repurchase_snapshot_age_seconds",
+            "From the cutoff of the served version to now.",
+            multiprocess_mode="mostrecent",
+            registry=self._registry,
+        )
+        self._refused = Gauge(
+            "repurchase_snapshots_refused",
+            "Published versions refused as damaged since the start.",
+            multiprocess_mode="max",
+            registry=self._registry,
+        )
+
+    def observe(self, path: str, reply: Reply, seconds: float) -> None:
+        """Counts one reply."""
+        self._requests.labels(path, str(reply.status)).inc()
+        self._seconds.labels(path).observe(seconds)
+        if reply.code:
+            self._errors.labels(path, reply.code).inc()
+
+    def customers(self, path: str, known: int, cold: int) -> None:
+        """Counts the customers of one answer."""
+        if known:
+            self._customers.labels(path, "false").inc(known)
+        if cold:
+            self._customers.labels(path, "true").inc(cold)
+
+    def text(self, age_seconds: float | None, refused: int) -> bytes:
+        """The exposition text.
+
+        Args:
+            age_seconds: of the served version; None: none is served, and the
+                gauge keeps its last value (NaN before the first version).
+            refused: see ``Live.failures``.
+        """
+        self._age.set(float("nan") if age_seconds is None else age_seconds)
+        self._refused.set(refused)
+        registry = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)
+        return generate_latest(registry)

@@ -1,0 +1,268 @@
+"""Predictions become an immutable, checksummed directory; one pointer names it.
+
+``workspace/published/<version>/`` holds Arrow IPC files (uncompressed, so that
+readers map them) and ``.npy`` arrays, with ``manifest.json``: size and SHA-256
+of each. The version is the cutoff and a hash of that manifest, so the same
+content has the same version and the name vouches for every byte below it.
+
+``published/current`` is a small file with the name of the version in force,
+not a symbolic link: a reader resolves it once and cannot mix two versions, and
+it survives copies, archives and object stores.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.contracts import ContractError
+from training.predictions import (
+    COLD_START,
+    CUSTOMERS,
+    HORIZONS,
+    OFFERS,
+    PRODUCTS,
+    Predictions,
+)
+
+FORMAT = 1
+"""Raised when files or manifest change their meaning."""
+
+MANIFEST = "manifest.json"
+POINTER = "current"
+
+_BUILD = ".build-"
+_MOVE = ".current-"
+_BROKEN = ".broken-"
+
+
+def publish(workspace: Path, predictions: Predictions, model_version: str) -> Path:
+    """Writes ``predictions`` as a version and puts it in force.
+
+    Killed at any moment, the version in force before stays so; what a killed
+    call leaves behind is removed by the next one. Publishing the same content
+    again is harmless. Calls on one workspace wait for each other.
+
+    Args:
+        workspace: the folder of everything that the system writes.
+        predictions: see ``training.predictions``.
+        model_version: named in every answer that rests on this version.
+
+    Returns:
+        The folder of the version, ``workspace/published/<version>``.
+
+    Raises:
+        ContractError: tables or arrays do not fit each other; one line each.
+    """
+    check(predictions)
+    root = workspace / "published"
+    root.mkdir(parents=True, exist_ok=True)
+    with _alone(root):
+        _clean(root)
+        build = root / f"{_BUILD}{os.getpid()}"
+        build.mkdir()
+        _write_files(build, predictions)
+        manifest = _manifest(build, predictions, model_version)
+        version = version_of(manifest)
+        _write(build / MANIFEST, _encode({"version": version, **manifest}))
+        _sync(build)
+        _settle(build, root / version, manifest)
+        switch(root, version)
+    return root / version
+
+
+def switch(root: Path, version: str) -> None:
+    """Puts ``version`` in force, in one atomic step; also a rollback."""
+    fresh = root / f"{_MOVE}{os.getpid()}"
+    _write(fresh, f"{version}\n".encode())
+    fresh.replace(root / POINTER)
+    _sync(root)
+
+
+def version_of(manifest: Mapping[str, Any]) -> str:
+    """The name that content earns: cutoff and hash of the manifest."""
+    digest = hashlib.sha256(_encode(dict(manifest))).hexdigest()[:16]
+    moment = str(manifest["cutoff"]).replace("-", "").replace(":", "")
+    return f"{moment}-{digest}"
+
+
+def fingerprint(file: Path) -> dict[str, int | str]:
+    """Size in bytes and SHA-256 of a file, as the manifest states them."""
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"bytes": file.stat().st_size, "sha256": digest}
+
+
+def check(predictions: Predictions) -> None:
+    """That the parts of a hand-over fit each other.
+
+    Raises:
+        ContractError: one line for each part that does not.
+    """
+    p = predictions
+    customers, products = len(p.customers), len(p.products)
+    customer = _numpy(p.offers["customer"])
+    score = _numpy(p.offers["score"])
+    bounds = p.bought_offsets
+    rules = {
+        "customers.customer_id: expected ascending, distinct ids": _ascends(
+            p.customers["customer_id"]
+        ),
+        "products.product_id: expected ascending, distinct ids": _ascends(
+            p.products["product_id"]
+        ),
+        f"curve: expected shape {(customers, HORIZONS.size)}, got {p.curve.shape}": (
+            p.curve.shape == (customers, HORIZONS.size)
+        ),
+        "offers.customer: expected rows of customers, ascending": (
+            _within(customer, customers) and bool((np.diff(customer) >= 0).all())
+        ),
+        "offers.score: expected best first within a customer": bool(
+            ((np.diff(score) <= 0) | (np.diff(customer) != 0)).all()
+        ),
+        "offers: expected no nulls": (
+            sum(column.null_count for column in p.offers.columns) == 0
+        ),
+        "offers.product: expected rows of products": _within(
+            _numpy(p.offers["product"]), products
+        ),
+        "cold_start.product: expected distinct rows of products": (
+            _within(_numpy(p.cold_start["product"]), products)
+            and len(p.cold_start["product"].unique()) == len(p.cold_start)
+        ),
+        "bought_offsets: expected customer + 1 ascending bounds": (
+            bounds.shape == (customers + 1,)
+            and bounds[0] == 0
+            and bounds[-1] == p.bought_products.size
+            and bool((np.diff(bounds) >= 0).all())
+        ),
+        "bought_products: expected rows of products": _within(
+            p.bought_products, products
+        ),
+    }
+    broken = [f"{rule} in predictions" for rule, holds in rules.items() if not holds]
+    if broken:
+        raise ContractError(*broken)
+
+
+def _ascends(ids: pa.ChunkedArray) -> bool:
+    # By code point, which is the order of UTF-8 bytes that the reader searches.
+    if ids.null_count:
+        return False
+    return all(left < right for left, right in pairwise(ids.to_pylist()))
+
+
+def _within(rows: npt.NDArray[np.integer[Any]], size: int) -> bool:
+    return rows.size == 0 or bool(rows.min() >= 0 and rows.max() < size)
+
+
+def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    return np.asarray(column.to_numpy())
+
+
+def _write_files(folder: Path, p: Predictions) -> None:
+    customer = _numpy(p.offers["customer"])
+    starts = np.searchsorted(customer, np.arange(len(p.customers) + 1))
+    offers = p.offers.cast(OFFERS).drop_columns(["customer"])
+    # Arrow packs flags into bits, which NumPy cannot view.
+    flag = offers["is_new"].cast(pa.uint8())
+    offers = offers.set_column(offers.column_names.index("is_new"), "is_new", flag)
+    arrays = {
+        "curve": p.curve.astype(np.float32, copy=False),
+        "offer_offsets": starts.astype(np.int64),
+        "bought_offsets": p.bought_offsets.astype(np.int64, copy=False),
+        "bought_products": p.bought_products.astype(np.int32, copy=False),
+    }
+    tables = {
+        "customers": p.customers.cast(CUSTOMERS),
+        "products": p.products.cast(PRODUCTS),
+        "offers": offers,
+        "cold_start": p.cold_start.cast(COLD_START),
+        "replenishment": p.replenishment,
+        "value": p.value,
+    }
+    for name, array in arrays.items():
+        with (folder / f"{name}.npy").open("wb") as stream:
+            np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+            _flush(stream.fileno())
+    for name, table in tables.items():
+        whole = table.replace_schema_metadata(None).unify_dictionaries()
+        file = folder / f"{name}.arrow"
+        with pa.OSFile(str(file), "wb") as sink:
+            with pa.ipc.new_file(sink, whole.schema) as writer:
+                writer.write_table(whole.combine_chunks())
+            _flush(sink.fileno())
+
+
+def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "cutoff": p.cutoff.isoformat(),
+        "horizon_days": p.horizon_days,
+        "model_version": model_version,
+        "tag_threshold": float(p.tag_threshold),
+        "files": {file.name: fingerprint(file) for file in sorted(folder.iterdir())},
+    }
+
+
+def _settle(build: Path, target: Path, manifest: Mapping[str, Any]) -> None:
+    """Moves a finished build to its name, or drops it if that stands already."""
+    if target.exists():
+        stands = {f.name: fingerprint(f) for f in target.iterdir() if f.is_file()}
+        stands.pop(MANIFEST, None)
+        if stands == manifest["files"] and (target / MANIFEST).exists():
+            shutil.rmtree(build)
+            return
+        # Damaged on disk. Readers that map it keep their files.
+        target.rename(target.parent / f"{_BROKEN}{target.name}")
+    build.replace(target)
+    _sync(target.parent)
+
+
+def _clean(root: Path) -> None:
+    for left in root.iterdir():
+        if left.name.startswith((_BUILD, _MOVE, _BROKEN)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@contextmanager
+def _alone(root: Path) -> Generator[None]:
+    # Held by the kernel for the process, so a killed build cannot leave it shut.
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _encode(manifest: Mapping[str, Any]) -> bytes:
+    return json.dumps(manifest, sort_keys=True, indent=1).encode()
+
+
+def _write(file: Path, content: bytes) -> None:
+    with file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _flush(descriptor: int) -> None:
+    os.fsync(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,198 @@
+"""Top-n lists from a published version and the wishes of one request.
+
+Pure: arrays in, rows out; no clock, no state. The offers of a customer stand
+best first, a list is the first ``n`` of them that pass. When fewer pass, the
+list is filled: *mixed* with popular products, *new* with popular products never
+bought before, *again* with the other products bought before, most popular
+first. Ties keep the order of the build; nothing is shown twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.published import Catalogue, Published
+
+Lane = Literal["mixed", "again", "new"]
+
+FILL_POPULAR = "popular"
+FILL_BOUGHT = "bought"
+"""Sources of the lines that fill a short list."""
+
+REASON_BOUGHT = "bought before"
+REASON_CATALOGUE = "in the range"
+
+_Rows = npt.NDArray[np.int32]
+
+
+class Item(NamedTuple):
+    """One line of a list.
+
+    Attributes:
+        rank: 1-based.
+        score: comparable within one ``source`` kind only: offers carry the
+            ranker's, filled lines the popularity's. Null: not scored.
+        probability: P(buys this product within the published horizon).
+            Null: not estimated.
+        source: the strongest generator, ``popular`` or ``bought``.
+    """
+
+    product_id: str
+    rank: int
+    score: float | None
+    probability: float | None
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What one request asks for every customer in it.
+
+    Attributes:
+        n: length of the list.
+        lane: ``mixed``, ``again`` (bought before) or ``new`` (never bought).
+        allowed: bool ``[product]``, products that pass the filters.
+    """
+
+    catalogue: Catalogue
+    n: int
+    lane: Lane
+    allowed: npt.NDArray[np.bool_]
+
+    @cached_property
+    def fill(self) -> _Rows:
+        """Allowed products in fill order; worked out at most once a request."""
+        order = self.catalogue.fill_order
+        return order[self.allowed[order]]
+
+
+def wishes(
+    published: Published,
+    n: int,
+    lane: Lane = "mixed",
+    categories: Iterable[str] = (),
+    without: Iterable[str] = (),
+    *,
+    available_only: bool = True,
+) -> Wishes:
+    """The filters of a request as one mask over all products.
+
+    Args:
+        published: the version to answer from.
+        n: length of each list, at least 1.
+        lane: which of the three lists.
+        categories: only these; none given means all. A category that the
+            catalogue lacks matches nothing.
+        without: product ids that must not appear; unknown ids are ignored.
+        available_only: leave out products that cannot be bought now.
+
+    Raises:
+        ValueError: ``n`` is below 1.
+    """
+    if n < 1:
+        raise ValueError(f"n: expected at least 1, got {n}")
+    catalogue = published.catalogue
+    if available_only:
+        allowed = catalogue.available
+    else:
+        allowed = np.ones(len(catalogue.ids), dtype=bool)
+    if names := set(categories):
+        codes = [
+            c for name in names if (c := catalogue.categories.get(name)) is not None
+        ]
+        allowed = allowed & np.isin(catalogue.category, codes)
+    rows = [row for text in without if (row := catalogue.ids.row(text)) is not None]
+    if rows:
+        allowed = allowed.copy()
+        allowed[rows] = False
+    return Wishes(catalogue, n, lane, allowed)
+
+
+def recommend(published: Published, customer: int | None, ask: Wishes) -> list[Item]:
+    """The list of one customer: exactly ``ask.n`` items where that many exist.
+
+    Args:
+        published: the version to answer from.
+        customer: row of the customer; None: unknown, who gets the cold-start
+            list. *Again* is empty for them: nothing was bought before.
+        ask: see ``wishes``.
+    """
+    if customer is None:
+        return [] if ask.lane == "again" else _filled(ask, ask.fill[: ask.n], 1)
+    offers = published.offers
+    start, stop = offers.offsets[customer], offers.offsets[customer + 1]
+    product = offers.product[start:stop]
+    keep = ask.allowed[product]
+    if ask.lane != "mixed":
+        keep = keep & (offers.is_new[start:stop] == (ask.lane == "new"))
+    chosen = np.flatnonzero(keep)[: ask.n]
+    items = _offered(published, start + chosen)
+    if chosen.size < ask.n:
+        low, high = published.bought_offsets[customer : customer + 2]
+        bought = published.bought_products[low:high]
+        more = _more(ask, product[chosen], bought)
+        items += _filled(ask, more, chosen.size + 1)
+    return items
+
+
+def _offered(published: Published, rows: npt.NDArray[np.int64]) -> list[Item]:
+    offers, ids = published.offers, published.catalogue.ids
+    columns: Sequence[list[Any]] = (
+        offers.product[rows].tolist(),
+        offers.score[rows].tolist(),
+        offers.probability[rows].tolist(),
+        offers.reason[rows].tolist(),
+        offers.source[rows].tolist(),
+    )
+    return [
+        Item(
+            ids[product],
+            rank,
+            score,
+            probability,
+            offers.reasons[reason],
+            offers.sources[source],
+        )
+        for rank, (product, score, probability, reason, source) in enumerate(
+            zip(*columns, strict=True), start=1
+        )
+    ]
+
+
+def _more(ask: Wishes, listed: _Rows, bought: _Rows) -> _Rows:
+    """Products that fill a list of which ``listed`` stand already."""
+    missing = ask.n - listed.size
+    if ask.lane == "again":
+        rest = bought[ask.allowed[bought] & ~np.isin(bought, listed)]
+        place = ask.catalogue.fill_place[rest]
+        return rest[np.argsort(place)][:missing]
+    barred = listed if ask.lane == "mixed" else np.concatenate([listed, bought])
+    # So many suffice, even if all the barred ones stand in front.
+    head = ask.fill[: missing + barred.size]
+    return head[~np.isin(head, barred)][:missing]
+
+
+def _filled(ask: Wishes, rows: _Rows, first_rank: int) -> list[Item]:
+    catalogue = ask.catalogue
+    source = FILL_BOUGHT if ask.lane == "again" else FILL_POPULAR
+    items: list[Item] = []
+    for rank, row in enumerate(rows.tolist(), start=first_rank):
+        place = int(catalogue.fill_place[row])
+        if place < catalogue.scored:
+            score = float(catalogue.score[place])
+            probability = float(catalogue.probability[place])
+            reason = catalogue.reasons[place]
+        else:
+            score = probability = None
+            reason = REASON_CATALOGUE
+        if ask.lane == "again":
+            reason = REASON_BOUGHT
+        items.append(Item(catalogue.ids[row], rank, score, probability, reason, source))
+    return items

@@ -1,0 +1,258 @@
+"""Requests and answers of the API: fields, limits and examples.
+
+Requests are strict: an unknown field, a text where a number belongs or a value
+out of range is refused. Ids may be given as integers and are read as text, as
+in the input tables. Answers are written straight from arrays; their models
+here are the document, and the tests hold the answers to them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Id = Annotated[str, Field(min_length=1, max_length=256)]
+"""A customer or product id."""
+
+CustomerIds = Annotated[
+    list[Id],
+    Field(
+        min_length=1,
+        max_length=1000,
+        description="Answered in this order, repeats included.",
+        examples=[["2070", "nobody"]],
+    ),
+]
+ProductIds = Annotated[list[Id], Field(max_length=10_000)]
+
+
+class Request(BaseModel):
+    """Strict about names, lenient about ids given as integers."""
+
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+
+
+class RecommendationsRequest(Request):
+    """Top-n products for each customer."""
+
+    customer_ids: CustomerIds
+    n: Annotated[int, Field(strict=True, ge=1, le=100, examples=[10])] = 20
+    list_: Annotated[
+        Literal["mixed", "again", "new"],
+        Field(
+            alias="list",
+            description="mixed: both; again: bought before; new: never bought.",
+        ),
+    ] = "mixed"
+    categories: Annotated[
+        list[str],
+        Field(max_length=1000, description="Only these; empty: all."),
+    ] = []
+    exclude_product_ids: Annotated[ProductIds, Field(description="Never shown.")] = []
+    in_cart_product_ids: Annotated[
+        ProductIds, Field(description="In the cart already, so not shown.")
+    ] = []
+    available_only: Annotated[
+        bool, Field(strict=True, description="Only products that can be bought now.")
+    ] = True
+
+
+class PropensityRequest(Request):
+    """Probability of a purchase within a horizon, for each customer."""
+
+    customer_ids: CustomerIds
+    horizon_days: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=1,
+            le=180,
+            description="Days from the cutoff; null: the published horizon.",
+            examples=[14],
+        ),
+    ] = None
+
+
+class Answer(BaseModel):
+    """Closed: an answer has these fields and no others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SnapshotInfo(Answer):
+    """The published version that an answer rests on."""
+
+    version: Annotated[str, Field(examples=["20171015T000000-1f0c2a9b7d5e4c31"])]
+    cutoff: Annotated[datetime, Field(description="Only earlier data were used. UTC.")]
+    age_days: Annotated[float, Field(description="From the cutoff to now.")]
+
+
+class ItemOut(Answer):
+    """One line of a list."""
+
+    product_id: Annotated[str, Field(examples=["1082185"])]
+    rank: Annotated[int, Field(ge=1, examples=[1])]
+    score: Annotated[
+        float | None,
+        Field(
+            description="Comparable within the customer, scored lines apart from "
+            "filled ones; null: not scored.",
+            examples=[2.31],
+        ),
+    ]
+    probability: Annotated[
+        float | None,
+        Field(
+            description="Bought within the published horizon; null: not estimated.",
+            examples=[0.64],
+        ),
+    ]
+    reason: Annotated[str, Field(examples=["bought 9 times, last 6 days before"])]
+    source: Annotated[
+        str,
+        Field(
+            description="The strongest generator; `popular` and `bought` fill "
+            "lists that the filters left short.",
+            examples=["history"],
+        ),
+    ]
+
+
+class CustomerList(Answer):
+    """The list of one customer."""
+
+    customer_id: Annotated[str, Field(examples=["2070"])]
+    cold_start: Annotated[
+        bool, Field(description="True: no purchase is known before the cutoff.")
+    ]
+    items: list[ItemOut]
+
+
+class RecommendationsAnswer(Answer):
+    """One list for each customer asked for, in their order."""
+
+    model_version: Annotated[str, Field(examples=["3"])]
+    snapshot: SnapshotInfo
+    list_: Annotated[Literal["mixed", "again", "new"], Field(alias="list")]
+    recommendations: list[CustomerList]
+
+
+class CustomerPropensity(Answer):
+    """The outlook of one customer; nulls where no purchase is known."""
+
+    customer_id: Annotated[str, Field(examples=["2070"])]
+    cold_start: bool
+    probability: Annotated[
+        float | None,
+        Field(
+            description="At least one purchase within `horizon_days` of the cutoff.",
+            examples=[0.91],
+        ),
+    ]
+    tag: Annotated[
+        Literal["likely", "not_likely"] | None,
+        Field(description="At the published horizon and threshold."),
+    ]
+    expected_next_at: Annotated[
+        datetime | None,
+        Field(description="UTC; null: not expected within 180 days."),
+    ]
+    reasons: Annotated[
+        list[str],
+        Field(description="Strongest first.", examples=[["bought 4 days before"]]),
+    ]
+
+
+class PropensityAnswer(Answer):
+    """One outlook for each customer asked for, in their order."""
+
+    model_version: Annotated[str, Field(examples=["3"])]
+    snapshot: SnapshotInfo
+    horizon_days: Annotated[int, Field(examples=[14])]
+    tag_horizon_days: Annotated[int, Field(examples=[14])]
+    propensities: list[CustomerPropensity]
+
+
+class Problem(Answer):
+    """What is wrong with a request."""
+
+    code: Annotated[str, Field(examples=["invalid"])]
+    message: Annotated[
+        str, Field(examples=["n: input should be less than or equal to 100, got 101"])
+    ]
+    field: Annotated[
+        str | None, Field(description="Null: not about one field.", examples=["n"])
+    ]
+
+
+class ErrorAnswer(Answer):
+    """The form of every error."""
+
+    error: Problem
+
+
+_SNAPSHOT = {
+    "version": "20171015T000000-1f0c2a9b7d5e4c31",
+    "cutoff": "2017-10-15T00:00:00Z",
+    "age_days": 0.4,
+}
+
+EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
+    RecommendationsRequest: {"customer_ids": ["2070"], "n": 1, "list": "again"},
+    RecommendationsAnswer: {
+        "model_version": "3",
+        "snapshot": _SNAPSHOT,
+        "list": "again",
+        "recommendations": [
+            {
+                "customer_id": "2070",
+                "cold_start": False,
+                "items": [
+                    {
+                        "product_id": "1082185",
+                        "rank": 1,
+                        "score": 2.31,
+                        "probability": 0.64,
+                        "reason": "bought 9 times, last 6 days before",
+                        "source": "history",
+                    }
+                ],
+            }
+        ],
+    },
+    PropensityRequest: {"customer_ids": ["2070", "nobody"], "horizon_days": 14},
+    PropensityAnswer: {
+        "model_version": "3",
+        "snapshot": _SNAPSHOT,
+        "horizon_days": 14,
+        "tag_horizon_days": 14,
+        "propensities": [
+            {
+                "customer_id": "2070",
+                "cold_start": False,
+                "probability": 0.91,
+                "tag": "likely",
+                "expected_next_at": "2017-10-18T09:00:00Z",
+                "reasons": ["bought 4 days before"],
+            },
+            {
+                "customer_id": "nobody",
+                "cold_start": True,
+                "probability": None,
+                "tag": None,
+                "expected_next_at": None,
+                "reasons": [],
+            },
+        ],
+    },
+    ErrorAnswer: {
+        "error": {
+            "code": "invalid",
+            "message": "n: input should be less than or equal to 100, got 101",
+            "field": "n",
+        }
+    },
+}
+"""Bodies that a reader of the document can send and expect; tested."""

@@ -1,0 +1,218 @@
+"""The HTTP service: decode, look up, encode; BentoML runs it.
+
+A request costs one look-up in memory-mapped arrays. Paths and fields are in
+``schema`` and, as a document, at ``/openapi.json``.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import numpy as np
+from pydantic_core import to_json
+from starlette.types import ASGIApp
+
+from features.config import ServingConfig
+from serving import metrics, openapi, schema
+from serving.asgi import ApiError, Gateway, Reply, Routes
+from serving.launch import SETTINGS, WORKSPACE
+from serving.live import Live
+from serving.published import Published
+from serving.recommend import recommend, wishes
+
+_DAY = 86_400.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class Api:
+    """The endpoints over the version in force.
+
+    Args:
+        live: what answers.
+        now: naive UTC; only the age of the snapshot depends on it.
+    """
+
+    def __init__(self, live: Live, now: Callable[[], datetime] = _now) -> None:
+        self._live = live
+        self._now = now
+        self.metrics = metrics.Metrics()
+        self._document = json.dumps(openapi.document()).encode()
+
+    @property
+    def routes(self) -> Routes:
+        """Every path of the service."""
+        return {
+            "/v1/recommendations": {"POST": self.recommendations},
+            "/v1/propensity": {"POST": self.propensity},
+            "/livez": {"GET": self.livez},
+            "/readyz": {"GET": self.readyz},
+            "/metrics": {"GET": self.exposition},
+            "/openapi.json": {"GET": self.openapi},
+        }
+
+    def recommendations(self, body: bytes) -> Reply:
+        """``POST /v1/recommendations``."""
+        asked = schema.RecommendationsRequest.model_validate_json(body)
+        published = self._served()
+        ask = wishes(
+            published,
+            asked.n,
+            asked.list_,
+            asked.categories,
+            (*asked.exclude_product_ids, *asked.in_cart_product_ids),
+            available_only=asked.available_only,
+        )
+        lists: list[dict[str, Any]] = []
+        for customer_id in asked.customer_ids:
+            row = published.customers.row(customer_id)
+            items = recommend(published, row, ask)
+            lists.append(
+                {
+                    "customer_id": customer_id,
+                    "cold_start": row is None,
+                    "items": [item._asdict() for item in items],
+                }
+            )
+        self._count("/v1/recommendations", lists)
+        head = {**self._head(published), "list": asked.list_}
+        return Reply(200, to_json({**head, "recommendations": lists}))
+
+    def propensity(self, body: bytes) -> Reply:
+        """``POST /v1/propensity``."""
+        asked = schema.PropensityRequest.model_validate_json(body)
+        published = self._served()
+        horizon = asked.horizon_days or published.horizon_days
+        outlooks = [
+            _outlook(published, customer_id, horizon)
+            for customer_id in asked.customer_ids
+        ]
+        self._count("/v1/propensity", outlooks)
+        head = {
+            **self._head(published),
+            "horizon_days": horizon,
+            "tag_horizon_days": published.horizon_days,
+        }
+        return Reply(200, to_json({**head, "propensities": outlooks}))
+
+    def livez(self, _: bytes) -> Reply:
+        """``GET /livez``: the process runs."""
+        return Reply(200, b"\n", b"text/plain")
+
+    def readyz(self, _: bytes) -> Reply:
+        """``GET /readyz``: a version is served."""
+        self._served()
+        return Reply(200, b"\n", b"text/plain")
+
+    def exposition(self, _: bytes) -> Reply:
+        """``GET /metrics``."""
+        self._live.poll()
+        served = self._live.current
+        age = (self._now() - served.cutoff).total_seconds() if served else None
+        text = self.metrics.text(age, self._live.failures)
+        return Reply(200, text, metrics.MEDIA)
+
+    def openapi(self, _: bytes) -> Reply:
+        """``GET /openapi.json``."""
+        return Reply(200, self._document)
+
+    def _served(self) -> Published:
+        self._live.poll()
+        published = self._live.current
+        if published is None:
+            said = self._live.problem or "nothing is published"
+            raise ApiError(503, "not_ready", said)
+        return published
+
+    def _head(self, published: Published) -> dict[str, Any]:
+        age = (self._now() - published.cutoff).total_seconds() / _DAY
+        return {
+            "model_version": published.model_version,
+            "snapshot": {
+                "version": published.version,
+                "cutoff": f"{published.cutoff.isoformat()}Z",
+                "age_days": round(age, 6),
+            },
+        }
+
+    def _count(self, path: str, answers: list[dict[str, Any]]) -> None:
+        cold = sum(answer["cold_start"] for answer in answers)
+        self.metrics.customers(path, len(answers) - cold, cold)
+
+
+def _outlook(published: Published, customer_id: str, horizon: int) -> dict[str, Any]:
+    row = published.customers.row(customer_id)
+    if row is None:
+        return {
+            "customer_id": customer_id,
+            "cold_start": True,
+            "probability": None,
+            "tag": None,
+            "expected_next_at": None,
+            "reasons": [],
+        }
+    curve = published.curve[row]
+    # Compared as float32, the type in which the curve was cut.
+    threshold = np.float32(published.tag_threshold)
+    likely = curve[published.horizon_days - 1] >= threshold
+    expected = published.expected_next[row]
+    return {
+        "customer_id": customer_id,
+        "cold_start": False,
+        "probability": float(curve[horizon - 1]),
+        "tag": "likely" if likely else "not_likely",
+        "expected_next_at": None if np.isnat(expected) else f"{expected}Z",
+        "reasons": published.reasons[row].as_py() or [],
+    }
+
+
+class Front(Gateway):
+    """The gateway as BentoML builds it: what it needs is in the environment."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        config = ServingConfig.model_validate_json(os.environ.get(SETTINGS, "{}"))
+        api = Api(Live(Path(os.environ[WORKSPACE]), config.reload_seconds))
+        super().__init__(app, api.routes, api.metrics.observe, config)
+        # What stands now stays: the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
+
+
+def _quiet() -> None:
+    # One line a request costs more than the request; /metrics counts them.
+    access = logging.getLogger("uvicorn.access")
+    access.handlers.clear()
+    access.propagate = False
+
+
+_quiet()
+
+
+@bentoml.service(
+    name="repurchase",
+    workers=ServingConfig.model_validate_json(os.environ.get(SETTINGS, "{}")).workers,
+    # Not reached: bodies have their own limit, answers take microseconds. Short,
+    # because BentoML keeps 5 kB of every request for so long.
+    traffic={"timeout": 10},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+    # Started by hand it listens on loopback, as `repurchase serve` does.
+    http={"host": "127.0.0.1"},  # pyright: ignore[reportArgumentType]
+)
+class Repurchase:
+    """Who buys again, and what to offer them."""
+
+
+# BentoML types what it calls here as if the class were its own instance.
+Repurchase.add_asgi_middleware(Front)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,177 @@
+"""Hand-drawn predictions, and the same in any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from serving.publish import publish
+from serving.published import Published
+from training.predictions import (
+    COLD_START,
+    CUSTOMERS,
+    HORIZONS,
+    OFFERS,
+    PRODUCTS,
+    Predictions,
+)
+
+CUTOFF = datetime(2017, 10, 15)
+
+
+def table(schema: pa.Schema, rows: list[tuple]) -> pa.Table:
+    names = schema.names
+    return pa.Table.from_pylist(
+        [dict(zip(names, row, strict=True)) for row in rows], schema=schema
+    )
+
+
+REPLENISHMENT = pa.schema(
+    [("customer_id", pa.string()), ("product_group", pa.string())]
+)
+VALUE = pa.schema([("customer_id", pa.string()), ("expected_spend", pa.float64())])
+
+
+def draw() -> Predictions:
+    """Three customers, eight products.
+
+    anna bought p1, p2 and p7 (not available now); bert bought p4; carl bought
+    p1 and p3 and has no offers. p8 has no category.
+    """
+    curve = np.linspace(0.01, 0.99, HORIZONS.size, dtype=np.float32)
+    next_at = datetime(2017, 10, 20, 6)
+    return Predictions(
+        cutoff=CUTOFF,
+        horizon_days=14,
+        customers=table(
+            CUSTOMERS,
+            [
+                ("anna", next_at, CUTOFF, next_at, ["bought 4 days before", "often"]),
+                ("bert", None, None, None, []),
+                ("carl", next_at, CUTOFF, next_at, ["bought once"]),
+            ],
+        ),
+        curve=np.stack([curve, curve / 10, curve]).astype(np.float32),
+        tag_threshold=float(curve[13]),
+        products=table(
+            PRODUCTS,
+            [
+                ("p1", "milk", "dairy", True),
+                ("p2", "cheese", "dairy", True),
+                ("p3", "butter", "dairy", True),
+                ("p4", "rye", "bread", True),
+                ("p5", "rolls", "bread", True),
+                ("p6", "green", "tea", True),
+                ("p7", "black", "tea", False),
+                ("p8", "bag", None, True),
+            ],
+        ),
+        offers=table(
+            OFFERS,
+            [
+                (0, 3, True, 0.9, 0.50, "popular", "many buy it"),
+                (0, 0, False, 0.8, 0.45, "history", "bought 3 times"),
+                (0, 1, False, 0.8, 0.40, "history", "bought 2 times"),
+                (0, 5, True, 0.5, 0.30, "als", "like yours"),
+                (0, 6, False, 0.4, 0.20, "history", "bought once"),
+                (1, 3, False, 0.7, 0.35, "history", "bought once"),
+            ],
+        ),
+        cold_start=table(
+            COLD_START,
+            [
+                (2, 0.9, 0.09, "bought by 9 of 100"),
+                (0, 0.8, 0.08, "bought by 8 of 100"),
+                (3, 0.7, 0.07, "bought by 7 of 100"),
+                (1, 0.6, 0.06, "bought by 6 of 100"),
+                (4, 0.5, 0.05, "bought by 5 of 100"),
+                (5, 0.4, 0.04, "bought by 4 of 100"),
+                (7, 0.3, 0.03, "bought by 3 of 100"),
+            ],
+        ),
+        bought_offsets=np.array([0, 3, 4, 6], dtype=np.int64),
+        bought_products=np.array([0, 1, 6, 3, 0, 2], dtype=np.int32),
+        replenishment=table(REPLENISHMENT, [("anna", "dairy")]),
+        value=table(VALUE, [("anna", 12.5), ("bert", 3.0), ("carl", 1.0)]),
+    )
+
+
+def draw_many(customers: int, offers: int) -> Predictions:
+    """``customers`` with ``offers`` each; every second offer is a bought one."""
+    random = np.random.default_rng(7)
+    products = max(2 * offers, 400)
+    rows = customers * offers
+    start = random.integers(0, products - offers, customers)
+    product = (start[:, None] + np.arange(offers)).astype(np.int32)
+    bought = product[:, ::2]
+    score = np.sort(random.random((customers, offers)), axis=1)[:, ::-1]
+    small = draw()
+    source = pa.DictionaryArray.from_arrays(
+        random.integers(0, 3, rows, dtype=np.int32), ["als", "history", "popular"]
+    )
+    reason = pa.DictionaryArray.from_arrays(
+        random.integers(0, 500, rows, dtype=np.int32),
+        [f"bought {times} times" for times in range(500)],
+    )
+    columns = [
+        np.repeat(np.arange(customers, dtype=np.int32), offers),
+        product.ravel(),
+        np.tile(np.arange(offers) % 2 == 1, customers),
+        score.ravel().astype(np.float32),
+        (score.ravel() / 2).astype(np.float32),
+        source,
+        reason,
+    ]
+    curve = np.sort(random.random((customers, HORIZONS.size)), axis=1)
+    return replace(
+        small,
+        customers=table(
+            CUSTOMERS,
+            [(f"c{row:08d}", None, None, None, ["often"]) for row in range(customers)],
+        ),
+        curve=curve.astype(np.float32),
+        products=table(
+            PRODUCTS,
+            [(f"p{row:06d}", None, f"k{row % 9}", True) for row in range(products)],
+        ),
+        offers=pa.table(columns, schema=OFFERS),
+        cold_start=table(
+            COLD_START,
+            [(row, 1 / (row + 1), 0.01, "popular") for row in range(products)],
+        ),
+        bought_offsets=np.arange(customers + 1, dtype=np.int64) * bought.shape[1],
+        bought_products=np.ascontiguousarray(bought.ravel()),
+    )
+
+
+@pytest.fixture
+def predictions() -> Predictions:
+    return draw()
+
+
+@pytest.fixture(scope="session")
+def many() -> Callable[[int, int], Predictions]:
+    return draw_many
+
+
+@pytest.fixture(scope="session")
+def small() -> Predictions:
+    return draw()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, predictions: Predictions) -> Path:
+    """A workspace with the hand-drawn predictions in force."""
+    publish(tmp_path, predictions, "m1")
+    return tmp_path
+
+
+@pytest.fixture
+def published(workspace: Path) -> Published:
+    return Published.open(workspace)
