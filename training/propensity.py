@@ -151,7 +151,8 @@ def fit(
     rows = _Rows(matrix, next_days, mature, cutoff)
 
     early = rows.at(fold.fit, mature_by=fold.calibration[0])
-    boosters = _train(early, encoding, horizon_days, config, seed)
+    # Two numbers are calibrated: one booster is enough to learn them.
+    boosters = _train(early, encoding, horizon_days, config, seed, n_boosters=1)
     late = rows.at(fold.calibration, mature_by=until)
     raw = _raw(boosters, late.matrix, horizon_days)
     label = (late.next_days < horizon_days).astype(np.float64)
@@ -159,7 +160,7 @@ def fit(
     threshold = threshold_for(calibration(raw), label, config.tag_precision)
     everything = rows.at((*fold.fit, *fold.calibration), mature_by=until)
     return Propensity(
-        boosters=_train(everything, encoding, horizon_days, config, seed),
+        boosters=_train(everything, encoding, horizon_days, config, seed, config.seeds),
         encoding=encoding,
         calibration=calibration,
         longest_horizon=int(everything.mature.max()),
@@ -213,8 +214,9 @@ def _train(
     horizon_days: int,
     config: PropensityConfig,
     seed: int,
+    n_boosters: int,
 ) -> tuple[lgb.Booster, ...]:
-    """One booster per seed on rows x (the horizon, and drawn ones that are mature)."""
+    """Boosters of following seeds on rows x (the horizon, and drawn ones that are mature)."""
     random = np.random.default_rng(seed)
     row, horizon = _horizons(rows.mature, horizon_days, config.drawn_horizons, random)
     matrix = np.column_stack([rows.matrix[row], horizon.astype(np.float32)])
@@ -232,7 +234,7 @@ def _train(
     )
     return tuple(
         lgb.train(_parameters(config, len(names), seed + k), data, config.trees)
-        for k in range(config.seeds)
+        for k in range(n_boosters)
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -86,7 +86,7 @@ class Run:
 
 
 @contextmanager
-def run(config: Config, name: str) -> Iterator[Run]:
+def run(config: Config, name: str) -> Generator[Run]:
     """A run of that name; it ends as failed if the block raises."""
     mlflow = _open(config)
     with mlflow.start_run(run_name=name) as active:
@@ -102,7 +102,10 @@ def promote(config: Config, bundle_name: str) -> str | None:
     mlflow = _open(config)
     client = mlflow.MlflowClient()
     for found in client.search_model_versions(f"name='{MODEL}'"):
-        if client.get_model_version(MODEL, found.version).tags.get("bundle") == bundle_name:
+        if (
+            client.get_model_version(MODEL, found.version).tags.get("bundle")
+            == bundle_name
+        ):
             client.set_registered_model_alias(MODEL, "champion", found.version)
             return str(found.version)
     return None
