@@ -1,0 +1,179 @@
+"""One lane's model: LightGBM over candidates, calibrated to a probability.
+
+The trees learn from all bought candidates and a share of the others, so their
+raw score is off by a constant; a logistic curve fitted on a later cutoff, with
+all candidates, puts that right (Platt 1999). It is strictly rising: it never
+makes two scores tie.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightgbm as lgb
+import numpy as np
+
+from features.config import RecommendConfig
+from features.history import Bools, Floats, Longs
+from features.pairs import Singles
+from training.rows import COLUMNS
+
+FEW_BOUGHT = 50
+"""With fewer bought candidates to learn from, one feature is the score."""
+
+
+@dataclass(frozen=True)
+class LaneModel:
+    """A fitted lane.
+
+    Attributes:
+        booster: None where too few candidates were bought to learn from: then
+            the score is the log of the column ``instead``.
+        columns: columns of the feature matrix that it reads.
+        instead: index into ``columns``.
+        slope, intercept: probability = logistic(intercept + slope * score).
+    """
+
+    booster: lgb.Booster | None
+    columns: Longs
+    instead: int
+    slope: float
+    intercept: float
+
+    def score(self, rows: Singles, threads: int) -> Floats:
+        """Raw scores of feature rows, ``[row]``; higher is better."""
+        if not len(rows):
+            return np.zeros(0)
+        if self.booster is None:
+            return np.log(np.nan_to_num(rows[:, self.columns[self.instead]]) + 0.1)
+        picked = np.ascontiguousarray(rows[:, self.columns])
+        raw = self.booster.predict(picked, raw_score=True, num_threads=threads)
+        return np.asarray(raw, dtype=np.float64)
+
+    def probability(self, score: Floats) -> Floats:
+        """P(bought within the horizon) of raw scores, ``[row]``."""
+        return 1.0 / (1.0 + np.exp(-(self.intercept + self.slope * score)))
+
+    def to_files(self, folder: Path, name: str) -> None:
+        """Write ``NAME.json`` and, if there are trees, ``NAME.txt``."""
+        facts = {
+            "columns": [COLUMNS[i] for i in self.columns],
+            "instead": COLUMNS[self.columns[self.instead]],
+            "slope": self.slope,
+            "intercept": self.intercept,
+            "trees": self.booster is not None,
+        }
+        (folder / f"{name}.json").write_text(json.dumps(facts, indent=1))
+        if self.booster is not None:
+            (folder / f"{name}.txt").write_text(self.booster.model_to_string())
+
+    @staticmethod
+    def from_files(folder: Path, name: str) -> LaneModel:
+        """Read what ``to_files`` wrote.
+
+        Raises:
+            ValueError: the model was written for other features.
+        """
+        facts = json.loads((folder / f"{name}.json").read_text())
+        missing = sorted(set(facts["columns"]) - set(COLUMNS))
+        if missing:
+            raise ValueError(
+                f"{folder / name}.json: expected features of this version, "
+                f"got {missing[0]!r}; train again"
+            )
+        trees = (folder / f"{name}.txt").read_text() if facts["trees"] else None
+        columns = np.array([COLUMNS.index(c) for c in facts["columns"]])
+        return LaneModel(
+            booster=lgb.Booster(model_str=trees) if trees else None,
+            columns=columns,
+            instead=facts["columns"].index(facts["instead"]),
+            slope=facts["slope"],
+            intercept=facts["intercept"],
+        )
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Candidates of past cutoffs with what came of them.
+
+    Attributes:
+        rows: features, ``[row, len(COLUMNS)]``.
+        bought: label, ``[row]``.
+    """
+
+    rows: Singles
+    bought: Bools
+
+
+def join(parts: Sequence[Examples]) -> Examples:
+    """All parts in one; without any part, no rows."""
+    if not parts:
+        return Examples(
+            np.zeros((0, len(COLUMNS)), np.float32), np.zeros(0, dtype=np.bool_)
+        )
+    return Examples(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.bought for part in parts]),
+    )
+
+
+def fit_trees(
+    examples: Examples, columns: Longs, config: RecommendConfig, seed: int
+) -> lgb.Booster | None:
+    """Trees on sampled candidates; None if fewer than ``FEW_BOUGHT`` were bought."""
+    if examples.bought.sum() < FEW_BOUGHT or examples.bought.all():
+        return None
+    data = lgb.Dataset(
+        np.ascontiguousarray(examples.rows[:, columns]),
+        label=examples.bought.astype(np.float32),
+        feature_name=[COLUMNS[i] for i in columns],
+        params={"max_bin": 63, "verbose": -1},
+    )
+    settings = {
+        "objective": "binary",
+        "num_leaves": config.leaves,
+        "learning_rate": config.learning_rate,
+        "min_data_in_leaf": 50,
+        "feature_fraction": 0.5,
+        "lambda_l2": 5.0,
+        "max_bin": 63,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": config.threads,
+        "verbose": -1,
+    }
+    return lgb.train(settings, data, num_boost_round=config.trees)
+
+
+def fit_curve(score: Floats, bought: Bools) -> tuple[float, float]:
+    """Slope and intercept of the logistic curve through scores, by Newton steps.
+
+    With Platt's targets, so that a lane without any purchase has a finite
+    curve. The slope is kept positive: a better score never means less.
+    """
+    if not len(score):
+        return 1.0, 0.0
+    positives = int(bought.sum())
+    high = (positives + 1) / (positives + 2)
+    low = 1 / (len(score) - positives + 2)
+    target = np.where(bought, high, low)
+    center, scale = float(score.mean()), float(score.std()) or 1.0
+    x = (score - center) / scale
+    slope, intercept = 0.0, float(np.log(target.mean() / (1 - target.mean())))
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-(intercept + slope * x)))
+        w = np.maximum(p * (1 - p), 1e-12)
+        miss = target - p
+        g0, g1 = miss.sum(), (miss * x).sum() - 1e-3 * slope
+        h00, h01, h11 = w.sum(), (w * x).sum(), (w * x * x).sum() + 1e-3
+        det = h00 * h11 - h01 * h01
+        step0, step1 = (h11 * g0 - h01 * g1) / det, (h00 * g1 - h01 * g0) / det
+        intercept, slope = intercept + step0, slope + step1
+        if abs(step0) + abs(step1) < 1e-9:
+            break
+    slope = max(slope, 1e-3)
+    return slope / scale, intercept - slope * center / scale

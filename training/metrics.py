@@ -1,0 +1,132 @@
+"""How good is it: ranking metrics, per customer, with intervals over customers.
+
+Functions return one value per customer, so that means, paired differences and
+bootstrap intervals can be taken of the same values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.history import Bools, Floats, Longs
+from features.history import Ints as Lists
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What customers bought in the label window.
+
+    Attributes:
+        keys: ``customer * n_products + product``, ascending, each once.
+        n_products: number of product codes.
+        count: distinct products bought, by customer code, ``[customer]``.
+    """
+
+    keys: Longs
+    n_products: int
+    count: Longs
+
+    @property
+    def buyers(self) -> Lists:
+        """Codes of customers with at least one product, ascending."""
+        return np.flatnonzero(self.count).astype(np.int32)
+
+
+def truth_of(customer: Lists, product: Lists, shape: tuple[int, int]) -> Truth:
+    """The truth of some purchases; repeats count once.
+
+    Args:
+        customer: codes, shape ``[purchase]``.
+        product: codes, shape ``[purchase]``.
+        shape: number of customers and of products.
+    """
+    keys = np.unique(customer.astype(np.int64) * shape[1] + product)
+    count = np.bincount(keys // shape[1], minlength=shape[0])
+    return Truth(keys, shape[1], count.astype(np.int64))
+
+
+def hits(lists: Lists, customers: Lists, truth: Truth) -> Bools:
+    """Which offers were bought, ``[customer, slot]``.
+
+    Args:
+        lists: product codes, best first, -1: empty slot, ``[customer, slot]``.
+        customers: code of each row.
+        truth: what was bought.
+    """
+    if not len(truth.keys):
+        return np.zeros(lists.shape, dtype=np.bool_)
+    keys = customers.astype(np.int64)[:, None] * truth.n_products + lists
+    at = np.searchsorted(truth.keys, keys)
+    at[at == len(truth.keys)] = 0
+    return (truth.keys[at] == keys) & (lists >= 0)
+
+
+def recall_at(hit: Bools, bought: Longs) -> Floats:
+    """Share of the bought products that are in the list, ``[customer]``.
+
+    Args:
+        hit: ``[customer, slot]``, cut at k by the caller.
+        bought: distinct products bought; NaN results where 0.
+    """
+    return _ratio(hit.sum(axis=1), bought)
+
+
+def ndcg_at(hit: Bools, bought: Longs) -> Floats:
+    """Discounted gain over the ideal, which is cut at k too, ``[customer]``."""
+    discount = 1.0 / np.log2(np.arange(2, hit.shape[1] + 2))
+    ideal = np.concatenate(([0.0], np.cumsum(discount)))
+    gain = np.asarray(hit @ discount)
+    return _ratio(gain, ideal[np.minimum(bought, hit.shape[1])])
+
+
+def hit_at(hit: Bools) -> Floats:
+    """1 where at least one offer was bought, ``[customer]``."""
+    return hit.any(axis=1).astype(np.float64)
+
+
+def precision_at(hit: Bools) -> Floats:
+    """Bought offers over slots, empty slots included, ``[customer]``."""
+    return _ratio(np.count_nonzero(hit, axis=1), np.full(len(hit), hit.shape[1]))
+
+
+def _ratio(above: Floats | Longs, below: Floats | Longs) -> Floats:
+    return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_interval(
+    above: Floats, below: Floats | None = None, *, seed: int, draws: int = 1000
+) -> Interval:
+    """Interval of a ratio of sums, customers drawn with replacement.
+
+    Args:
+        above: one value per customer, ``[customer]``.
+        below: the same customers' divisor, so that the draw is paired;
+            None: 1 each, the mean of ``above``.
+        seed: of the draws.
+        draws: number of resamples.
+
+    Returns:
+        2.5 and 97.5 % quantiles; NaN where there is no customer or the
+        divisor sums to 0.
+    """
+    divisor = np.ones(len(above)) if below is None else below
+    if not len(above) or divisor.sum() <= 0:
+        return Interval(np.nan, np.nan, np.nan)
+    rng = np.random.default_rng(seed)
+    share = np.full(len(above), 1.0 / len(above))
+    weights = rng.multinomial(len(above), share, size=draws)
+    tops, bottoms = weights @ above, weights @ divisor
+    ratios = tops[bottoms > 0] / bottoms[bottoms > 0]
+    low, high = np.quantile(ratios, (0.025, 0.975))
+    return Interval(float(above.sum() / divisor.sum()), float(low), float(high))

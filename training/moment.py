@@ -1,0 +1,94 @@
+"""All that the recommender knows at one cutoff, computed from sorted lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from features.history import History, Ints
+from features.pairs import Lines, Pairs, Visits, lines, pairs_at, visits_at
+from features.shelf import Shelf, category_of, shelf_at, subcategory_of
+from features.snapshot import to_us
+
+LEVELS = ("product", "subcategory", "category", "brand")
+"""Groups of products for which a customer's history is kept."""
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """The lines of a history, sorted for every level; serves all cutoffs.
+
+    Attributes:
+        group_of: item code of every product by level, shape ``[product]``,
+            -1: unknown.
+    """
+
+    history: History
+    group_of: dict[str, Ints]
+    lines: dict[str, Lines]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """History as known at a cutoff.
+
+    Attributes:
+        cutoff_us: microseconds since 1970-01-01.
+        customers: codes of customers with a purchase before the cutoff,
+            ascending, shape ``[active]``.
+        pairs: customer x item history by level.
+        visits: orders of every customer.
+        shelf: product features.
+        group_of: as in ``Sorted``.
+    """
+
+    history: History
+    cutoff_us: int
+    customers: Ints
+    pairs: dict[str, Pairs]
+    visits: Visits
+    shelf: Shelf
+    group_of: dict[str, Ints]
+
+    @property
+    def n_products(self) -> int:
+        """Number of product codes."""
+        return len(self.history.products)
+
+
+def sort_history(history: History) -> Sorted:
+    """Sort once for all cutoffs."""
+    group_of = {
+        "product": np.arange(len(history.products), dtype=np.int32),
+        "subcategory": subcategory_of(history),
+        "category": category_of(history),
+        "brand": history.products.brand,
+    }
+    return Sorted(
+        history, group_of, {level: lines(history, group_of[level]) for level in LEVELS}
+    )
+
+
+def moment_at(ordered: Sorted, cutoff: datetime, horizon_days: int) -> Moment:
+    """Everything as known at the cutoff.
+
+    Args:
+        ordered: sorted lines; those at or after the cutoff, or known later,
+            are not read.
+        cutoff: naive UTC.
+        horizon_days: how far ahead a known promotion plan counts.
+    """
+    cutoff_us = to_us(cutoff)
+    pairs = {level: pairs_at(ordered.lines[level], cutoff_us) for level in LEVELS}
+    bought = pairs["product"]
+    return Moment(
+        history=ordered.history,
+        cutoff_us=cutoff_us,
+        customers=np.flatnonzero(np.diff(bought.offsets)).astype(np.int32),
+        pairs=pairs,
+        visits=visits_at(ordered.history, cutoff_us),
+        shelf=shelf_at(ordered.history, bought, cutoff_us, horizon_days),
+        group_of=ordered.group_of,
+    )

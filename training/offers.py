@@ -1,0 +1,154 @@
+"""Offers: scored candidates, the lists cut from them, and the cold start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from features.history import Bools, Floats, History, Ints, Longs
+from features.pairs import Singles
+from features.snapshot import DAY_US, to_us
+from training.candidates import Candidates
+from training.metrics import truth_of
+from training.moment import Moment
+
+LANES = ("again", "new")
+"""Bought before by the customer, never bought."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Offers, ordered by customer, then probability, then score (best first).
+
+    Attributes:
+        customer, product: codes, shape ``[row]``.
+        is_new: never bought by the customer.
+        score: raw score of the lane, comparable within customer and lane.
+        probability: P(the customer buys the product within the horizon).
+        source: index into ``candidates.SOURCES``.
+        pair: row in the product pairs of the same moment; -1: never bought.
+        moment: what was known at the cutoff.
+    """
+
+    customer: Ints
+    product: Ints
+    is_new: Bools
+    score: Singles
+    probability: Singles
+    source: npt.NDArray[np.int8]
+    pair: Longs
+    moment: Moment
+
+    def __len__(self) -> int:
+        return len(self.customer)
+
+
+def best_of_lanes(
+    found: Candidates, score: Floats, p: Floats, keep: int
+) -> tuple[np.ndarray, ...]:
+    """The best of each lane per customer, in the order of ``Scored``."""
+    is_new = found.is_new
+    # Ties: bought before first, then the lower code, that is, product id.
+    by = np.lexsort((found.product, is_new, -score, -p, found.customer))
+    place = np.zeros(len(by), dtype=np.int64)
+    for lane in (False, True):
+        mine = is_new[by] == lane
+        place[mine] = place_within(found.customer[by][mine])
+    by = by[place < keep]
+    return (
+        found.customer[by],
+        found.product[by],
+        is_new[by],
+        score[by].astype(np.float32),
+        p[by].astype(np.float32),
+        found.source[by],
+        found.pair[by],
+    )
+
+
+def top_n(scored: Scored, lane: str, n: int) -> tuple[Ints, Ints, Longs]:
+    """The first ``n`` offers of a list for every customer.
+
+    Args:
+        scored: offers.
+        lane: ``again``, ``new`` or ``mixed``.
+        n: length; shorter where there are fewer candidates.
+
+    Returns:
+        Customer code, rank (1-based) and row of ``scored``, by customer, rank.
+
+    Raises:
+        ValueError: there is no such list.
+    """
+    if lane not in ("mixed", *LANES):
+        raise ValueError(f"list: expected mixed, again or new, got {lane!r}")
+    rows = np.arange(len(scored))
+    if lane != "mixed":
+        rows = np.flatnonzero(scored.is_new == (lane == "new"))
+    place = place_within(scored.customer[rows])
+    rows = rows[place < n]
+    return scored.customer[rows], (place[place < n] + 1).astype(np.int32), rows
+
+
+def as_lists(scored: Scored, lane: str, n: int, customers: Ints) -> Ints:
+    """``top_n`` as a matrix, ``[customer, n]``, -1: no offer."""
+    customer, rank, rows = top_n(scored, lane, n)
+    lists = np.full((len(scored.moment.history.customers), n), -1, dtype=np.int32)
+    lists[customer, rank - 1] = scored.product[rows]
+    return lists[customers]
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """Available products for customers without history, best first.
+
+    Attributes:
+        product: codes, shape ``[product]``.
+        score: purchased lines of the last 28 days.
+        probability: P(a customer of the last 84 days buys it in the horizon),
+            as seen in the last horizon before the cutoff.
+    """
+
+    product: Ints
+    score: Singles
+    probability: Singles
+
+
+def cold_start(history: History, cutoff: datetime, horizon_days: int) -> ColdStart:
+    """Every available product by popularity; ties by product id."""
+    events, cutoff_us = history.purchases, to_us(cutoff)
+    n = len(history.products)
+    sold = events.before(cutoff_us) & (events.columns["quantity"] >= 0)
+    month = sold & (events.ts >= cutoff_us - 28 * DAY_US)
+    lines = np.bincount(events.columns["product"][month], minlength=n)
+    late = sold & (events.ts >= cutoff_us - horizon_days * DAY_US)
+    bought = truth_of(
+        events.customer[late],
+        events.columns["product"][late],
+        (len(history.customers), n),
+    )
+    buyers = np.bincount(bought.keys % n, minlength=n)
+    active = np.unique(
+        events.customer[sold & (events.ts >= cutoff_us - 84 * DAY_US)]
+    ).size
+    order = np.lexsort((np.arange(n), -buyers, -lines))
+    order = order[history.products.available[order]].astype(np.int32)
+    return ColdStart(
+        order,
+        lines[order].astype(np.float32),
+        (buyers[order] / max(active, 1)).astype(np.float32),
+    )
+
+
+def place_within(customer: Ints) -> Ints:
+    """0-based place of each row among the rows of its customer, ``[row]``.
+
+    Args:
+        customer: codes; rows of one customer stand together.
+    """
+    starts = np.flatnonzero(np.diff(customer, prepend=-1))
+    sizes = np.diff(np.append(starts, len(customer)))
+    return (np.arange(len(customer)) - np.repeat(starts, sizes)).astype(np.int32)
