@@ -88,7 +88,7 @@ def _of_numbers(op: int, values: Floats, rows: Longs) -> float:
     """Statistics of a number column over the rows, nulls (NaN) left out."""
     n, total, top, last = 0, 0.0, -np.inf, np.nan
     for i in range(len(rows)):
-        value = values[rows[i]]
+        value = float(values[rows[i]])
         if not np.isnan(value):
             n += 1
             total += value
@@ -105,7 +105,7 @@ def _of_numbers(op: int, values: Floats, rows: Longs) -> float:
         return mean
     squares = 0.0
     for i in range(len(rows)):
-        value = values[rows[i]]
+        value = float(values[rows[i]])
         if not np.isnan(value):
             squares += (value - mean) ** 2
     return np.sqrt(squares / (n - 1)) if n > 1 else np.nan
@@ -255,6 +255,13 @@ def _stack(events: Events, names: Sequence[str], dtype: type) -> Array:
     return stacked
 
 
+def _fixed(array: Longs) -> Longs:
+    """A read-only view: whoever made the array, the kernel compiles only once."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 def _distinct(names: Sequence[str]) -> list[str]:
     """Names without the empty one and repeats, in order of appearance."""
     return [name for name in dict.fromkeys(names) if name]
@@ -284,8 +291,8 @@ def fold(events: Events, cutoffs_us: Longs, declared: Sequence[Aggregate]) -> Fl
     values = _distinct(numeric)
     pairs = list(dict.fromkeys((a.where, a.per) for a in declared))
     table = _Input(
-        events.ts,
-        events.known_at,
+        _fixed(events.ts),
+        _fixed(events.known_at),
         _stack(events, wheres, np.bool_),
         _stack(events, codes, np.int32),
         _stack(events, values, np.float64),
@@ -316,8 +323,8 @@ def fold(events: Events, cutoffs_us: Longs, declared: Sequence[Aggregate]) -> Fl
     ]
     return _walk(
         table,
-        events.offsets,
-        cutoffs_us,
+        _fixed(events.offsets),
+        _fixed(cutoffs_us),
         streams,
         np.array(plan, np.int64),
         np.array([a.parameter for a in declared]),

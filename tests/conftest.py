@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from features.engine import Tables
+from features.history import History
 
 START = datetime(2024, 1, 1)
 DAYS = 366
@@ -20,6 +25,7 @@ TIMES = ("ts", "known_at", "valid_from", "joined_at", "birthday", "launched_at")
 TIMES += ("starts_at", "ends_at", "chosen_at")
 
 Rows = list[dict[str, Any]]
+ReadHistory = Callable[[Mapping[str, Rows | pa.Table], datetime], History]
 
 
 def _table(rows: Rows) -> pa.Table:
@@ -266,3 +272,20 @@ def shop_dir(
     for name, table in shop_tables.items():
         pq.write_table(table, folder / f"{name}.parquet")
     return folder
+
+
+@pytest.fixture
+def read_history(tmp_path: Path) -> ReadHistory:
+    """Write tables (rows or Arrow) as Parquet and read what was known before."""
+    folders = count()
+
+    def read(tables: Mapping[str, Rows | pa.Table], until: datetime) -> History:
+        folder = tmp_path / f"data{next(folders)}"
+        folder.mkdir()
+        for name, rows in tables.items():
+            table = rows if isinstance(rows, pa.Table) else _table(rows)
+            pq.write_table(table, folder / f"{name}.parquet")
+        with Tables(folder) as opened:
+            return opened.history(until)
+
+    return read

@@ -1,0 +1,174 @@
+"""What came, or came to be known, at or after a cutoff changes no bit.
+
+Every test reads a history that goes on after the cutoff, so that the filter of
+the fold is on trial and not the reader's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.assemble import FEATURES, OF_EVENTS, assemble
+from features.history import History
+
+Rows = list[dict[str, Any]]
+Tables = Mapping[str, pa.Table]
+ReadHistory = Callable[[Mapping[str, Any], datetime], History]
+
+CUTOFF = datetime(2024, 7, 1)
+CUTOFFS = (datetime(2024, 4, 1), datetime(2024, 6, 3, 12), CUTOFF)
+LATER = CUTOFF + timedelta(days=60)
+US = timedelta(microseconds=1)
+
+TABLE_OF = {
+    "purchase": "purchases",
+    "browse": "browses",
+    "inquiry": "inquiries",
+    "feedback": "feedback",
+    "campaign": "touches",
+    "profile": "customers",
+}
+DIMENSIONS = pytest.mark.parametrize("dimension", TABLE_OF)
+
+
+def bits(table: pa.Table) -> dict[str, tuple[Any, ...]]:
+    """Every column bit by bit, with texts for codes and without the codes."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        if pa.types.is_floating(column.type):
+            values = column.fill_null(0.0).to_numpy().tobytes()
+            found[name] = (values, tuple(column.is_null().to_pylist()))
+        elif name != "customer":
+            found[name] = tuple(column.to_pylist())
+    return found
+
+
+def is_future(row: Mapping[str, Any]) -> bool:
+    """The row came, or was known, at or after the cutoff."""
+    if "valid_from" in row:
+        moments = (row["valid_from"], row["joined_at"])
+    else:
+        moments = (row["ts"], row["known_at"])
+    return any(moment is not None and moment >= CUTOFF for moment in moments)
+
+
+def deleted(rows: Rows) -> Rows:
+    return [row for row in rows if not is_future(row)]
+
+
+def altered(rows: Rows) -> Rows:
+    """Future rows get the other columns of another future row."""
+    future = [row for row in rows if is_future(row)]
+    order = np.random.default_rng(1).permutation(len(future))
+    keys = ("customer_id", "ts", "known_at", "valid_from", "joined_at")
+    changed = [
+        {**future[other], **{k: row[k] for k in keys if k in row}}
+        for row, other in zip(future, order, strict=True)
+    ]
+    return deleted(rows) + changed
+
+
+def appended(rows: Rows) -> Rows:
+    """Copies of known rows at the cutoff, after it, and known only then."""
+    known = deleted(rows)[::3]
+    if "valid_from" in known[0]:
+        at = [{"valid_from": CUTOFF + i * US, "joined_at": None} for i in range(2)]
+        at.append({"valid_from": CUTOFF - timedelta(days=40), "joined_at": CUTOFF})
+        changes = {"member_tier": "platinum", "points_balance": 1e6}
+        new = [{**r, **changes, **a} for r in known[::3] for a in at]
+        # One row per customer and valid_from, as the contract wants it.
+        kept = {(r["customer_id"], r["valid_from"]): r for r in new}
+        held = {(r["customer_id"], r["valid_from"]) for r in rows}
+        return rows + [row for key, row in kept.items() if key not in held]
+    at = [
+        {"ts": CUTOFF, "known_at": None},
+        {"ts": CUTOFF + timedelta(days=3), "known_at": None},
+        {"ts": CUTOFF + timedelta(days=3), "known_at": CUTOFF - US},
+        {"known_at": CUTOFF},
+        {"known_at": CUTOFF + timedelta(days=2)},
+    ]
+    return rows + [{**row, **at[i % len(at)]} for i, row in enumerate(known)]
+
+
+CHANGES = pytest.mark.parametrize("change", [deleted, altered, appended])
+
+
+@pytest.fixture
+def expected(shop_tables: Tables, read_history: ReadHistory) -> dict[str, Any]:
+    """The features when the input ends at the cutoff."""
+    return bits(assemble(read_history(shop_tables, CUTOFF), CUTOFFS))
+
+
+@DIMENSIONS
+@CHANGES
+def test_future_rows_change_no_bit(
+    dimension: str,
+    change: Callable[[Rows], Rows],
+    shop_tables: Tables,
+    read_history: ReadHistory,
+    expected: dict[str, Any],
+) -> None:
+    name = TABLE_OF[dimension]
+    old = shop_tables[name]
+    new = change(old.to_pylist())
+    assert new != old.to_pylist()
+    tables = {**shop_tables, name: pa.Table.from_pylist(new, schema=old.schema)}
+    found = assemble(read_history(tables, LATER), CUTOFFS)
+    assert bits(found) == expected
+
+
+def test_all_dimensions_together_without_a_future_change_no_bit(
+    shop_tables: Tables, read_history: ReadHistory, expected: dict[str, Any]
+) -> None:
+    known = {
+        name: pa.Table.from_pylist(
+            deleted(shop_tables[name].to_pylist()), schema=shop_tables[name].schema
+        )
+        for name in TABLE_OF.values()
+    }
+    tables = {**shop_tables, **known}
+    assert bits(assemble(read_history(tables, LATER), CUTOFFS)) == expected
+
+
+@DIMENSIONS
+def test_a_dimension_that_begins_after_the_cutoff_is_as_if_missing(
+    dimension: str, shop_tables: Tables, read_history: ReadHistory
+) -> None:
+    if dimension == "purchase":
+        # Without purchases there is no spine: the customers only come later.
+        column = shop_tables["purchases"]
+        rows = column.to_pylist()
+        rows = [r for r in rows if r["customer_id"] < "c040" or r["ts"] >= CUTOFF]
+        late = {**shop_tables, "purchases": pa.Table.from_pylist(rows, column.schema)}
+        found = assemble(read_history(late, LATER), CUTOFFS)
+        assert max(found.column("customer_id").to_pylist()) < "c040"
+        return
+    name = TABLE_OF[dimension]
+    rows = list(shop_tables[name].to_pylist())
+    if name == "customers":
+        rows = [r for r in rows if r["valid_from"] is None]
+        rows = [{**r, "joined_at": CUTOFF} for r in rows]
+    else:
+        rows = [row for row in rows if row["ts"] >= CUTOFF]
+    tables = dict(shop_tables)
+    tables[name] = pa.Table.from_pylist(rows, schema=shop_tables[name].schema)
+    found = assemble(read_history(tables, LATER), CUTOFFS)
+    del tables[name]
+    assert bits(found) == bits(assemble(read_history(tables, CUTOFF), CUTOFFS))
+
+
+def test_every_dimension_of_events_has_values_in_the_trial(
+    shop_tables: Tables, read_history: ReadHistory
+) -> None:
+    table = assemble(read_history(shop_tables, CUTOFF), CUTOFFS)
+    empty = {f.name for f in FEATURES if table[f.name].null_count == len(table)}
+    assert not empty
+    assert {f.dimension for f in FEATURES} == {*TABLE_OF}
+    assert {d.name for d in OF_EVENTS} == {*TABLE_OF} - {"profile"}
