@@ -11,7 +11,6 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ class Offers:
     probability: npt.NDArray[np.float32]
     source: npt.NDArray[np.int32]
     reason: npt.NDArray[np.int32]
-    sources: Texts
+    sources: tuple[str, ...]
     reasons: Texts
 
 
@@ -97,7 +96,8 @@ class Catalogue:
     """Products, and the order in which they fill short lists.
 
     Attributes:
-        ids: product ids, ascending.
+        ids: the product of an id.
+        names: product ids, ascending; as objects, as each answer holds many.
         available: bool ``[product]``.
         category: int32 ``[product]``, index into ``categories``; -1: none.
         fill_order: int32 ``[product]``, every product once: those of the
@@ -109,6 +109,7 @@ class Catalogue:
     """
 
     ids: SortedIds
+    names: tuple[str, ...]
     available: npt.NDArray[np.bool_]
     category: npt.NDArray[np.int32]
     categories: Mapping[str, int]
@@ -118,11 +119,6 @@ class Catalogue:
     score: npt.NDArray[np.float32]
     probability: npt.NDArray[np.float32]
     reasons: Texts
-
-    @cached_property
-    def none(self) -> npt.NDArray[np.int32]:
-        """No products: the purchases of an unknown customer."""
-        return np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -263,7 +259,7 @@ def _offers(folder: Path) -> Offers:
         probability=_column(table, "probability").to_numpy(),
         source=source.indices.to_numpy(),
         reason=reason.indices.to_numpy(),
-        sources=Texts(source.dictionary),
+        sources=tuple(source.dictionary.to_pylist()),
         reasons=Texts(reason.dictionary),
     )
 
@@ -280,6 +276,7 @@ def _catalogue(folder: Path) -> Catalogue:
     available = _column(products, "available").fill_null(True)
     return Catalogue(
         ids=SortedIds(_column(products, "product_id")),
+        names=tuple(_column(products, "product_id").to_pylist()),
         available=available.to_numpy(zero_copy_only=False),
         category=encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False),
         categories={name: code for code, name in enumerate(names)},

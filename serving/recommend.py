@@ -102,7 +102,7 @@ def wishes(
     if available_only:
         allowed = catalogue.available
     else:
-        allowed = np.ones(len(catalogue.ids), dtype=bool)
+        allowed = np.ones(len(catalogue.names), dtype=bool)
     if names := set(categories):
         codes = [
             c for name in names if (c := catalogue.categories.get(name)) is not None
@@ -129,10 +129,10 @@ def recommend(published: Published, customer: int | None, ask: Wishes) -> list[I
     offers = published.offers
     start, stop = offers.offsets[customer], offers.offsets[customer + 1]
     product = offers.product[start:stop]
-    keep = ask.allowed[product]
+    keep = ask.allowed.take(product)
     if ask.lane != "mixed":
         keep = keep & (offers.is_new[start:stop] == (ask.lane == "new"))
-    chosen = np.flatnonzero(keep)[: ask.n]
+    chosen = keep.nonzero()[0][: ask.n]
     items = _offered(published, start + chosen)
     if chosen.size < ask.n:
         low, high = published.bought_offsets[customer : customer + 2]
@@ -143,26 +143,20 @@ def recommend(published: Published, customer: int | None, ask: Wishes) -> list[I
 
 
 def _offered(published: Published, rows: npt.NDArray[np.int64]) -> list[Item]:
-    offers, ids = published.offers, published.catalogue.ids
+    offers, names = published.offers, published.catalogue.names
+    sources, reasons = offers.sources, offers.reasons
+    # ``take`` and ``tolist``: one pass each, and Python numbers to work with.
     columns: Sequence[list[Any]] = (
-        offers.product[rows].tolist(),
-        offers.score[rows].tolist(),
-        offers.probability[rows].tolist(),
-        offers.reason[rows].tolist(),
-        offers.source[rows].tolist(),
+        offers.product.take(rows).tolist(),
+        offers.score.take(rows).tolist(),
+        offers.probability.take(rows).tolist(),
+        offers.reason.take(rows).tolist(),
+        offers.source.take(rows).tolist(),
     )
+    lines = enumerate(zip(*columns, strict=True), start=1)
     return [
-        Item(
-            ids[product],
-            rank,
-            score,
-            probability,
-            offers.reasons[reason],
-            offers.sources[source],
-        )
-        for rank, (product, score, probability, reason, source) in enumerate(
-            zip(*columns, strict=True), start=1
-        )
+        Item(names[product], rank, score, chance, reasons[reason], sources[source])
+        for rank, (product, score, chance, reason, source) in lines
     ]
 
 
@@ -194,5 +188,7 @@ def _filled(ask: Wishes, rows: _Rows, first_rank: int) -> list[Item]:
             reason = REASON_CATALOGUE
         if ask.lane == "again":
             reason = REASON_BOUGHT
-        items.append(Item(catalogue.ids[row], rank, score, probability, reason, source))
+        items.append(
+            Item(catalogue.names[row], rank, score, probability, reason, source)
+        )
     return items

@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from features.config import ServingConfig
+from serving import schema
+from serving.asgi import Gateway
+from serving.live import Live
+from serving.publish import publish
+from serving.published import current_version
+from serving.service import Api
+
+NOW = datetime(2017, 10, 17, 12)
+
+
+async def nothing(*_: object) -> None:
+    raise AssertionError("no HTTP request passes through")
+
+
+class Client:
+    """Requests against the app itself, in this process."""
+
+    def __init__(self, workspace: Path, **settings: Any) -> None:
+        self.live = Live(workspace, every_seconds=0)
+        api = Api(self.live, now=lambda: NOW)
+        config = ServingConfig(**settings)
+        self.app = Gateway(nothing, api.routes, api.metrics.observe, config)
+
+    def __call__(self, method: str, path: str, **named: Any) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://shop"
+            ) as client:
+                return await client.request(method, path, **named)
+
+        return asyncio.run(ask())
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self("POST", path, json=body)
+
+
+@pytest.fixture
+def client(workspace: Path) -> Client:
+    return Client(workspace, max_body_bytes=40_000)
+
+
+RECOMMENDATIONS, PROPENSITY = "/v1/recommendations", "/v1/propensity"
+
+
+def test_recommendations_are_answered_in_the_order_asked(client):
+    answer = client.post(RECOMMENDATIONS, customer_ids=["bert", "anna", "bert"], n=2)
+    assert answer.status_code == 200
+    body = answer.json()
+    schema.RecommendationsAnswer.model_validate_json(answer.content)
+    lists = body["recommendations"]
+    assert [one["customer_id"] for one in lists] == ["bert", "anna", "bert"]
+    assert [item["product_id"] for item in lists[1]["items"]] == ["p4", "p1"]
+    assert lists[1]["items"][1] == {
+        "product_id": "p1",
+        "rank": 2,
+        "score": float(np.float32(0.8)),
+        "probability": float(np.float32(0.45)),
+        "reason": "bought 3 times",
+        "source": "history",
+    }
+
+
+def test_every_answer_names_model_and_snapshot(client, workspace):
+    for path in (RECOMMENDATIONS, PROPENSITY):
+        body = client.post(path, customer_ids=["anna"]).json()
+        assert body["model_version"] == "m1"
+        assert body["snapshot"] == {
+            "version": current_version(workspace),
+            "cutoff": "2017-10-15T00:00:00Z",
+            "age_days": 2.5,
+        }
+
+
+def test_filters_of_a_request_are_obeyed(client):
+    body = client.post(
+        RECOMMENDATIONS,
+        customer_ids=["anna"],
+        n=5,
+        list="new",
+        categories=["bread", "tea"],
+        exclude_product_ids=["p4"],
+        in_cart_product_ids=["p5"],
+        available_only=False,
+    ).json()
+    (one,) = body["recommendations"]
+    assert body["list"] == "new"
+    assert [item["product_id"] for item in one["items"]] == ["p6"]
+
+
+def test_an_unknown_customer_gets_the_cold_start_list(client):
+    answer = client.post(RECOMMENDATIONS, customer_ids=["nobody", "anna"], n=7)
+    unknown, known = answer.json()["recommendations"]
+    assert unknown["cold_start"] and not known["cold_start"]
+    assert [i["product_id"] for i in unknown["items"]][:3] == ["p3", "p1", "p4"]
+    assert len(unknown["items"]) == len(known["items"]) == 7
+
+
+def test_ids_given_as_integers_are_read_as_text(client):
+    body = client.post(RECOMMENDATIONS, customer_ids=[7], n=1).json()
+    assert body["recommendations"][0]["customer_id"] == "7"
+
+
+def test_propensity_reads_the_curve_at_the_horizon(client, predictions):
+    for days in (1, 30, 180):
+        answer = client.post(PROPENSITY, customer_ids=["anna"], horizon_days=days)
+        schema.PropensityAnswer.model_validate_json(answer.content)
+        body = answer.json()
+        assert body["horizon_days"] == days
+        (one,) = body["propensities"]
+        assert np.float32(one["probability"]) == predictions.curve[0, days - 1]
+
+
+def test_propensity_defaults_to_the_published_horizon(client, predictions):
+    body = client.post(PROPENSITY, customer_ids=["anna", "bert"]).json()
+    anna, bert = body["propensities"]
+    assert body["horizon_days"] == body["tag_horizon_days"] == 14
+    assert np.float32(anna["probability"]) == predictions.curve[0, 13]
+    assert anna["expected_next_at"] == "2017-10-20T06:00:00.000000Z"
+    assert anna["reasons"] == ["bought 4 days before", "often"]
+    # anna stands exactly at the threshold, bert far below.
+    assert (anna["tag"], bert["tag"]) == ("likely", "not_likely")
+    assert bert["expected_next_at"] is None and bert["reasons"] == []
+
+
+def test_the_tag_stays_at_the_published_horizon(client):
+    body = client.post(PROPENSITY, customer_ids=["anna"], horizon_days=1).json()
+    assert body["propensities"][0]["tag"] == "likely"
+
+
+def test_an_unknown_customer_has_no_propensity(client):
+    body = client.post(PROPENSITY, customer_ids=["nobody"]).json()
+    assert body["propensities"] == [
+        {
+            "customer_id": "nobody",
+            "cold_start": True,
+            "probability": None,
+            "tag": None,
+            "expected_next_at": None,
+            "reasons": [],
+        }
+    ]
+
+
+IDS = {"customer_ids": ["anna"]}
+BAD = [
+    ("not JSON", b"{customer_ids", 400, "bad_json", None),
+    ("empty", b"", 400, "bad_json", None),
+    ("not UTF-8", b'{"customer_ids": ["\xff"]}', 400, "bad_json", None),
+    ("too deep", b"[" * 9000, 400, "bad_json", None),
+    ("a list", b"[]", 422, "invalid", None),
+    ("no ids", {}, 422, "invalid", "customer_ids"),
+    ("ids null", {"customer_ids": None}, 422, "invalid", "customer_ids"),
+    ("ids text", {"customer_ids": "anna"}, 422, "invalid", "customer_ids"),
+    ("empty ids", {"customer_ids": []}, 422, "invalid", "customer_ids"),
+    ("1001 ids", {"customer_ids": ["a"] * 1001}, 422, "invalid", "customer_ids"),
+    ("an id null", {"customer_ids": [None]}, 422, "invalid", "customer_ids.0"),
+    ("an id true", {"customer_ids": [True]}, 422, "invalid", "customer_ids.0"),
+    ("an empty id", {"customer_ids": ["a", ""]}, 422, "invalid", "customer_ids.1"),
+    ("unknown field", {**IDS, "size": 3}, 422, "invalid", "size"),
+    ("too large", b" " * 40_001, 413, "too_large", None),
+]
+BAD_LISTS = [
+    ("n 0", {**IDS, "n": 0}, 422, "invalid", "n"),
+    ("n 101", {**IDS, "n": 101}, 422, "invalid", "n"),
+    ("n text", {**IDS, "n": "5"}, 422, "invalid", "n"),
+    ("n half", {**IDS, "n": 5.5}, 422, "invalid", "n"),
+    ("n true", {**IDS, "n": True}, 422, "invalid", "n"),
+    ("unknown list", {**IDS, "list": "old"}, 422, "invalid", "list"),
+    ("flag text", {**IDS, "available_only": "no"}, 422, "invalid", "available_only"),
+    ("categories", {**IDS, "categories": "tea"}, 422, "invalid", "categories"),
+]
+BAD_HORIZONS = [
+    ("day 0", {**IDS, "horizon_days": 0}, 422, "invalid", "horizon_days"),
+    ("day 181", {**IDS, "horizon_days": 181}, 422, "invalid", "horizon_days"),
+    ("day text", {**IDS, "horizon_days": "9"}, 422, "invalid", "horizon_days"),
+]
+CASES = [
+    *((RECOMMENDATIONS, *case) for case in BAD + BAD_LISTS),
+    *((PROPENSITY, *case) for case in BAD + BAD_HORIZONS),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "body", "status", "code", "field"),
+    CASES,
+    ids=[f"{case[0]} {case[1]}" for case in CASES],
+)
+def test_a_malformed_body_is_refused_in_the_error_form(
+    client, path, name, body, status, code, field
+):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = client("POST", path, content=content)
+    assert answer.status_code == status
+    schema.ErrorAnswer.model_validate_json(answer.content)
+    error = answer.json()["error"]
+    assert (error["code"], error["field"]) == (code, field)
+    assert "\n" not in error["message"]
+
+
+@pytest.mark.parametrize("n", [1, 100])
+@pytest.mark.parametrize("count", [1, 1000])
+def test_the_limits_themselves_are_allowed(client, n, count):
+    body = {"customer_ids": ["anna"] * count, "n": n}
+    assert client.post(RECOMMENDATIONS, **body).status_code == 200
+
+
+def test_an_unknown_path_and_a_wrong_method_have_the_error_form(client):
+    unknown = client("GET", "/v2/anything")
+    assert unknown.status_code == 404
+    assert unknown.json()["error"]["code"] == "not_found"
+    wrong = client("GET", PROPENSITY)
+    assert wrong.status_code == 405 and wrong.headers["allow"] == "POST"
+    assert wrong.json()["error"]["code"] == "method_not_allowed"
+
+
+def test_a_fault_of_ours_shows_no_inside(client, monkeypatch):
+    served = client.live.current
+    client.live.current = replace(served, offers=None)
+    answer = client.post(RECOMMENDATIONS, customer_ids=["anna"])
+    assert answer.status_code == 500
+    assert answer.json()["error"] == {
+        "code": "internal",
+        "message": "the service failed; see its log",
+        "field": None,
+    }
+
+
+def test_a_body_that_never_comes_is_given_up(workspace):
+    client = Client(workspace, body_timeout_seconds=0.01)
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return await asyncio.get_running_loop().create_future()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": PROPENSITY, "method": "POST", "headers": []}
+    asyncio.run(client.app(scope, receive, send))
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["error"]["code"] == "timeout"
+
+
+def test_without_a_published_version_the_service_is_alive_but_not_ready(tmp_path):
+    client = Client(tmp_path)
+    assert client("GET", "/livez").status_code == 200
+    for answer in (
+        client("GET", "/readyz"),
+        client.post(RECOMMENDATIONS, customer_ids=["anna"]),
+    ):
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "not_ready"
+        assert "repurchase publish" in answer.json()["error"]["message"]
+
+
+def test_a_new_version_is_served_once_loaded(client, workspace, predictions):
+    publish(workspace, predictions, "m2")
+    client.live.load()
+    body = client.post(PROPENSITY, customer_ids=["anna"]).json()
+    assert body["model_version"] == "m2"
+
+
+def test_a_first_version_makes_the_service_ready(tmp_path, predictions):
+    client = Client(tmp_path)
+    assert client("GET", "/readyz").status_code == 503
+    publish(tmp_path, predictions, "m1")
+    client.live.load()
+    assert client("GET", "/readyz").status_code == 200
+
+
+def test_a_damaged_version_is_refused_and_the_old_one_kept(
+    client, workspace, predictions
+):
+    later = replace(predictions, cutoff=predictions.cutoff + timedelta(days=1))
+    folder = publish(workspace, later, "m2")
+    (folder / "curve.npy").write_bytes(b"")
+    client.live.load()
+    body = client.post(PROPENSITY, customer_ids=["anna"]).json()
+    assert body["model_version"] == "m1"
+    assert folder.name in str(client.live.problem)
+    assert "repurchase_snapshots_refused 1.0" in client("GET", "/metrics").text
+
+
+def test_the_pointer_is_read_no_more_than_once_an_interval(workspace, predictions):
+    clock = [100.0]
+    live = Live(workspace, every_seconds=1.0, clock=lambda: clock[0])
+    started: list[bool] = []
+    live.load = lambda: started.append(True)  # type: ignore[method-assign]
+    live.poll()
+    publish(workspace, predictions, "m2")
+    clock[0] = 100.999
+    live.poll()
+    assert not started
+    clock[0] = 101.0
+    live.poll()
+    assert started == [True]
+
+
+def test_metrics_count_requests_errors_and_cold_starts(client):
+    client.post(RECOMMENDATIONS, customer_ids=["anna", "x", "y"])
+    client.post(RECOMMENDATIONS, customer_ids=[])
+    client("GET", "/somewhere")
+    text = client("GET", "/metrics").text
+    for line in (
+        f'repurchase_requests_total{{path="{RECOMMENDATIONS}",status="200"}} 1.0',
+        f'repurchase_requests_total{{path="{RECOMMENDATIONS}",status="422"}} 1.0',
+        'repurchase_requests_total{path="other",status="404"} 1.0',
+        f'repurchase_errors_total{{code="invalid",path="{RECOMMENDATIONS}"}} 1.0',
+        f'repurchase_request_seconds_count{{path="{RECOMMENDATIONS}"}} 2.0',
+        f'repurchase_customers_total{{cold_start="true",path="{RECOMMENDATIONS}"}} 2.0',
+        f'repurchase_customers_total{{cold_start="false",path="{RECOMMENDATIONS}"}} 1.0',
+        "repurchase_snapshot_age_seconds 216000.0",
+    ):
+        assert line in text.splitlines()
+
+
+def test_the_document_names_every_path_and_its_examples_hold(client):
+    document = client("GET", "/openapi.json").json()
+    api = Api(client.live)
+    assert set(document["paths"]) == set(api.routes)
+    for path, methods in document["paths"].items():
+        assert {method.upper() for method in methods} == set(api.routes[path])
+    for model, example in schema.EXAMPLES.items():
+        model.model_validate_json(json.dumps(example))
+    text = json.dumps(document)
+    for reference in set(text.split('"$ref": "')[1:]):
+        name = reference.split('"')[0].rpartition("/")[2]
+        assert name in document["components"]["schemas"]
+
+
+def test_a_thousand_customers_of_many_are_answered(
+    tmp_path, many: Callable[[int, int], Any]
+):
+    publish(tmp_path, many(5_000, 200), "m1")
+    client = Client(tmp_path)
+    asked = [f"c{row * 5:08d}" for row in range(1000)]
+    body = client.post(RECOMMENDATIONS, customer_ids=asked, n=100).json()
+    for one in body["recommendations"]:
+        assert not one["cold_start"]
+        assert len({item["product_id"] for item in one["items"]}) == 100
+        scores = [item["score"] for item in one["items"]]
+        assert scores == sorted(scores, reverse=True)
