@@ -68,6 +68,7 @@ class RecommendConfig(Section):
         co_purchase_ridge: the larger, the closer to plain co-occurrence.
         past_cutoffs: label windows that the ranker learns from, at most.
         max_customers: customers drawn per past cutoff, at most.
+        calibration_customers: customers drawn to calibrate, at most.
         negatives: share of the candidates not bought that are learned from.
         trees, leaves, learning_rate: LightGBM, per lane.
         keep_per_lane: best candidates per customer and lane that are kept.
@@ -75,20 +76,21 @@ class RecommendConfig(Section):
     """
 
     again_candidates: int = Field(default=150, ge=1)
-    new_candidates: int = Field(default=50, ge=1)
+    new_candidates: int = Field(default=40, ge=1)
     min_buyers: int = Field(default=10, ge=1)
     factors: int = Field(default=32, ge=1)
     als_iterations: int = Field(default=5, ge=1)
     als_alpha: float = Field(default=5.0, gt=0)
     als_regularization: float = Field(default=0.05, ge=0)
-    co_purchase_items: int = Field(default=3000, ge=1)
+    co_purchase_items: int = Field(default=2000, ge=1)
     co_purchase_ridge: float = Field(default=100.0, gt=0)
     past_cutoffs: int = Field(default=4, ge=1)
     max_customers: int = Field(default=20_000, ge=1)
-    negatives: float = Field(default=0.2, gt=0, le=1)
-    trees: int = Field(default=150, ge=1)
+    calibration_customers: int = Field(default=1500, ge=1)
+    negatives: float = Field(default=0.15, gt=0, le=1)
+    trees: int = Field(default=100, ge=1)
     leaves: int = Field(default=31, ge=2)
-    learning_rate: float = Field(default=0.08, gt=0)
+    learning_rate: float = Field(default=0.1, gt=0)
     keep_per_lane: int = Field(default=100, ge=1)
     threads: int = Field(default=2, ge=1)
 

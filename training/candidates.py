@@ -1,233 +1,22 @@
-"""Generators: what each way of recommending would offer to whom.
-
-Every generator is fitted on a ``Moment`` and answers with scores of its items
-for some customers. Alone it is a baseline; together their best items are the
-candidates of the ranker.
-
-Sources: ALS on implicit feedback, Hu, Koren and Volinsky 2008; the closed-form
-item-to-item model, Steck 2019 (EASE), on decayed counts.
-"""
+"""Candidates of the ranker: the union of what the generators would offer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
-import scipy.sparse as sp
-from implicit.cpu.als import AlternatingLeastSquares
 from numba import njit
 
 from features.config import RecommendConfig
 from features.history import Bools, Ints, Longs
 from features.pairs import Singles
+from training.generators import Generator, Generators, codes_of
 from training.moment import Moment
 
-SOURCES = ("own history", "taste", "co-purchase", "group", "popular")
-"""Names of the generators; ``source`` arrays index into it."""
-
-OWN, TASTE, CO_PURCHASE, GROUP, POPULAR = range(len(SOURCES))
-
-
-class Generator(Protocol):
-    """A fitted way of recommending.
-
-    Attributes:
-        name: one of ``SOURCES``.
-        items: product codes that it scores, ascending, shape ``[item]``.
-    """
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-
-    @property
-    def items(self) -> Ints: ...  # noqa: D102
-
-    def scores(self, customers: Ints) -> Singles:
-        """Scores, ``[customer, item]``; higher is better, -inf: no opinion."""
-        ...
-
-
-@dataclass(frozen=True)
-class OwnHistory:
-    """What the customer bought, by count with a 60-day half-life."""
-
-    moment: Moment
-    items: Ints
-    name: str = SOURCES[OWN]
-
-    def scores(self, customers: Ints) -> Singles:
-        """See ``Generator``."""
-        pairs = self.moment.pairs["product"]
-        out = np.full((len(customers), len(self.items)), -np.inf, dtype=np.float32)
-        rows, row_of = rows_of(pairs.offsets, customers)
-        out[row_of, np.searchsorted(self.items, pairs.item[rows])] = pairs.slow[rows]
-        return out
-
-
-@dataclass(frozen=True)
-class Taste:
-    """ALS factors; bought items are allowed.
-
-    Attributes:
-        users: factors, ``[customer code, factor]``, zero where inactive.
-        factors: factors of ``items``, ``[item, factor]``.
-    """
-
-    items: Ints
-    users: Singles
-    factors: Singles
-    name: str = SOURCES[TASTE]
-
-    def scores(self, customers: Ints) -> Singles:
-        """See ``Generator``."""
-        return self.users[customers] @ self.factors.T
-
-
-@dataclass(frozen=True)
-class CoPurchase:
-    """Item-to-item weights, applied to what the customer bought.
-
-    Attributes:
-        taken: decayed log counts, sparse ``[customer code, item]``.
-        weights: what a purchase of the row says for the column,
-            ``[item, item]``, zero diagonal.
-    """
-
-    items: Ints
-    taken: sp.csr_matrix
-    weights: Singles
-    name: str = SOURCES[CO_PURCHASE]
-
-    def scores(self, customers: Ints) -> Singles:
-        """See ``Generator``."""
-        return self.taken[customers].toarray() @ self.weights
-
-
-@dataclass(frozen=True)
-class Group:
-    """Best sellers of the groups in which the customer buys.
-
-    Attributes:
-        needs: decayed orders, sparse ``[customer code, group]``.
-        group: group of each item, ``[item]``.
-        share: share of the item in its group's sales, ``[item]``.
-    """
-
-    items: Ints
-    needs: sp.csr_matrix
-    group: Ints
-    share: Singles
-    name: str = SOURCES[GROUP]
-
-    def scores(self, customers: Ints) -> Singles:
-        """See ``Generator``."""
-        return self.needs[customers].toarray()[:, self.group] * self.share
-
-
-@dataclass(frozen=True)
-class Popular:
-    """Purchased lines of the last 28 days, the same for everyone."""
-
-    items: Ints
-    lines: Singles
-    name: str = SOURCES[POPULAR]
-
-    def scores(self, customers: Ints) -> Singles:
-        """See ``Generator``."""
-        return np.broadcast_to(self.lines, (len(customers), len(self.items))).copy()
-
-
-def fit_generators(
-    moment: Moment, config: RecommendConfig, seed: int
-) -> tuple[Generator, ...]:
-    """All generators at a moment, in the order of ``SOURCES``."""
-    shelf = moment.shelf
-    warm = np.flatnonzero(shelf.buyers >= config.min_buyers).astype(np.int32)
-    # Ties go to the lower code, that is, the lower product id.
-    busiest = np.lexsort((warm, -shelf.lines_84d[warm]))[: config.co_purchase_items]
-    return (
-        OwnHistory(moment, np.unique(moment.pairs["product"].item)),
-        fit_taste(moment, warm, config, seed),
-        fit_co_purchase(moment, np.sort(warm[busiest]), config),
-        fit_group(moment, warm),
-        Popular(warm, shelf.lines_28d[warm]),
-    )
-
-
-def fit_taste(moment: Moment, items: Ints, config: RecommendConfig, seed: int) -> Taste:
-    """ALS on decayed log counts of active customers and the given items.
-
-    Customers without any of the items keep zero factors: their scores tie.
-    """
-    counts = _counts(moment, items)[moment.customers]
-    users = np.zeros((len(moment.history.customers), config.factors), np.float32)
-    factors = np.zeros((len(items), config.factors), np.float32)
-    if counts.nnz:
-        model = AlternatingLeastSquares(
-            factors=config.factors,
-            iterations=config.als_iterations,
-            regularization=config.als_regularization,
-            alpha=config.als_alpha,
-            random_state=seed,
-            num_threads=1,
-        )
-        model.fit(counts, show_progress=False)
-        users[moment.customers] = np.asarray(model.user_factors)
-        factors = np.asarray(model.item_factors)
-    return Taste(items, users, factors)
-
-
-def fit_co_purchase(moment: Moment, items: Ints, config: RecommendConfig) -> CoPurchase:
-    """Closed-form item-to-item weights: ``I - P / diag(P)``.
-
-    ``P`` is the inverse of the items' Gram matrix over customers, with
-    ``co_purchase_ridge`` added to its diagonal.
-    """
-    taken = _counts(moment, items)
-    gram = (taken.T @ taken).toarray()
-    gram[np.diag_indices_from(gram)] += config.co_purchase_ridge
-    weights = gram
-    if len(items):
-        potrf, potri = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (gram,))
-        factor = potrf(gram, lower=1, overwrite_a=1)[0]
-        inverse = potri(factor, lower=1, overwrite_c=1)[0]
-        scale = 1 / np.diag(inverse)
-        lower = np.tril(inverse, -1)
-        weights = (lower + lower.T) * -scale
-    return CoPurchase(items, taken, weights)
-
-
-def fit_group(moment: Moment, items: Ints) -> Group:
-    """Share of each item in its subcategory, and each customer's needs."""
-    group_of = moment.group_of["subcategory"]
-    known = items[group_of[items] >= 0]
-    lines = moment.shelf.lines_28d
-    n_groups = int(group_of.max(initial=-1)) + 1
-    pairs = moment.pairs["subcategory"]
-    totals = np.bincount(group_of[known], lines[known], minlength=n_groups)
-    share = lines[known] / np.maximum(totals, 1.0)[group_of[known]]
-    needs = sp.csr_matrix(
-        (pairs.slow, pairs.item, pairs.offsets),
-        shape=(len(moment.history.customers), n_groups),
-    )
-    return Group(known, needs, group_of[known], share.astype(np.float32))
-
-
-def _counts(moment: Moment, items: Ints) -> sp.csr_matrix:
-    """Decayed log counts of every customer code, ``[customer, item]``."""
-    pairs = moment.pairs["product"]
-    column = np.full(moment.n_products, -1, dtype=np.int32)
-    column[items] = np.arange(len(items), dtype=np.int32)
-    keep = column[pairs.item] >= 0
-    values = np.log1p(pairs.slow[keep])
-    return sp.csr_matrix(
-        (values, (pairs.customer[keep], column[pairs.item[keep]])),
-        shape=(len(moment.history.customers), len(items)),
-    )
+CHUNK = 256
+"""Customers scored at once: bounds the memory of dense scores."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +58,7 @@ class Candidates:
 
 def candidates(
     moment: Moment,
-    generators: Sequence[Generator],
+    generators: Generators,
     customers: Ints,
     config: RecommendConfig,
 ) -> Candidates:
@@ -280,18 +69,20 @@ def candidates(
     """
     pairs = moment.pairs["product"]
     again = _best_pairs(pairs.offsets, pairs.slow, customers, config.again_candidates)
-    dense = [generator.scores(customers) for generator in generators[1:]]
+    others = generators.all[1:]
+    dense = [generator.scores(customers) for generator in others]
     best = np.full((len(dense), len(customers), config.new_candidates), -1, np.int32)
-    for i, (generator, scores) in enumerate(zip(generators[1:], dense, strict=True)):
+    for i, (generator, scores) in enumerate(zip(others, dense, strict=True)):
         unseen = scores.copy()
         _hide_bought(unseen, generator.items, pairs.offsets, pairs.item, customers)
-        codes = top_items(unseen, config.new_candidates)
-        best[i] = np.where(codes >= 0, generator.items[codes], -1)
+        best[i] = codes_of(generator.items, top_items(unseen, config.new_candidates))
     row, product, pair, place, source = _union(
         again, pairs.item, best, moment.n_products
     )
     scores = np.full((len(dense), len(row)), np.nan, dtype=np.float32)
-    for i, (generator, values) in enumerate(zip(generators[1:], dense, strict=True)):
+    for i, (generator, values) in enumerate(zip(others, dense, strict=True)):
+        if not len(generator.items):
+            continue
         at = np.searchsorted(generator.items, product)
         at[at == len(generator.items)] = 0
         known = generator.items[at] == product
@@ -318,21 +109,8 @@ def best_of(
         scores = generator.scores(some)
         if unseen:
             _hide_bought(scores, generator.items, pairs.offsets, pairs.item, some)
-        codes = top_items(scores, n)
-        lists[start : start + CHUNK] = np.where(codes >= 0, generator.items[codes], -1)
+        lists[start : start + CHUNK] = codes_of(generator.items, top_items(scores, n))
     return lists
-
-
-CHUNK = 256
-"""Customers scored at once: bounds the memory of dense scores."""
-
-
-def rows_of(offsets: Longs, customers: Ints) -> tuple[Longs, Longs]:
-    """Rows of some customers in a CSR, and the position of each row's customer."""
-    sizes = offsets[customers + 1] - offsets[customers]
-    row_of = np.repeat(np.arange(len(customers)), sizes)
-    within = np.arange(len(row_of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return offsets[customers][row_of] + within, row_of
 
 
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]

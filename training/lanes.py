@@ -130,7 +130,7 @@ def fit_trees(
         np.ascontiguousarray(examples.rows[:, columns]),
         label=examples.bought.astype(np.float32),
         feature_name=[COLUMNS[i] for i in columns],
-        params={"max_bin": 63, "verbose": -1},
+        params={"max_bin": 63, "bin_construct_sample_cnt": 50_000, "verbose": -1},
     )
     settings = {
         "objective": "binary",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.history import Bools, Floats, Longs
+from features.history import Array, Bools, Floats, Longs
 from features.history import Ints as Lists
 
 
@@ -77,13 +77,13 @@ def ndcg_at(hit: Bools, bought: Longs) -> Floats:
     """Discounted gain over the ideal, which is cut at k too, ``[customer]``."""
     discount = 1.0 / np.log2(np.arange(2, hit.shape[1] + 2))
     ideal = np.concatenate(([0.0], np.cumsum(discount)))
-    gain = np.asarray(hit @ discount)
+    gain = np.where(hit, discount, 0.0).sum(axis=1)
     return _ratio(gain, ideal[np.minimum(bought, hit.shape[1])])
 
 
 def hit_at(hit: Bools) -> Floats:
     """1 where at least one offer was bought, ``[customer]``."""
-    return hit.any(axis=1).astype(np.float64)
+    return np.asarray(hit.any(axis=1), dtype=np.float64)
 
 
 def precision_at(hit: Bools) -> Floats:
@@ -91,7 +91,7 @@ def precision_at(hit: Bools) -> Floats:
     return _ratio(np.count_nonzero(hit, axis=1), np.full(len(hit), hit.shape[1]))
 
 
-def _ratio(above: Floats | Longs, below: Floats | Longs) -> Floats:
+def _ratio(above: Array, below: Array) -> Floats:
     return np.where(below > 0, above / np.where(below > 0, below, 1), np.nan)
 
 

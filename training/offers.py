@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from features.history import Bools, Floats, History, Ints, Longs
 from features.pairs import Singles
 from features.snapshot import DAY_US, to_us
 from training.candidates import Candidates
+from training.generators import CO_PURCHASE, CoPurchase, anchors
 from training.metrics import truth_of
 from training.moment import Moment
 
@@ -28,8 +30,10 @@ class Scored:
         is_new: never bought by the customer.
         score: raw score of the lane, comparable within customer and lane.
         probability: P(the customer buys the product within the horizon).
-        source: index into ``candidates.SOURCES``.
+        source: index into ``generators.SOURCES``.
         pair: row in the product pairs of the same moment; -1: never bought.
+        anchor: bought product that speaks most for a co-purchase offer; -1:
+            other sources.
         moment: what was known at the cutoff.
     """
 
@@ -40,16 +44,19 @@ class Scored:
     probability: Singles
     source: npt.NDArray[np.int8]
     pair: Longs
+    anchor: Ints
     moment: Moment
 
     def __len__(self) -> int:
         return len(self.customer)
 
 
-def best_of_lanes(
-    found: Candidates, score: Floats, p: Floats, keep: int
-) -> tuple[np.ndarray, ...]:
-    """The best of each lane per customer, in the order of ``Scored``."""
+Parts = tuple[Ints, Ints, Bools, Singles, Singles, npt.NDArray[np.int8], Longs]
+"""Columns of ``Scored`` for some customers, up to ``pair``."""
+
+
+def best_of_lanes(found: Candidates, score: Floats, p: Floats, keep: int) -> Parts:
+    """The best ``keep`` of each lane per customer, in the order of ``Scored``."""
     is_new = found.is_new
     # Ties: bought before first, then the lower code, that is, product id.
     by = np.lexsort((found.product, is_new, -score, -p, found.customer))
@@ -66,6 +73,22 @@ def best_of_lanes(
         p[by].astype(np.float32),
         found.source[by],
         found.pair[by],
+    )
+
+
+def scored_of(
+    parts: Sequence[Parts], moment: Moment, co_purchase: CoPurchase
+) -> Scored:
+    """All parts in one, with the anchors of co-purchase offers."""
+    types = (np.int32, np.int32, np.bool_, np.float32, np.float32, np.int8, np.int64)
+    empty = tuple(np.zeros(0, dtype=dtype) for dtype in types)
+    columns = [np.concatenate(column) for column in zip(empty, *parts, strict=True)]
+    customer, product, is_new, score, probability, source, pair = columns
+    anchor = np.full(len(customer), -1, dtype=np.int32)
+    rows = np.flatnonzero(is_new & (source == CO_PURCHASE))
+    anchor[rows] = anchors(co_purchase, customer[rows], product[rows])
+    return Scored(
+        customer, product, is_new, score, probability, source, pair, anchor, moment
     )
 
 

@@ -15,20 +15,23 @@ import numpy as np
 
 from features.config import RecommendConfig
 from features.contracts import ContractError
-from features.history import Bools, History
+from features.history import Bools, Floats, History, Ints
 from features.pairs import Singles
 from features.snapshot import DAY_US, Snapshot, to_us
-from training.candidates import CHUNK, candidates, fit_generators
+from training.candidates import CHUNK, Candidates, candidates
+from training.generators import fit_generators
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
 from training.metrics import Truth, hits, truth_of
 from training.moment import Moment, Sorted, moment_at, sort_history
 from training.offers import (
     LANES,
     ColdStart,
+    Parts,
     Scored,
     as_lists,
     best_of_lanes,
     cold_start,
+    scored_of,
     top_n,
 )
 from training.rows import AGAIN, COLUMNS, NEW, feature_rows
@@ -41,7 +44,6 @@ __all__ = [
     "bought_in",
     "cold_start",
     "fit",
-    "score_moment",
     "top_n",
 ]
 
@@ -84,7 +86,36 @@ class Recommender:
                 f"fitted, got {cutoff}"
             )
         moment = moment_at(sort_history(history), cutoff, self.horizon_days)
-        return score_moment(moment, self.lanes, self.config, self.seed)
+        return self.score(moment)
+
+    def score(self, moment: Moment, customers: Ints | None = None) -> Scored:
+        """``recommend`` for a moment, of some customers only.
+
+        Args:
+            moment: at or after ``fitted_at``.
+            customers: codes, ascending; None: everyone active at the moment.
+        """
+        generators = fit_generators(moment, self.config, self.seed)
+        active = moment.customers
+        if customers is not None:
+            active = np.intersect1d(active, customers)
+        parts: list[Parts] = []
+        for start in range(0, len(active), CHUNK):
+            some = active[start : start + CHUNK]
+            found = candidates(moment, generators, some, self.config)
+            score, probability = self._score_rows(feature_rows(moment, found), found)
+            parts.append(
+                best_of_lanes(found, score, probability, self.config.keep_per_lane)
+            )
+        return scored_of(parts, moment, generators.co_purchase)
+
+    def _score_rows(self, rows: Singles, found: Candidates) -> tuple[Floats, Floats]:
+        score, probability = np.zeros(len(rows)), np.zeros(len(rows))
+        for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
+            model = self.lanes[lane]
+            score[mine] = model.score(rows[mine], self.config.threads)
+            probability[mine] = model.probability(score[mine])
+        return score, probability
 
     def to_files(self, folder: Path) -> None:
         """Write LightGBM text and JSON; the folder is made if missing."""
@@ -158,26 +189,6 @@ def fit(
     return Recommender(lanes, cutoff, horizon_days, config, seed)
 
 
-def score_moment(
-    moment: Moment, lanes: dict[str, LaneModel], config: RecommendConfig, seed: int
-) -> Scored:
-    """Candidates of a moment, scored: see ``Recommender.recommend``."""
-    generators = fit_generators(moment, config, seed)
-    parts: list[tuple[np.ndarray, ...]] = []
-    for start in range(0, len(moment.customers), CHUNK):
-        some = moment.customers[start : start + CHUNK]
-        found = candidates(moment, generators, some, config)
-        rows = feature_rows(moment, found)
-        score = np.zeros(len(rows))
-        probability = np.zeros(len(rows))
-        for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
-            score[mine] = lanes[lane].score(rows[mine], config.threads)
-            probability[mine] = lanes[lane].probability(score[mine])
-        parts.append(best_of_lanes(found, score, probability, config.keep_per_lane))
-    joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    return Scored(*joined, moment=moment)
-
-
 def _past_windows(
     history: History, cutoff: datetime, horizon_days: int, most: int
 ) -> list[Snapshot]:
@@ -225,8 +236,9 @@ def _examples(
     truth = bought_in(ordered.history, window, known_before_us)
     rng = np.random.default_rng([seed, window.cutoff_us // DAY_US])
     customers = moment.customers
-    if len(customers) > config.max_customers:
-        drawn = rng.choice(len(customers), config.max_customers, replace=False)
+    most = config.max_customers if sample else config.calibration_customers
+    if len(customers) > most:
+        drawn = rng.choice(len(customers), most, replace=False)
         customers = customers[np.sort(drawn)]
     rows: dict[str, list[Singles]] = {lane: [] for lane in LANES}
     bought: dict[str, list[Bools]] = {lane: [] for lane in LANES}

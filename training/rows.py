@@ -12,7 +12,8 @@ from features.history import Ints, Longs
 from features.pairs import Pairs, Singles
 from features.shelf import SHELF_COLUMNS
 from features.snapshot import DAY_US
-from training.candidates import SOURCES, Candidates
+from training.candidates import Candidates
+from training.generators import SOURCES
 from training.moment import LEVELS, Moment
 
 _PAIR = (
@@ -141,7 +142,7 @@ def _group_columns(
     """What the customer buys in the product's subcategory, category or brand."""
     pairs = moment.pairs[level]
     out = np.full((len(found.product), len(_GROUP)), np.nan, dtype=np.float32)
-    at = _find(pairs, found.customer, moment.group_of[level][found.product])
+    at = find_pairs(pairs, found.customer, moment.group_of[level][found.product])
     rows = np.flatnonzero(at >= 0)
     at = at[rows]
     last = (moment.cutoff_us - pairs.last_us[at]) / DAY_US
@@ -199,7 +200,7 @@ def _visits_from(moment: Moment, customer: Ints, moments_us: Longs) -> Longs:
     return visits.offsets[customer + 1] - np.searchsorted(keys, wanted)
 
 
-def _find(pairs: Pairs, customer: Ints, item: Ints) -> Longs:
+def find_pairs(pairs: Pairs, customer: Ints, item: Ints) -> Longs:
     """Pair row of each customer and item, -1: none, shape ``[row]``."""
     if not len(pairs):
         return np.full(len(customer), -1, dtype=np.int64)

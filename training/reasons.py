@@ -1,0 +1,192 @@
+"""One plain sentence per offer, for the marketer who reads the list.
+
+Every sentence states counts, dates and ranks as they stand in the history at
+the cutoff. Days are whole days before the cutoff, gaps are rounded to a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.history import Array, Bools, Ints, Longs
+from features.snapshot import DAY_US
+from training.generators import CO_PURCHASE, GROUP, POPULAR
+from training.moment import Moment
+from training.offers import Scored
+from training.rows import find_pairs
+
+MAILER_REACH = 0.5
+"""A mailer is named when it reaches at least half of the stores or customers."""
+
+BEST_SELLERS = (20, 100)
+
+
+def offer_reasons(scored: Scored, horizon_days: int) -> pa.DictionaryArray:
+    """The reason of every offer, in the order of ``scored``.
+
+    Args:
+        scored: offers with their moment.
+        horizon_days: how far ahead ``Shelf.mailer`` looks.
+
+    Returns:
+        Texts, coded, shape ``[row]``; equal texts have one code.
+    """
+    texts = np.full(len(scored), "customers with similar baskets buy it", dtype=object)
+    texts[~scored.is_new] = _again(scored, np.flatnonzero(~scored.is_new))
+    for source, sentences in ((POPULAR, _popular), (GROUP, _group), (CO_PURCHASE, _co)):
+        rows = np.flatnonzero(scored.is_new & (scored.source == source))
+        texts[rows] = sentences(scored, rows)
+    texts[mailed(scored)] += f"; in a mailer within the next {horizon_days} days"
+    return pa.array(texts, type=pa.string()).dictionary_encode()
+
+
+def cold_start_reason(place: int) -> str:
+    """Why a product stands at a 0-based place of the cold-start list."""
+    for best in BEST_SELLERS:
+        if place < best:
+            return f"one of the {best} best sellers of the last four weeks"
+    return "best sellers of the last four weeks come first"
+
+
+def _again(scored: Scored, rows: Longs) -> Array:
+    moment, pair = scored.moment, scored.pair[rows]
+    pairs = moment.pairs["product"]
+    orders = pairs.orders[pair]
+    gap = np.where(orders > 2, np.rint(np.nan_to_num(pairs.gap_mean[pair])), -1)
+    # With a gap of a day or more, the count itself need not be told apart.
+    orders = np.where(gap >= 1, 3, orders)
+    return _written(_again_text, orders, gap, _days_ago(moment, pairs.last_us[pair]))
+
+
+def _again_text(orders: int, gap: int, last: int) -> str:
+    if gap >= 1:
+        every = "every day" if gap == 1 else f"about every {gap} days"
+        return f"buys it {every}, last bought {_ago(last)}"
+    if orders == 1:
+        return f"bought once, {_ago(last)}"
+    return f"bought {orders} times, last {_ago(last)}"
+
+
+def _popular(scored: Scored, rows: Longs) -> Array:
+    lines = scored.moment.shelf.lines_28d
+    rank = np.empty(len(lines), dtype=np.int64)
+    rank[np.lexsort((np.arange(len(lines)), -lines))] = np.arange(len(lines))
+    product = scored.product[rows]
+    best = np.searchsorted(BEST_SELLERS, rank[product], side="right")
+    sold = np.where(best < len(BEST_SELLERS), 0, lines[product])
+    return _written(_popular_text, best, sold)
+
+
+def _popular_text(best: int, sold: int) -> str:
+    if best < len(BEST_SELLERS):
+        return f"one of the {BEST_SELLERS[best]} best sellers of the last four weeks"
+    return f"sold {sold} times in the last four weeks"
+
+
+def _group(scored: Scored, rows: Longs) -> Array:
+    moment = scored.moment
+    group_of = moment.group_of["subcategory"]
+    words = group_words(moment)
+    lines = moment.shelf.lines_28d
+    rank = np.zeros(len(lines), dtype=np.int64)
+    order = np.lexsort((np.arange(len(lines)), -lines, group_of))
+    starts = np.flatnonzero(np.diff(group_of[order], prepend=-2))
+    sizes = np.diff(np.append(starts, len(order)))
+    rank[order] = np.arange(len(order)) - np.repeat(starts, sizes) + 1
+    product = scored.product[rows]
+    pairs = moment.pairs["subcategory"]
+    at = find_pairs(pairs, scored.customer[rows], group_of[product])
+    orders = np.where(at >= 0, pairs.orders[at], 0)
+    return _written(
+        lambda group, place, times: (
+            f"number {place} in {words[group]}, where the customer "
+            f"bought {_times(times)}"
+        ),
+        group_of[product],
+        rank[product],
+        orders,
+    )
+
+
+def _co(scored: Scored, rows: Longs) -> Array:
+    moment = scored.moment
+    names, pairs = moment.history.products.names, moment.pairs["product"]
+    anchor, product = scored.anchor[rows], scored.product[rows]
+    at = find_pairs(pairs, scored.customer[rows], anchor)
+    share = _share_of_buyers(moment, anchor, product)
+    last = _days_ago(moment, pairs.last_us[at])
+    return _written(
+        lambda other, percent, days: (
+            (
+                f"{percent} % of those who bought {names[other]} bought it too; "
+                f"{names[other]} was bought {_ago(days)}"
+            )
+            if other >= 0
+            else "customers with similar baskets buy it"
+        ),
+        anchor,
+        share,
+        last,
+    )
+
+
+def _share_of_buyers(moment: Moment, anchor: Ints, product: Ints) -> Longs:
+    """Per cent of the anchor's buyers who bought the product, ``[row]``."""
+    pairs = moment.pairs["product"]
+    n = moment.n_products
+    keys, back = np.unique(anchor.astype(np.int64) * n + product, return_inverse=True)
+    order = np.argsort(pairs.item, kind="stable")
+    starts = np.searchsorted(pairs.item[order], np.arange(n + 1))
+    buyers = pairs.customer[order]
+    percent = np.zeros(len(keys), dtype=np.int64)
+    for i, key in enumerate(keys):
+        one, other = divmod(int(key), n)
+        if one < 0:
+            continue
+        ours = buyers[starts[one] : starts[one + 1]]
+        theirs = buyers[starts[other] : starts[other + 1]]
+        both = len(np.intersect1d(ours, theirs, assume_unique=True))
+        percent[i] = round(100 * both / max(len(ours), 1))
+    return percent[back]
+
+
+def group_words(moment: Moment) -> tuple[str, ...]:
+    """Text of each code of the level ``subcategory``."""
+    products = moment.history.products
+    fine = (products.subcategory >= 0).any()
+    return products.words["subcategory" if fine else "category"]
+
+
+def _days_ago(moment: Moment, us: Longs) -> Longs:
+    return (moment.cutoff_us - us) // DAY_US
+
+
+def _ago(days: int) -> str:
+    if days == 0:
+        return "within the last day"
+    return "1 day ago" if days == 1 else f"{days} days ago"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _written(write: Callable[..., str], *numbers: npt.ArrayLike) -> Array:
+    """``write`` of each row's whole numbers; called once per distinct row."""
+    columns = [np.asarray(number).astype(np.int64) for number in numbers]
+    key = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        low = int(column.min(initial=0))
+        key = key * (int(column.max(initial=0)) - low + 1) + column - low
+    _, first, back = np.unique(key, return_index=True, return_inverse=True)
+    texts = [write(*(int(column[i]) for column in columns)) for i in first]
+    return np.array(texts, dtype=object)[back] if texts else np.zeros(0, dtype=object)
+
+
+def mailed(scored: Scored) -> Bools:
+    """Offers with a mailer that is named in the reason, ``[row]``."""
+    return scored.moment.shelf.mailer[scored.product] >= MAILER_REACH
