@@ -51,10 +51,15 @@ class Live:
         Costs a comparison, and once every ``every_seconds`` the reading of the
         pointer.
         """
-        if self._clock() < self._due or self._loading.locked():
+        now = self._clock()
+        if now < self._due or self._loading.locked():
             return
-        self._due = self._clock() + self._every
-        version = current_version(self._workspace)
+        self._due = now + self._every
+        try:
+            version = current_version(self._workspace)
+        except OSError as error:
+            logger.error("published/current: %s", error)
+            return
         served = self.current.version if self.current else None
         if version is not None and version != served:
             threading.Thread(target=self.load, daemon=True).start()

@@ -25,6 +25,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._kinds: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._requests = Counter(
             "repurchase_requests",
             "Requests answered.",
@@ -66,8 +67,14 @@ class Metrics:
 
     def observe(self, path: str, reply: Reply, seconds: float) -> None:
         """Counts one reply."""
-        self._requests.labels(path, str(reply.status)).inc()
-        self._seconds.labels(path).observe(seconds)
+        # Looking a label up costs more than counting it.
+        kind = (path, reply.status)
+        if kind not in self._kinds:
+            counter = self._requests.labels(path, str(reply.status))
+            self._kinds[kind] = (counter, self._seconds.labels(path))
+        counter, timer = self._kinds[kind]
+        counter.inc()
+        timer.observe(seconds)
         if reply.code:
             self._errors.labels(path, reply.code).inc()
 
@@ -82,8 +89,8 @@ class Metrics:
         """The exposition text.
 
         Args:
-            age_seconds: of the served version; None: none is served, and the
-                gauge keeps its last value (NaN before the first version).
+            age_seconds: of the served version; None: none is served, shown as
+                NaN.
             refused: see ``Live.failures``.
         """
         self._age.set(float("nan") if age_seconds is None else age_seconds)

@@ -142,6 +142,9 @@ def check(predictions: Predictions) -> None:
             _within(_numpy(p.cold_start["product"]), products)
             and len(p.cold_start["product"].unique()) == len(p.cold_start)
         ),
+        "cold_start.score: expected best first": bool(
+            (np.diff(_numpy(p.cold_start["score"])) <= 0).all()
+        ),
         "bought_offsets: expected customer + 1 ascending bounds": (
             bounds.shape == (customers + 1,)
             and bounds[0] == 0

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +31,13 @@ REASON_CATALOGUE = "in the range"
 _Rows = npt.NDArray[np.int32]
 
 
-class Item(NamedTuple):
-    """One line of a list.
+class Item(TypedDict):
+    """One line of a list, as the API shows it.
 
     Attributes:
         rank: 1-based.
-        score: comparable within one ``source`` kind only: offers carry the
-            ranker's, filled lines the popularity's. Null: not scored.
+        score: never rises down a list. Offers carry the ranker's; filled lines
+            that of popularity, capped by the line above. Null: not scored.
         probability: P(buys this product within the published horizon).
             Null: not estimated.
         source: the strongest generator, ``popular`` or ``bought``.
@@ -125,7 +125,7 @@ def recommend(published: Published, customer: int | None, ask: Wishes) -> list[I
         ask: see ``wishes``.
     """
     if customer is None:
-        return [] if ask.lane == "again" else _filled(ask, ask.fill[: ask.n], 1)
+        return [] if ask.lane == "again" else _filled(ask, ask.fill[: ask.n], [])
     offers = published.offers
     start, stop = offers.offsets[customer], offers.offsets[customer + 1]
     product = offers.product[start:stop]
@@ -138,7 +138,7 @@ def recommend(published: Published, customer: int | None, ask: Wishes) -> list[I
         low, high = published.bought_offsets[customer : customer + 2]
         bought = published.bought_products[low:high]
         more = _more(ask, product[chosen], bought)
-        items += _filled(ask, more, chosen.size + 1)
+        items += _filled(ask, more, items)
     return items
 
 
@@ -155,7 +155,14 @@ def _offered(published: Published, rows: npt.NDArray[np.int64]) -> list[Item]:
     )
     lines = enumerate(zip(*columns, strict=True), start=1)
     return [
-        Item(names[product], rank, score, chance, reasons[reason], sources[source])
+        {
+            "product_id": names[product],
+            "rank": rank,
+            "score": score,
+            "probability": chance,
+            "reason": reasons[reason],
+            "source": sources[source],
+        }
         for rank, (product, score, chance, reason, source) in lines
     ]
 
@@ -173,22 +180,28 @@ def _more(ask: Wishes, listed: _Rows, bought: _Rows) -> _Rows:
     return head[~np.isin(head, barred)][:missing]
 
 
-def _filled(ask: Wishes, rows: _Rows, first_rank: int) -> list[Item]:
+def _filled(ask: Wishes, rows: _Rows, above: Sequence[Item]) -> list[Item]:
     catalogue = ask.catalogue
-    source = FILL_BOUGHT if ask.lane == "again" else FILL_POPULAR
+    again = ask.lane == "again"
+    cap = above[-1]["score"] if above else None
     items: list[Item] = []
-    for rank, row in enumerate(rows.tolist(), start=first_rank):
+    for rank, row in enumerate(rows.tolist(), start=len(above) + 1):
         place = int(catalogue.fill_place[row])
+        score = chance = None
+        reason = REASON_CATALOGUE
         if place < catalogue.scored:
             score = float(catalogue.score[place])
-            probability = float(catalogue.probability[place])
+            score = score if cap is None else min(score, cap)
+            chance = float(catalogue.probability[place])
             reason = catalogue.reasons[place]
-        else:
-            score = probability = None
-            reason = REASON_CATALOGUE
-        if ask.lane == "again":
-            reason = REASON_BOUGHT
         items.append(
-            Item(catalogue.names[row], rank, score, probability, reason, source)
+            {
+                "product_id": catalogue.names[row],
+                "rank": rank,
+                "score": score,
+                "probability": chance,
+                "reason": REASON_BOUGHT if again else reason,
+                "source": FILL_BOUGHT if again else FILL_POPULAR,
+            }
         )
     return items

@@ -48,12 +48,25 @@ class RecommendationsRequest(Request):
     ] = "mixed"
     categories: Annotated[
         list[str],
-        Field(max_length=1000, description="Only these; empty: all."),
-    ] = []
-    exclude_product_ids: Annotated[ProductIds, Field(description="Never shown.")] = []
+        Field(
+            default_factory=list[str],
+            max_length=1000,
+            description="Only these; empty: all.",
+        ),
+    ]
+
+    exclude_product_ids: Annotated[
+        ProductIds, Field(default_factory=list[str], description="Never shown.")
+    ]
+
     in_cart_product_ids: Annotated[
-        ProductIds, Field(description="In the cart already, so not shown.")
-    ] = []
+        ProductIds,
+        Field(
+            default_factory=list[str],
+            description="In the cart already, so not shown.",
+        ),
+    ]
+
     available_only: Annotated[
         bool, Field(strict=True, description="Only products that can be bought now.")
     ] = True
@@ -97,8 +110,8 @@ class ItemOut(Answer):
     score: Annotated[
         float | None,
         Field(
-            description="Comparable within the customer, scored lines apart from "
-            "filled ones; null: not scored.",
+            description="Never rises down a list, and compares within it only; "
+            "null: not scored.",
             examples=[2.31],
         ),
     ]

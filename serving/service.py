@@ -76,12 +76,11 @@ class Api:
         lists: list[dict[str, Any]] = []
         for customer_id in asked.customer_ids:
             row = published.customers.row(customer_id)
-            items = recommend(published, row, ask)
             lists.append(
                 {
                     "customer_id": customer_id,
                     "cold_start": row is None,
-                    "items": [item._asdict() for item in items],
+                    "items": recommend(published, row, ask),
                 }
             )
         self._count("/v1/recommendations", lists)

@@ -12,7 +12,7 @@ ANNA, BERT, CARL = 0, 1, 2
 
 def ids(published: Published, customer: int | None, n: int, lane="mixed", **wish):
     ask = wishes(published, n, lane, **wish)
-    return [item.product_id for item in recommend(published, customer, ask)]
+    return [item["product_id"] for item in recommend(published, customer, ask)]
 
 
 def test_mixed_keeps_the_order_of_the_build_and_its_ties(published):
@@ -59,8 +59,8 @@ def test_a_list_ends_where_no_more_products_exist(published):
 def test_nothing_is_shown_twice_and_ranks_count_from_one(published, customer, lane):
     ask = wishes(published, 100, lane, available_only=False)
     items = recommend(published, customer, ask)
-    assert len({item.product_id for item in items}) == len(items)
-    assert [item.rank for item in items] == list(range(1, len(items) + 1))
+    assert len({item["product_id"] for item in items}) == len(items)
+    assert [item["rank"] for item in items] == list(range(1, len(items) + 1))
 
 
 def test_both_lanes_together_are_the_whole_range(published):
@@ -112,21 +112,33 @@ def test_an_unknown_customer_bought_nothing_again(published):
 def test_an_offer_carries_its_score_and_reason_and_a_fill_that_of_popularity(published):
     ask = wishes(published, 5)
     first, *_, last = recommend(published, ANNA, ask)
-    assert (first.product_id, first.reason, first.source) == (
+    assert (first["product_id"], first["reason"], first["source"]) == (
         "p4",
         "many buy it",
         "popular",
     )
-    assert first.score == pytest.approx(0.9) and first.probability == 0.5
-    assert (last.product_id, last.reason) == ("p3", "bought by 9 of 100")
-    assert last.score == pytest.approx(0.9) and last.source == "popular"
+    assert first["score"] == pytest.approx(0.9) and first["probability"] == 0.5
+    assert (last["product_id"], last["reason"]) == ("p3", "bought by 9 of 100")
+    assert last["source"] == "popular"
+    assert last["probability"] == pytest.approx(0.09)
+
+
+@pytest.mark.parametrize("lane", ["mixed", "again", "new"])
+@pytest.mark.parametrize("customer", [ANNA, BERT, CARL, None])
+def test_the_score_never_rises_down_a_list(published, customer, lane):
+    items = recommend(published, customer, wishes(published, 7, lane))
+    scores = [item["score"] for item in items]
+    assert scores == sorted(scores, reverse=True)
+    if customer == ANNA and lane == "mixed":
+        # p3 has a popularity of 0.9, but stands below p6 with 0.5.
+        assert scores[3:6] == [0.5, 0.5, 0.5]
 
 
 def test_a_product_outside_the_cold_start_list_has_no_score(published):
     ask = wishes(published, 8, available_only=False)
     last = recommend(published, BERT, ask)[-1]
-    assert last.product_id == "p7"
-    assert last.score is None and last.probability is None
+    assert last["product_id"] == "p7"
+    assert last["score"] is None and last["probability"] is None
 
 
 def test_n_below_one_is_refused(published):
@@ -144,7 +156,7 @@ def test_a_long_purchase_history_does_not_shorten_the_new_list(published):
     )
     ask = wishes(everything, 3, "new")
     # p4 and p6 are offers that the build called new.
-    assert [item.product_id for item in recommend(everything, ANNA, ask)] == [
+    assert [item["product_id"] for item in recommend(everything, ANNA, ask)] == [
         "p4",
         "p6",
         "p8",
