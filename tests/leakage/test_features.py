@@ -97,71 +97,87 @@ def appended(rows: Rows) -> Rows:
     return rows + [{**row, **at[i % len(at)]} for i, row in enumerate(known)]
 
 
-CHANGES = pytest.mark.parametrize("change", [deleted, altered, appended])
+def kept(rows: Rows) -> Rows:
+    return rows
+
+
+CHANGES = pytest.mark.parametrize("change", [kept, altered, appended])
+
+
+def with_rows(tables: Tables, name: str, rows: Rows) -> dict[str, pa.Table]:
+    table = pa.Table.from_pylist(rows, schema=tables[name].schema)
+    return {**tables, name: table}
 
 
 @pytest.fixture
-def expected(shop_tables: Tables, read_history: ReadHistory) -> dict[str, Any]:
+def known_tables(shop_tables: Tables) -> Tables:
+    """The shop with every future row of the six dimensions deleted."""
+    tables = dict(shop_tables)
+    for name in TABLE_OF.values():
+        tables = with_rows(tables, name, deleted(tables[name].to_pylist()))
+    return tables
+
+
+@pytest.fixture
+def expected(known_tables: Tables, read_history: ReadHistory) -> dict[str, Any]:
     """The features when the input ends at the cutoff."""
-    return bits(assemble(read_history(shop_tables, CUTOFF), CUTOFFS))
+    return bits(assemble(read_history(known_tables, CUTOFF), CUTOFFS))
 
 
 @DIMENSIONS
 @CHANGES
-def test_future_rows_change_no_bit(
+def test_future_rows_of_a_dimension_change_no_bit(
     dimension: str,
     change: Callable[[Rows], Rows],
     shop_tables: Tables,
+    known_tables: Tables,
     read_history: ReadHistory,
     expected: dict[str, Any],
 ) -> None:
     name = TABLE_OF[dimension]
-    old = shop_tables[name]
-    new = change(old.to_pylist())
-    assert new != old.to_pylist()
-    tables = {**shop_tables, name: pa.Table.from_pylist(new, schema=old.schema)}
-    found = assemble(read_history(tables, LATER), CUTOFFS)
-    assert bits(found) == expected
-
-
-def test_all_dimensions_together_without_a_future_change_no_bit(
-    shop_tables: Tables, read_history: ReadHistory, expected: dict[str, Any]
-) -> None:
-    known = {
-        name: pa.Table.from_pylist(
-            deleted(shop_tables[name].to_pylist()), schema=shop_tables[name].schema
-        )
-        for name in TABLE_OF.values()
-    }
-    tables = {**shop_tables, **known}
+    rows = change(shop_tables[name].to_pylist())
+    assert any(is_future(row) for row in rows)
+    tables = with_rows(known_tables, name, rows)
     assert bits(assemble(read_history(tables, LATER), CUTOFFS)) == expected
 
 
-@DIMENSIONS
-def test_a_dimension_that_begins_after_the_cutoff_is_as_if_missing(
-    dimension: str, shop_tables: Tables, read_history: ReadHistory
+def test_future_rows_of_all_dimensions_together_change_no_bit(
+    shop_tables: Tables, read_history: ReadHistory, expected: dict[str, Any]
 ) -> None:
-    if dimension == "purchase":
-        # Without purchases there is no spine: the customers only come later.
-        column = shop_tables["purchases"]
-        rows = column.to_pylist()
-        rows = [r for r in rows if r["customer_id"] < "c040" or r["ts"] >= CUTOFF]
-        late = {**shop_tables, "purchases": pa.Table.from_pylist(rows, column.schema)}
-        found = assemble(read_history(late, LATER), CUTOFFS)
-        assert max(found.column("customer_id").to_pylist()) < "c040"
-        return
+    found = assemble(read_history(shop_tables, LATER), CUTOFFS)
+    assert bits(found) == expected
+
+
+def test_the_reader_alone_leaves_future_rows_out(
+    shop_tables: Tables, read_history: ReadHistory, expected: dict[str, Any]
+) -> None:
+    found = assemble(read_history(shop_tables, CUTOFF), CUTOFFS)
+    assert bits(found) == expected
+
+
+def test_customers_who_first_buy_after_the_cutoff_have_no_row(
+    shop_tables: Tables, read_history: ReadHistory
+) -> None:
+    rows = shop_tables["purchases"].to_pylist()
+    rows = [r for r in rows if r["customer_id"] < "c040" or r["ts"] >= CUTOFF]
+    tables = with_rows(shop_tables, "purchases", rows)
+    found = assemble(read_history(tables, LATER), CUTOFFS)
+    assert max(found.column("customer_id").to_pylist()) == "c039"
+
+
+@pytest.mark.parametrize("dimension", [d for d in TABLE_OF if d != "purchase"])
+def test_a_dimension_that_begins_after_the_cutoff_is_as_if_missing(
+    dimension: str, known_tables: Tables, shop_tables: Tables, read_history: ReadHistory
+) -> None:
     name = TABLE_OF[dimension]
-    rows = list(shop_tables[name].to_pylist())
+    rows = shop_tables[name].to_pylist()
     if name == "customers":
-        rows = [r for r in rows if r["valid_from"] is None]
-        rows = [{**r, "joined_at": CUTOFF} for r in rows]
+        rows = [{**r, "joined_at": CUTOFF} for r in rows if r["valid_from"] is None]
     else:
         rows = [row for row in rows if row["ts"] >= CUTOFF]
-    tables = dict(shop_tables)
-    tables[name] = pa.Table.from_pylist(rows, schema=shop_tables[name].schema)
-    found = assemble(read_history(tables, LATER), CUTOFFS)
-    del tables[name]
-    assert bits(found) == bits(assemble(read_history(tables, CUTOFF), CUTOFFS))
+    found = assemble(read_history(with_rows(known_tables, name, rows), LATER), CUTOFFS)
+    without = {n: table for n, table in known_tables.items() if n != name}
+    assert bits(found) == bits(assemble(read_history(without, CUTOFF), CUTOFFS))
 
 
 def test_every_dimension_of_events_has_values_in_the_trial(
