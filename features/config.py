@@ -170,6 +170,8 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
         *path, last = key.split(".")
         for name in path:
             place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"config: {name}: expected a section, got a value")
         place[last] = yaml.safe_load(text)
     try:
         return Config.model_validate(values)

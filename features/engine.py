@@ -338,13 +338,13 @@ def _with_fingerprint(history: History) -> History:
     return replace(history, fingerprint=digest.hexdigest())
 
 
-class Digest(Protocol):
+class _Digest(Protocol):
     """What ``hashlib`` hands out."""
 
     def update(self, data: Any, /) -> None: ...
 
 
-def _feed(digest: Digest, value: Any) -> None:
+def _feed(digest: _Digest, value: Any) -> None:
     if value is None or isinstance(value, str | datetime | tuple):
         digest.update(repr(value).encode())
     elif isinstance(value, np.ndarray):

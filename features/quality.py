@@ -140,6 +140,11 @@ def _sources(
                 f"{table.name}: expected one file, got {' and '.join(f.name for f in there)}; remove one"
             )
         for file in there:
+            if not file.stat().st_size:
+                raise ContractError(
+                    f"{table.name}: expected rows, got an empty file in {file.name}; "
+                    "export it again"
+                )
             reader = (
                 "read_parquet({})"
                 if file.suffix == ".parquet"
@@ -162,6 +167,8 @@ def _register_table(
             f"{table.name}: expected a readable file, got an empty or damaged one in {file} ({reason}); export it again"
         ) from None
     is_csv = file.endswith(".csv")
+    if not is_csv:
+        _forget_empty_columns(db, table, source, found)
     _reject_columns(table, found, file, is_csv=is_csv)
     further = (
         [name for name in found if name not in {c.name for c in table.columns}]
@@ -206,6 +213,25 @@ def _register_table(
     return Checked(table.name, file, rows, bad)
 
 
+def _forget_empty_columns(
+    db: duckdb.DuckDBPyConnection, table: Table, source: str, found: dict[str, str]
+) -> None:
+    """An optional column without a value has no type of its own: it is missing."""
+    odd = [
+        column.name
+        for column in table.columns
+        if not column.required
+        and column.name in found
+        and not found[column.name].startswith(_ACCEPTED[column.dtype])
+    ]
+    if odd:
+        counts = ", ".join(f"count({name})" for name in odd)
+        values = db.execute(f"SELECT {counts} FROM {source}").fetchall()[0]
+        for name, count in zip(odd, values, strict=True):
+            if not count:
+                del found[name]
+
+
 def _reject_columns(
     table: Table, found: dict[str, str], file: str, *, is_csv: bool
 ) -> None:
@@ -219,7 +245,6 @@ def _reject_columns(
         elif (
             got is not None
             and not is_csv
-            and got != '"NULL"'
             and not got.startswith(_ACCEPTED[column.dtype])
         ):
             problems.append(
@@ -272,7 +297,7 @@ def _unreadable_reason(table: Table, found: dict[str, str]) -> str:
 
 def _read(column: Column, found: str | None, *, is_csv: bool) -> str:
     """SQL that reads a column in its contract type."""
-    if found is None or found == '"NULL"':
+    if found is None:
         return f"NULL::{sql_type(column)}"
     if is_csv:
         return f"try_cast(nullif(trim({column.name}), '') AS {sql_type(column)})"

@@ -1,0 +1,144 @@
+"""A build's models in one folder: text trees, JSON, checksums; no pickle.
+
+The folder's name is its content's hash, so equal models are one bundle and a
+bundle is never changed. It appears by rename, complete or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.contracts import ContractError
+from training import propensity, ranker
+from training.propensity import Propensity
+from training.ranker import Recommender
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that was fitted at one cutoff.
+
+    Attributes:
+        cutoff: only rows known before it were used.
+        horizon_days: label window of the recommender and of the tag.
+        fingerprint: hash of the rows that were read.
+        seed: of all random draws.
+    """
+
+    propensity: Propensity
+    recommender: Recommender
+    cutoff: datetime
+    horizon_days: int
+    fingerprint: str
+    seed: int
+
+
+def save(bundle: Bundle, models: Path) -> Path:
+    """Write the bundle to ``models/VERSION`` and return that folder."""
+    models.mkdir(parents=True, exist_ok=True)
+    unfinished = models / ".unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    (unfinished / "recommender").mkdir(parents=True)
+    bundle.recommender.to_files(unfinished / "recommender")
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "cutoff": bundle.cutoff.isoformat(),
+        "horizon_days": bundle.horizon_days,
+        "fingerprint": bundle.fingerprint,
+        "seed": bundle.seed,
+        "propensity": propensity.save(bundle.propensity, unfinished),
+    }
+    manifest["files"] = {
+        str(file.relative_to(unfinished)): _sha256(file)
+        for file in sorted(unfinished.rglob("*"))
+        if file.is_file()
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=True)
+    (unfinished / _MANIFEST).write_text(text)
+    version = hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder = models / f"{bundle.cutoff:%Y%m%d}-{version}"
+    if folder.exists():
+        shutil.rmtree(unfinished)
+    else:
+        unfinished.rename(folder)
+    return folder
+
+
+def load(folder: Path) -> Bundle:
+    """The bundle that ``save`` wrote; scores are equal to the bit.
+
+    Raises:
+        ContractError: the folder is missing, or a file is damaged.
+    """
+    manifest = read_manifest(folder)
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if not file.exists() or _sha256(file) != expected:
+            raise ContractError(
+                f"model: expected {name} as written, got a damaged or missing file in "
+                f"{folder}; run repurchase train again"
+            )
+    return Bundle(
+        propensity=propensity.load(folder, manifest["propensity"]),
+        recommender=ranker.Recommender.from_files(folder / "recommender"),
+        cutoff=datetime.fromisoformat(manifest["cutoff"]),
+        horizon_days=manifest["horizon_days"],
+        fingerprint=manifest["fingerprint"],
+        seed=manifest["seed"],
+    )
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle.
+
+    Raises:
+        ContractError: there is none, or it is of another format.
+    """
+    file = folder / _MANIFEST
+    if not file.exists():
+        raise ContractError(
+            f"model: expected a bundle, found none at {folder}; run repurchase train"
+        )
+    manifest: dict[str, Any] = json.loads(file.read_text())
+    if manifest.get("format") != FORMAT:
+        raise ContractError(
+            f"model: expected format {FORMAT}, got {manifest.get('format')} in {folder}; "
+            "run repurchase train again"
+        )
+    return manifest
+
+
+class _PropensityFrame:
+    """Feature rows of ``assemble`` in, probabilities at the stated horizon out."""
+
+    def __init__(self, model: Propensity) -> None:
+        self._model = model
+
+    def predict(self, frame: pd.DataFrame, params: object = None) -> Any:
+        """P(a purchase within the horizon), shape ``[row]``."""
+        del params
+        import pyarrow as pa
+
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        return self._model.probability(table, self._model.horizon_days)
+
+
+def _load_pyfunc(data_path: str) -> _PropensityFrame:
+    """Entry point by which MLflow opens a logged bundle, without pickle."""
+    return _PropensityFrame(load(Path(data_path)).propensity)
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

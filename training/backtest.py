@@ -1,0 +1,144 @@
+"""Train with what was known before a cutoff, and compare with what came after."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.config import Config
+from features.engine import Tables
+from features.history import History
+from features.snapshot import Snapshot
+from training import build, labels
+from training.artifacts import Bundle
+from training.build import Steps
+from training.evaluate import Quality, evaluate
+from training.offers import Scored, top_n
+from training.predictions import LANES, Predictions
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """A build at a past cutoff with its quality.
+
+    ``quality`` is None where the data do not reach past the label window.
+    """
+
+    bundle: Bundle
+    history: History
+    features: pa.Table
+    predictions: Predictions
+    scored: Scored
+    quality: Quality | None
+    steps: Steps
+
+
+def run(
+    tables: Tables, snapshot: Snapshot, config: Config, steps: Steps | None = None
+) -> Backtest:
+    """Build at the snapshot's cutoff and evaluate on its label window.
+
+    Args:
+        tables: all input; only rows known before the cutoff are learned from.
+        snapshot: cutoff and label window; its horizon is the build's.
+        config: everything else.
+        steps: measures the work.
+
+    Raises:
+        ContractError: too little history before the cutoff.
+    """
+    steps = steps or Steps()
+    config = config.model_copy(update={"horizon_days": snapshot.horizon_days})
+    with steps("read history"):
+        history = tables.history(snapshot.cutoff)
+    with steps("features"):
+        features = build.build_features(history, config)
+    bundle = build.fit(history, features, config, steps)
+    predictions, scored = build.predict(bundle, history, features, steps)
+    truth = labels.truth(tables, snapshot)
+    quality = (
+        evaluate(predictions, scored, history, truth, config, steps)
+        if truth is not None
+        else None
+    )
+    return Backtest(bundle, history, features, predictions, scored, quality, steps)
+
+
+def write(backtest: Backtest, out: Path, top: int) -> None:
+    """Write the tables and ``metrics.json`` that the interface promises."""
+    out.mkdir(parents=True, exist_ok=True)
+    predictions = backtest.predictions
+    tables = {
+        "propensity": propensity_table(predictions),
+        "recommendations": recommendations_table(predictions, backtest.scored, top),
+        "replenishment": predictions.replenishment,
+        "value": predictions.value,
+    }
+    for name, table in tables.items():
+        unfinished = out / f".{name}.parquet"
+        pq.write_table(table, unfinished)
+        unfinished.replace(out / f"{name}.parquet")
+    metrics: dict[str, Any] = {
+        "cutoff": predictions.cutoff.isoformat(),
+        "horizon_days": predictions.horizon_days,
+        "seed": backtest.bundle.seed,
+        "data_fingerprint": backtest.bundle.fingerprint,
+        "quality": backtest.quality.to_json() if backtest.quality else None,
+        "seconds": backtest.steps.seconds,
+        "peak_memory_mb": backtest.steps.peak_mb,
+    }
+    (out / "metrics.json").write_text(json.dumps(metrics, indent=1))
+
+
+def propensity_table(predictions: Predictions) -> pa.Table:
+    """``customer_id``, ``probability`` at the horizon, ``expected_next_at``."""
+    probability = predictions.curve[:, predictions.horizon_days - 1]
+    return pa.table(
+        {
+            "customer_id": predictions.customers.column("customer_id"),
+            "probability": probability.astype(np.float64),
+            "expected_next_at": predictions.customers.column("expected_next_at"),
+        }
+    )
+
+
+def recommendations_table(
+    predictions: Predictions, scored: Scored, top: int
+) -> pa.Table:
+    """The three lists of every customer, ``top`` offers each at most.
+
+    Returns:
+        ``customer_id``, ``list``, ``rank``, ``product_id``, ``score``,
+        ``probability``, ``reason``; ordered by customer, list and rank.
+    """
+    offers = predictions.offers
+    parts: list[pa.Table] = []
+    for lane in LANES:
+        _, rank, rows = top_n(scored, lane, top)
+        chosen = offers.take(pa.array(rows))
+        parts.append(
+            pa.table(
+                {
+                    "customer": chosen.column("customer"),
+                    "list": [lane] * len(rows),
+                    "rank": rank,
+                    "product_id": predictions.products.column("product_id").take(
+                        chosen.column("product")
+                    ),
+                    "score": chosen.column("score").cast(pa.float64()),
+                    "probability": chosen.column("probability").cast(pa.float64()),
+                    "reason": chosen.column("reason").cast(pa.string()),
+                }
+            )
+        )
+    lists = pa.concat_tables(parts).sort_by(
+        [("customer", "ascending"), ("list", "ascending"), ("rank", "ascending")]
+    )
+    ids = predictions.customers.column("customer_id").take(lists.column("customer"))
+    return lists.drop_columns(["customer"]).add_column(0, "customer_id", ids)

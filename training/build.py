@@ -1,0 +1,258 @@
+"""A build at a cutoff: history becomes models, models become predictions."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+
+from features.assemble import assemble
+from features.config import Config
+from features.contracts import ContractError
+from features.history import Floats, History
+from features.snapshot import Snapshot, from_us, to_us
+from training import explain, propensity, ranker
+from training.artifacts import Bundle
+from training.candidates import SOURCES
+from training.labels import days_to_next_purchase
+from training.predictions import COLD_START, CUSTOMERS, OFFERS, PRODUCTS, Predictions
+from training.propensity import Propensity, next_dates
+from training.ranker import Scored
+from training.reasons import cold_start_reason, offer_reasons
+from training.replenishment import predict_replenishment
+from training.split import past_cutoffs, with_calibration
+from training.value import predict_value
+
+CALIBRATION_CUTOFFS = 2
+
+
+@dataclass
+class Steps:
+    """Seconds and peak memory of each step of a run.
+
+    Measures the work only; nothing that is computed depends on it.
+
+    Attributes:
+        announce: called with the name of each step as it starts.
+        seconds: by step; repeated steps add up.
+        peak_mb: highest resident memory of the process by the step's end.
+    """
+
+    announce: Callable[[str], None] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_mb: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Generator[None]:
+        """Measure the block under a name."""
+        if self.announce:
+            self.announce(name)
+        started = time.perf_counter()
+        yield
+        spent = time.perf_counter() - started
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 2)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.peak_mb[name] = round(peak / (2**20 if sys.platform == "darwin" else 1024))
+
+
+def training_cutoffs(history: History, config: Config) -> tuple[datetime, ...]:
+    """Cutoffs that the propensity model learns from, ascending.
+
+    Raises:
+        ContractError: too little history before the build's cutoff.
+    """
+    first = from_us(int(history.purchases.ts.min()))
+    settings = config.propensity
+    cutoffs = past_cutoffs(
+        first + timedelta(days=settings.history_days),
+        history.until,
+        config.horizon_days,
+        settings.step_days,
+        settings.max_cutoffs,
+    )
+    try:
+        with_calibration(cutoffs, config.horizon_days, CALIBRATION_CUTOFFS)
+    except ValueError as error:
+        raise ContractError(str(error)) from None
+    return cutoffs
+
+
+def build_features(history: History, config: Config) -> pa.Table:
+    """Rows of ``assemble`` at all training cutoffs and at ``history.until``."""
+    return assemble(history, [*training_cutoffs(history, config), history.until])
+
+
+def at_cutoff(features: pa.Table, cutoff: datetime) -> pa.Table:
+    """The rows of one cutoff."""
+    us = features.column("cutoff").cast(pa.int64()).to_numpy()
+    return features.filter(pa.array(us == to_us(cutoff)))
+
+
+def fit_propensity(history: History, features: pa.Table, config: Config) -> Propensity:
+    """The repurchase model from the feature rows of ``build_features``."""
+    cutoffs = training_cutoffs(history, config)
+    us = features.column("cutoff").cast(pa.int64()).to_numpy()
+    past = features.filter(pa.array(us < to_us(history.until)))
+    return propensity.fit(
+        past,
+        next_purchase(history, past, cutoffs),
+        with_calibration(cutoffs, config.horizon_days, CALIBRATION_CUTOFFS),
+        config.horizon_days,
+        history.until,
+        config.propensity,
+        config.seed,
+    )
+
+
+def next_purchase(
+    history: History, features: pa.Table, cutoffs: Sequence[datetime]
+) -> Floats:
+    """Days to the next purchase of each feature row; infinite if none is known."""
+    days = days_to_next_purchase(history, cutoffs)
+    us = features.column("cutoff").cast(pa.int64()).to_numpy()
+    row = np.searchsorted([to_us(cutoff) for cutoff in cutoffs], us)
+    return days[row, features.column("customer").to_numpy()]
+
+
+def fit(
+    history: History, features: pa.Table, config: Config, steps: Steps | None = None
+) -> Bundle:
+    """Both models, from what was known before ``history.until`` only."""
+    steps = steps or Steps()
+    with steps("train propensity"):
+        fitted = fit_propensity(history, features, config)
+    with steps("train recommender"):
+        recommender = ranker.fit(
+            history, history.until, config.horizon_days, config.recommend, config.seed
+        )
+    return Bundle(
+        propensity=fitted,
+        recommender=recommender,
+        cutoff=history.until,
+        horizon_days=config.horizon_days,
+        fingerprint=history.fingerprint,
+        seed=config.seed,
+    )
+
+
+def predict(
+    bundle: Bundle, history: History, features: pa.Table, steps: Steps | None = None
+) -> tuple[Predictions, Scored]:
+    """Everything the bundle says about the customers of ``history.until``.
+
+    Args:
+        bundle: fitted at ``history.until`` or before.
+        history: what is known at the moment of the answer.
+        features: rows of ``assemble``, those of ``history.until`` among them.
+        steps: measures the work.
+
+    Returns:
+        Predictions, and the offers they were written from.
+    """
+    steps = steps or Steps()
+    snapshot = Snapshot(history.until, bundle.horizon_days)
+    rows = at_cutoff(features, history.until)
+    with steps("score propensity"):
+        curve = bundle.propensity.curve(rows)
+        customers = _customers(bundle.propensity, rows, curve, history.until)
+    with steps("score offers"):
+        scored = bundle.recommender.recommend(history, history.until)
+        offers = _offers(scored, rows, bundle.horizon_days)
+        cold = ranker.cold_start(history, history.until, bundle.horizon_days)
+    with steps("replenishment and value"):
+        replenishment = predict_replenishment(history, snapshot)
+        value = predict_value(history, snapshot)
+    offsets, bought = _bought(history, rows)
+    predictions = Predictions(
+        cutoff=history.until,
+        horizon_days=bundle.horizon_days,
+        customers=customers,
+        curve=curve,
+        tag_threshold=bundle.propensity.tag_threshold,
+        products=_products(history),
+        offers=offers,
+        cold_start=pa.table(
+            {
+                "product": cold.product,
+                "score": cold.score,
+                "probability": cold.probability,
+                "reason": [cold_start_reason(i) for i in range(len(cold.product))],
+            },
+            schema=COLD_START,
+        ),
+        bought_offsets=offsets,
+        bought_products=bought,
+        replenishment=replenishment,
+        value=value,
+    )
+    return predictions, scored
+
+
+def _customers(
+    model: Propensity, rows: pa.Table, curve: np.ndarray, cutoff: datetime
+) -> pa.Table:
+    return pa.table(
+        {
+            "customer_id": rows.column("customer_id").cast(pa.string()),
+            "expected_next_at": next_dates(curve, cutoff, 0.5),
+            "next_p10_at": next_dates(curve, cutoff, 0.1),
+            "next_p90_at": next_dates(curve, cutoff, 0.9),
+            "reasons": pa.array(explain.reasons(model, rows), pa.list_(pa.string())),
+        },
+        schema=CUSTOMERS,
+    )
+
+
+def _offers(scored: Scored, rows: pa.Table, horizon_days: int) -> pa.Table:
+    """Offers of the spine's customers; codes become rows of the tables."""
+    spine = rows.column("customer").to_numpy()
+    row_of = np.searchsorted(spine, scored.customer)
+    sources = pa.DictionaryArray.from_arrays(
+        pa.array(scored.source.astype(np.int32)), pa.array(SOURCES)
+    )
+    return pa.table(
+        {
+            "customer": row_of.astype(np.int32),
+            "product": scored.product,
+            "is_new": scored.is_new,
+            "score": scored.score,
+            "probability": scored.probability,
+            "source": sources,
+            "reason": offer_reasons(scored, horizon_days),
+        },
+        schema=OFFERS,
+    )
+
+
+def _products(history: History) -> pa.Table:
+    products = history.products
+    category = np.array([*products.words["category"], None], dtype=object)
+    return pa.table(
+        {
+            "product_id": pa.array(products.ids, pa.string()),
+            "name": pa.array(products.names, pa.string()),
+            "category": pa.array(category[products.category], pa.string()),
+            "available": products.available,
+        },
+        schema=PRODUCTS,
+    )
+
+
+def _bought(history: History, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct products that each customer of the spine ever bought."""
+    lines = history.purchases
+    bought = lines.columns["quantity"] >= 0
+    n = len(history.products)
+    keys = np.unique(
+        lines.customer[bought].astype(np.int64) * n + lines.columns["product"][bought]
+    )
+    spine = rows.column("customer").to_numpy()
+    bounds = np.searchsorted(keys // n, [*spine, spine[-1] + 1])
+    return bounds.astype(np.int64), (keys % n).astype(np.int32)
