@@ -12,8 +12,16 @@ from numba import njit
 from features.config import RecommendConfig
 from features.history import Bools, Ints, Longs
 from features.pairs import Singles
-from training.generators import Generator, Generators, codes_of
+from training.generators import (
+    SOURCES,
+    Generator,
+    Generators,
+    codes_of,
+    fit_generators,
+)
 from training.moment import Moment
+
+__all__ = ["SOURCES", "Candidates", "best_of", "candidates", "fit_generators"]
 
 CHUNK = 256
 """Customers scored at once: bounds the memory of dense scores."""
@@ -69,7 +77,7 @@ def candidates(
     """
     pairs = moment.pairs["product"]
     again = _best_pairs(pairs.offsets, pairs.slow, customers, config.again_candidates)
-    others = generators.all[1:]
+    _, *others = generators
     dense = [generator.scores(customers) for generator in others]
     best = np.full((len(dense), len(customers), config.new_candidates), -1, np.int32)
     for i, (generator, scores) in enumerate(zip(others, dense, strict=True)):

@@ -10,6 +10,7 @@ item-to-item model, Steck 2019 (EASE), on decayed counts.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -149,10 +150,9 @@ class Generators:
     group: Group
     popular: Popular
 
-    @property
-    def all(self) -> tuple[Generator, ...]:
+    def __iter__(self) -> Iterator[Generator]:
         """In the order of ``SOURCES``."""
-        return (self.own, self.taste, self.co_purchase, self.group, self.popular)
+        yield from (self.own, self.taste, self.co_purchase, self.group, self.popular)
 
 
 def fit_generators(moment: Moment, config: RecommendConfig, seed: int) -> Generators:

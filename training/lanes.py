@@ -31,10 +31,10 @@ class LaneModel:
 
     Attributes:
         booster: None where too few candidates were bought to learn from: then
-            the score is the log of the column ``instead``.
+            the raw score is the log of the column ``instead``.
         columns: columns of the feature matrix that it reads.
         instead: index into ``columns``.
-        slope, intercept: probability = logistic(intercept + slope * score).
+        slope, intercept: log odds = intercept + slope * raw score.
     """
 
     booster: lgb.Booster | None
@@ -44,7 +44,11 @@ class LaneModel:
     intercept: float
 
     def score(self, rows: Singles, threads: int) -> Floats:
-        """Raw scores of feature rows, ``[row]``; higher is better."""
+        """Calibrated log odds of feature rows, ``[row]``: comparable across lanes."""
+        return self.intercept + self.slope * self.raw(rows, threads)
+
+    def raw(self, rows: Singles, threads: int) -> Floats:
+        """What the trees say, not yet calibrated, ``[row]``."""
         if not len(rows):
             return np.zeros(0)
         if self.booster is None:
@@ -52,10 +56,6 @@ class LaneModel:
         picked = np.ascontiguousarray(rows[:, self.columns])
         raw = self.booster.predict(picked, raw_score=True, num_threads=threads)
         return np.asarray(raw, dtype=np.float64)
-
-    def probability(self, score: Floats) -> Floats:
-        """P(bought within the horizon) of raw scores, ``[row]``."""
-        return 1.0 / (1.0 + np.exp(-(self.intercept + self.slope * score)))
 
     def to_files(self, folder: Path, name: str) -> None:
         """Write ``NAME.json`` and, if there are trees, ``NAME.txt``."""

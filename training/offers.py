@@ -23,12 +23,12 @@ LANES = ("again", "new")
 
 @dataclass(frozen=True)
 class Scored:
-    """Offers, ordered by customer, then probability, then score (best first).
+    """Offers, ordered by customer, then score (best first).
 
     Attributes:
         customer, product: codes, shape ``[row]``.
         is_new: never bought by the customer.
-        score: raw score of the lane, comparable within customer and lane.
+        score: log odds of ``probability``; both compare across lanes.
         probability: P(the customer buys the product within the horizon).
         source: index into ``generators.SOURCES``.
         pair: row in the product pairs of the same moment; -1: never bought.
@@ -55,11 +55,11 @@ Parts = tuple[Ints, Ints, Bools, Singles, Singles, npt.NDArray[np.int8], Longs]
 """Columns of ``Scored`` for some customers, up to ``pair``."""
 
 
-def best_of_lanes(found: Candidates, score: Floats, p: Floats, keep: int) -> Parts:
+def best_of_lanes(found: Candidates, score: Floats, keep: int) -> Parts:
     """The best ``keep`` of each lane per customer, in the order of ``Scored``."""
     is_new = found.is_new
     # Ties: bought before first, then the lower code, that is, product id.
-    by = np.lexsort((found.product, is_new, -score, -p, found.customer))
+    by = np.lexsort((found.product, is_new, -score, found.customer))
     place = np.zeros(len(by), dtype=np.int64)
     for lane in (False, True):
         mine = is_new[by] == lane
@@ -70,7 +70,7 @@ def best_of_lanes(found: Candidates, score: Floats, p: Floats, keep: int) -> Par
         found.product[by],
         is_new[by],
         score[by].astype(np.float32),
-        p[by].astype(np.float32),
+        (1.0 / (1.0 + np.exp(-score[by]))).astype(np.float32),
         found.source[by],
         found.pair[by],
     )

@@ -103,19 +103,15 @@ class Recommender:
         for start in range(0, len(active), CHUNK):
             some = active[start : start + CHUNK]
             found = candidates(moment, generators, some, self.config)
-            score, probability = self._score_rows(feature_rows(moment, found), found)
-            parts.append(
-                best_of_lanes(found, score, probability, self.config.keep_per_lane)
-            )
+            score = self._score_rows(feature_rows(moment, found), found)
+            parts.append(best_of_lanes(found, score, self.config.keep_per_lane))
         return scored_of(parts, moment, generators.co_purchase)
 
-    def _score_rows(self, rows: Singles, found: Candidates) -> tuple[Floats, Floats]:
-        score, probability = np.zeros(len(rows)), np.zeros(len(rows))
+    def _score_rows(self, rows: Singles, found: Candidates) -> Floats:
+        score = np.zeros(len(rows))
         for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
-            model = self.lanes[lane]
-            score[mine] = model.score(rows[mine], self.config.threads)
-            probability[mine] = model.probability(score[mine])
-        return score, probability
+            score[mine] = self.lanes[lane].score(rows[mine], self.config.threads)
+        return score
 
     def to_files(self, folder: Path) -> None:
         """Write LightGBM text and JSON; the folder is made if missing."""
@@ -182,9 +178,9 @@ def fit(
     for lane in LANES:
         columns = _COLUMNS[lane]
         instead = int(np.flatnonzero(columns == COLUMNS.index(_INSTEAD[lane]))[0])
-        raw = LaneModel(trees[lane], columns, instead, 1.0, 0.0)
-        score = raw.score(held_out[lane].rows, config.threads)
-        curve = fit_curve(score, held_out[lane].bought)
+        plain = LaneModel(trees[lane], columns, instead, 1.0, 0.0)
+        raw = plain.raw(held_out[lane].rows, config.threads)
+        curve = fit_curve(raw, held_out[lane].bought)
         lanes[lane] = LaneModel(trees[lane], columns, instead, *curve)
     return Recommender(lanes, cutoff, horizon_days, config, seed)
 
