@@ -42,6 +42,8 @@ class Live:
         self._every = every_seconds
         self._clock = clock
         self._due = 0.0
+        self._refused: str | None = None
+        self._retry = 0.0
         self._loading = threading.Lock()
         self.load()
 
@@ -61,22 +63,25 @@ class Live:
             logger.error("published/current: %s", error)
             return
         served = self.current.version if self.current else None
-        if version is not None and version != served:
+        # Reading a large damaged version again and again is not free.
+        waits = version == self._refused and now < self._retry
+        if version is not None and version != served and not waits:
             threading.Thread(target=self.load, daemon=True).start()
 
     def load(self) -> None:
         """Takes up the version in force now, or says why not."""
         with self._loading:
+            self._due = self._clock() + self._every
+            version: str | None = None
             try:
+                version = current_version(self._workspace)
                 fresh = Published.open(self._workspace)
             except (ContractError, OSError) as error:
                 self.problem = str(error.args[0] if error.args else error)
-                self._due = self._clock() + self._every
-                if current_version(self._workspace) is not None:
-                    # Reading a large damaged version again is not free.
-                    self._due = self._clock() + _RETRY_SECONDS
-                    self.failures += 1
+                self.failures += version is not None
+                self._refused = version
+                self._retry = self._clock() + _RETRY_SECONDS
                 logger.error("%s", self.problem)
                 return
-            self.current, self.problem = fresh, None
+            self.current, self.problem, self._refused = fresh, None, None
         logger.info("answering from %s", fresh.version)

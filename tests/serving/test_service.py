@@ -312,6 +312,25 @@ def test_the_pointer_is_read_no_more_than_once_an_interval(workspace, prediction
     assert started == [True]
 
 
+def test_a_refused_version_is_read_again_only_after_a_while(workspace, predictions):
+    clock = [100.0]
+    live = Live(workspace, every_seconds=1.0, clock=lambda: clock[0])
+    folder = publish(workspace, predictions, "m2")
+    (folder / "curve.npy").write_bytes(b"")
+    live.load()
+    started: list[float] = []
+    live.load = lambda: started.append(clock[0])  # type: ignore[method-assign]
+    for moment in (101.0, 129.0, 130.0):
+        clock[0] = moment
+        live.poll()
+    assert started == [130.0]
+    # Another version does not have to wait.
+    publish(workspace, predictions, "m3")
+    clock[0] = 131.0
+    live.poll()
+    assert started == [130.0, 131.0]
+
+
 def test_metrics_count_requests_errors_and_cold_starts(client):
     client.post(RECOMMENDATIONS, customer_ids=["anna", "x", "y"])
     client.post(RECOMMENDATIONS, customer_ids=[])
