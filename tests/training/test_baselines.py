@@ -1,0 +1,104 @@
+"""BG/NBD and the logistic baselines, by hand and on drawn customers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import gamma as gamma_distribution
+
+from features.snapshot import to_us
+from training import baselines
+from training.baselines import BgNbd, Visits
+
+
+def customers(x: list[float], t_x: list[float], big_t: list[float]) -> Visits:
+    code = np.arange(len(x), dtype=np.int32)
+    return Visits(code, np.array(x), np.array(t_x), np.array(big_t))
+
+
+def drawn(truth: BgNbd, n: int, big_t: float, seed: int) -> Visits:
+    """Customers of the model's own story, with the same length of history."""
+    random = np.random.default_rng(seed)
+    rate = random.gamma(truth.r, 1 / truth.alpha, n)
+    dropout = random.beta(truth.a, truth.b, n)
+    x, t_x = np.zeros(n), np.zeros(n)
+    for i in range(n):
+        now = random.exponential(1 / rate[i])
+        while now < big_t:
+            x[i] += 1
+            t_x[i] = now
+            if random.random() < dropout[i]:
+                break
+            now += random.exponential(1 / rate[i])
+    return Visits(np.arange(n, dtype=np.int32), x, t_x, np.full(n, big_t))
+
+
+def test_likelihood_of_one_customer_is_the_integral_over_rates() -> None:
+    """Equation 3 of Fader, Hardie, Lee, integrated over the rate numerically."""
+    model = BgNbd(r=0.8, alpha=5.0, a=0.9, b=2.2)
+    v = customers([2.0], [10.0], [14.0])
+
+    def given(rate: float) -> float:
+        alive = rate**2 * np.exp(-rate * 14.0) * 2.2 * 3.2 / (3.1 * 4.1)
+        left = rate**2 * np.exp(-rate * 10.0) * 0.9 * 2.2 / (3.1 * 4.1)
+        return float((alive + left) * gamma_distribution.pdf(rate, 0.8, scale=1 / 5.0))
+
+    integral, _ = quad(given, 0, np.inf)
+    assert baselines.log_likelihood(model, v) == pytest.approx(
+        np.log(integral), rel=1e-6
+    )
+
+
+def test_customer_without_repeat_visits_is_alive() -> None:
+    model = BgNbd(r=0.8, alpha=5.0, a=0.9, b=2.2)
+    assert model.alive(customers([0.0], [0.0], [30.0])).tolist() == [1.0]
+
+
+def test_probability_rises_with_the_days_and_falls_with_silence() -> None:
+    model = BgNbd(r=0.8, alpha=5.0, a=0.9, b=2.2)
+    v = customers([5.0, 5.0], [40.0, 10.0], [45.0, 45.0])
+    week, month = model.probability(v, 7), model.probability(v, 30)
+    assert (week < month).all()
+    assert month[0] > month[1]
+
+
+def test_fit_recovers_the_truth_of_drawn_customers() -> None:
+    truth = BgNbd(r=1.2, alpha=12.0, a=0.8, b=3.0)
+    v = drawn(truth, 4000, 120.0, seed=1)
+    found = baselines.fit_bg_nbd(v)
+    assert found.r / found.alpha == pytest.approx(truth.r / truth.alpha, rel=0.1)
+    assert found.a / (found.a + found.b) == pytest.approx(0.8 / 3.8, rel=0.15)
+    assert baselines.log_likelihood(found, v) >= baselines.log_likelihood(truth, v)
+
+
+def test_expected_visits_match_drawn_futures() -> None:
+    truth = BgNbd(r=1.2, alpha=12.0, a=0.8, b=3.0)
+    past = drawn(truth, 20_000, 60.0, seed=2)
+    longer = drawn(truth, 20_000, 90.0, seed=2)
+    # Two populations of the same law: the mean growth of visits must agree.
+    grown = longer.x.mean() - past.x.mean()
+    assert truth.expected_visits(past, 30.0).mean() == pytest.approx(grown, rel=0.1)
+
+
+def test_visits_are_days_and_returns_are_none(read_history: Callable[..., Any]) -> None:
+    day = datetime(2024, 3, 1, 9)
+
+    def row(order: str, ts: datetime, quantity: float = 1.0) -> dict[str, Any]:
+        ids = {"customer_id": "a", "product_id": "p", "order_id": order}
+        return {**ids, "ts": ts, "quantity": quantity, "amount": 1.0}
+
+    rows = [
+        row("1", day),
+        row("2", day + timedelta(hours=3)),
+        row("3", day + timedelta(days=10)),
+        row("4", day + timedelta(days=12), -1.0),
+    ]
+    cutoff = datetime(2024, 4, 1)
+    v = baselines.visits(read_history({"purchases": rows}, cutoff), to_us(cutoff))
+    assert (v.x.tolist(), v.t_x.tolist(), v.T.tolist()) == ([1.0], [10.0], [31.0])
+    assert v.days_since_last.tolist() == [21.0]

@@ -1,0 +1,155 @@
+"""The repurchase model: monotone in the horizon, seeded, savable, useful."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from features.config import PropensityConfig
+from features.snapshot import DAY_US, to_us
+from training import explain, propensity
+from training.predictions import HORIZONS
+from training.split import Fold
+
+UNTIL = datetime(2024, 7, 1)
+CUTOFFS = tuple(UNTIL - timedelta(days=14 * k) for k in (6, 5, 4, 3, 2, 1))
+FOLD = Fold(CUTOFFS[:4], CUTOFFS[4:])
+CONFIG = PropensityConfig(trees=40, seeds=1, min_rows_per_leaf=20)
+PEOPLE = 400
+
+
+def rows(seed: int = 0) -> tuple[pa.Table, np.ndarray]:
+    """Customers whose rate is one of their features; the next purchase follows it."""
+    random = np.random.default_rng(seed)
+    rate = random.uniform(0.005, 0.3, PEOPLE)
+    tables, days = [], []
+    for cutoff in CUTOFFS:
+        tables.append(
+            pa.table(
+                {
+                    "customer": np.arange(PEOPLE, dtype=np.int32),
+                    "customer_id": [str(i) for i in range(PEOPLE)],
+                    "cutoff": pa.array([cutoff] * PEOPLE, pa.timestamp("us")),
+                    "orders_count_30d": rate * 30 + random.normal(0, 0.3, PEOPLE),
+                    "nps_last": pa.array([None] * PEOPLE, pa.float64()),
+                    "region": pa.array(
+                        random.choice(["north", "south"], PEOPLE)
+                    ).dictionary_encode(),
+                }
+            )
+        )
+        next_days = random.exponential(1 / rate)
+        seen = (to_us(UNTIL) - to_us(cutoff)) / DAY_US
+        days.append(np.where(next_days < seen, next_days, np.inf))
+    return pa.concat_tables(
+        tables, promote_options="default"
+    ).unify_dictionaries(), np.concatenate(days)
+
+
+@pytest.fixture(scope="module")
+def model() -> propensity.Propensity:
+    features, days = rows()
+    return propensity.fit(features, days, FOLD, 14, UNTIL, CONFIG, seed=3)
+
+
+def test_ranks_customers_it_has_not_seen(model: propensity.Propensity) -> None:
+    features, days = rows(seed=9)
+    label = days < 14
+    assert roc_auc_score(label, model.probability(features, 14)) > 0.7
+
+
+def test_permuted_labels_teach_nothing() -> None:
+    features, days = rows()
+    shuffled = np.random.default_rng(1).permutation(days)
+    fitted = propensity.fit(features, shuffled, FOLD, 14, UNTIL, CONFIG, seed=3)
+    other, truth = rows(seed=9)
+    auc = roc_auc_score(truth < 14, fitted.probability(other, 14))
+    assert 0.4 < auc < 0.6
+
+
+@given(
+    st.lists(st.floats(-5, 50), min_size=1, max_size=20),
+    st.sampled_from(["north", "south", None, "moon"]),
+)
+@settings(max_examples=30, deadline=None)
+def test_curve_never_decreases_in_the_horizon(
+    model: propensity.Propensity, counts: list[float], region: str | None
+) -> None:
+    n = len(counts)
+    features = pa.table(
+        {
+            "orders_count_30d": pa.array(counts, pa.float64()),
+            "region": pa.array([region] * n, pa.string()).dictionary_encode(),
+        }
+    )
+    curve = model.curve(features)
+    assert curve.shape == (n, len(HORIZONS))
+    assert (np.diff(curve, axis=1) >= 0).all()
+    assert curve.min() >= 0 and curve.max() <= 1
+
+
+def test_same_seed_same_scores_and_another_seed_others(
+    model: propensity.Propensity,
+) -> None:
+    features, days = rows()
+    again = propensity.fit(features, days, FOLD, 14, UNTIL, CONFIG, seed=3)
+    other = propensity.fit(features, days, FOLD, 14, UNTIL, CONFIG, seed=4)
+    assert (again.curve(features) == model.curve(features)).all()
+    assert (other.curve(features) != model.curve(features)).any()
+
+
+def test_save_and_load_give_equal_scores(
+    model: propensity.Propensity, tmp_path: object
+) -> None:
+    from pathlib import Path
+
+    folder = Path(str(tmp_path))
+    features, _ = rows()
+    loaded = propensity.load(folder, propensity.save(model, folder))
+    assert (loaded.curve(features) == model.curve(features)).all()
+    assert loaded.tag_threshold == model.tag_threshold
+
+
+def test_column_without_any_value_is_left_out(model: propensity.Propensity) -> None:
+    assert "nps_last" not in model.encoding.columns
+
+
+def test_missing_column_is_refused(model: propensity.Propensity) -> None:
+    with pytest.raises(ValueError, match="expected the column orders_count_30d"):
+        model.curve(pa.table({"region": ["north"]}))
+
+
+def test_threshold_is_the_smallest_that_reaches_the_precision() -> None:
+    probability = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    label = np.array([1.0, 1.0, 0.0, 1.0, 0.0])
+    assert propensity.threshold_for(probability, label, 0.75) == 0.6
+    assert propensity.threshold_for(probability, label, 1.0) == 0.8
+    assert propensity.threshold_for(probability, np.zeros(5), 0.5) == 0.9
+
+
+def test_dates_are_read_from_the_curve() -> None:
+    curve = np.zeros((2, 180), dtype=np.float32)
+    curve[0, 9:] = 0.6  # half of such customers have bought by day 10
+    dates = propensity.next_dates(curve, datetime(2024, 1, 1), 0.5)
+    assert dates.to_pylist() == [datetime(2024, 1, 11), None]
+
+
+def test_reasons_are_sentences_with_a_direction(model: propensity.Propensity) -> None:
+    features, _ = rows()
+    said = explain.reasons(model, features.slice(0, 20))
+    assert all(1 <= len(reasons) <= 3 for reasons in said)
+    assert all(
+        r.endswith(("(raises)", "(lowers)")) for reasons in said for r in reasons
+    )
+    high = int(np.argmax(features.column("orders_count_30d").to_numpy()))
+    count = round(features.column("orders_count_30d")[high].as_py())
+    assert (
+        f"{count} orders in the last 30 days (raises)"
+        in explain.reasons(model, features.slice(high, 1))[0]
+    )

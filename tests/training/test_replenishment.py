@@ -1,0 +1,121 @@
+"""Due dates and value: by hand, and against what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.snapshot import Snapshot
+from training.replenishment import cycles, predict_replenishment
+from training.value import fit_gamma_gamma, predict_value
+
+CUTOFF = datetime(2024, 6, 1)
+
+
+def shop(read_history: Callable[..., Any], gaps: dict[str, list[int]]) -> Any:
+    """Customers who buy coffee with the given gaps, the last time five days ago."""
+    rows: list[dict[str, Any]] = []
+    for customer, between in gaps.items():
+        day = CUTOFF - timedelta(days=5 + sum(between))
+        for place, gap in enumerate([*between, 0]):
+            ids = {
+                "customer_id": customer,
+                "product_id": "p",
+                "order_id": f"{customer}{place}",
+            }
+            rows.append({**ids, "ts": day, "quantity": 1.0, "amount": 4.0})
+            day += timedelta(days=gap)
+    products = [{"product_id": "p", "category": "coffee"}]
+    return read_history({"purchases": rows, "products": products}, CUTOFF)
+
+
+def test_gaps_are_between_days_of_purchase(read_history: Callable[..., Any]) -> None:
+    found = cycles(
+        shop(read_history, {"a": [10, 10], "b": []}), Snapshot(CUTOFF, 14).cutoff_us
+    )
+    assert found.customer.tolist() == [0]  # b bought once: no gap
+    assert found.gaps.tolist() == [2.0]
+    assert np.exp(found.log_mean) == pytest.approx([10.0])
+    assert found.log_var == pytest.approx([0.0])
+    assert found.days_since_last.tolist() == [5.0]
+
+
+def test_regular_buyer_is_due_after_the_usual_gap(
+    read_history: Callable[..., Any],
+) -> None:
+    gaps = {"a": [20] * 8, **{f"c{i}": [10, 30, 15, 25, 20] for i in range(5)}}
+    table = predict_replenishment(
+        shop(read_history, gaps), Snapshot(CUTOFF, 14)
+    ).to_pylist()
+    ann = next(row for row in table if row["customer_id"] == "a")
+    assert ann["product_group"] == "coffee"
+    assert not ann["abstain"]
+    assert ann["due_p10"] < ann["due_at"] < ann["due_p90"]
+    # Last bought five days ago, every twenty days: about fifteen to go.
+    assert abs((ann["due_at"] - CUTOFF).days - 15) <= 3
+
+
+def test_few_cycles_and_ended_habits_abstain(read_history: Callable[..., Any]) -> None:
+    gaps = {"few": [10], "gone": [1] * 8, **{f"c{i}": [10] * 6 for i in range(5)}}
+    table = predict_replenishment(
+        shop(read_history, gaps), Snapshot(CUTOFF, 14)
+    ).to_pylist()
+    abstain = {row["customer_id"]: row["abstain"] for row in table}
+    assert abstain["few"]
+    assert abstain["gone"]  # usually daily, five days ago
+    assert not abstain["c0"]
+
+
+def test_dates_never_lie_before_the_cutoff(read_history: Callable[..., Any]) -> None:
+    table = predict_replenishment(
+        shop(read_history, {"late": [2, 2, 2, 2], "a": [30, 30]}), Snapshot(CUTOFF, 14)
+    )
+    for name in ("due_p10", "due_at", "due_p90"):
+        assert min(table.column(name).to_pylist()) >= CUTOFF
+    assert all(0 <= p <= 1 for p in table.column("probability").to_pylist())
+
+
+def test_shop_without_categories_has_no_groups(
+    read_history: Callable[..., Any],
+) -> None:
+    rows = [
+        {
+            "customer_id": "a",
+            "product_id": "p",
+            "order_id": str(d),
+            "quantity": 1.0,
+            "ts": CUTOFF - timedelta(days=d),
+            "amount": 1.0,
+        }
+        for d in (3, 9)
+    ]
+    history = read_history({"purchases": rows}, CUTOFF)
+    assert predict_replenishment(history, Snapshot(CUTOFF, 14)).num_rows == 0
+
+
+def test_spend_is_pulled_towards_the_mean_by_few_visits() -> None:
+    random = np.random.default_rng(0)
+    mean = random.gamma(4, 10, 2000)
+    n = random.integers(2, 30, 2000).astype(np.float64)
+    observed = np.array(
+        [random.gamma(3 * k, m / (3 * k)) for k, m in zip(n, mean, strict=True)]
+    )
+    model = fit_gamma_gamma(n, observed)
+    few, many = model.expected_spend(np.array([1.0, 100.0]), np.array([100.0, 100.0]))
+    assert mean.mean() < few < many < 100.5
+
+
+def test_value_has_one_finite_row_per_customer(
+    read_history: Callable[..., Any],
+) -> None:
+    gaps = {f"c{i}": [7 + i % 5] * (3 + i % 4) for i in range(30)}
+    table = predict_value(shop(read_history, gaps), Snapshot(CUTOFF, 14))
+    assert table.column("customer_id").to_pylist() == sorted(gaps)
+    orders = table.column("expected_orders").to_numpy()
+    spend = table.column("expected_spend").to_numpy()
+    assert np.isfinite(orders).all() and (orders >= 0).all() and (orders < 14).all()
+    assert spend == pytest.approx(orders * 4.0, rel=0.05)
