@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,28 +66,47 @@ class Candidates:
 
 
 def candidates(
-    moment: Moment,
     generators: Generators,
     customers: Ints,
     config: RecommendConfig,
+    pool: Bools | None = None,
 ) -> Candidates:
     """Candidates of some active customers.
 
     The best ``again_candidates`` by own history, and the best
     ``new_candidates`` of every other generator among the never bought.
+
+    Args:
+        generators: fitted at one moment.
+        customers: codes, ascending.
+        config: numbers of candidates.
+        pool: products that may be offered, ``[product]``; all that a customer
+            bought of them are candidates. None: every product.
     """
-    pairs = moment.pairs["product"]
-    again = _best_pairs(pairs.offsets, pairs.slow, customers, config.again_candidates)
+    pairs = generators.moment.pairs["product"]
+    most = config.again_candidates if pool is None else len(pairs)
+    again = _best_pairs(pairs.offsets, pairs.slow, customers, most)
     _, *others = generators
     dense = [generator.scores(customers) for generator in others]
     best = np.full((len(dense), len(customers), config.new_candidates), -1, np.int32)
     for i, (generator, scores) in enumerate(zip(others, dense, strict=True)):
         unseen = scores.copy()
         _hide_bought(unseen, generator.items, pairs.offsets, pairs.item, customers)
+        if pool is not None:
+            unseen[:, ~pool[generator.items]] = -np.inf
         best[i] = codes_of(generator.items, top_items(unseen, config.new_candidates))
     row, product, pair, place, source = _union(
-        again, pairs.item, best, moment.n_products
+        again, pairs.item, best, generators.moment.n_products
     )
+    scores = _scores_of(others, dense, row, product)
+    found = Candidates(customers[row], product, pair, place, source, scores)
+    return found if pool is None else found.take(pool[product])
+
+
+def _scores_of(
+    others: Sequence[Generator], dense: Sequence[Singles], row: Longs, product: Ints
+) -> Singles:
+    """Every generator's score of every candidate, ``[generator, row]``."""
     scores = np.full((len(dense), len(row)), np.nan, dtype=np.float32)
     for i, (generator, values) in enumerate(zip(others, dense, strict=True)):
         if not len(generator.items):
@@ -95,7 +115,7 @@ def candidates(
         at[at == len(generator.items)] = 0
         known = generator.items[at] == product
         scores[i, known] = values[row[known], at[known]]
-    return Candidates(customers[row], product, pair, place, source, scores)
+    return scores
 
 
 def best_of(
@@ -164,7 +184,10 @@ def _hide_bought(
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _best_pairs(offsets: Any, slow: Any, customers: Any, n: int) -> Any:
     """Pair rows of each customer's best by own history, -1: fewer."""
-    best = np.full((len(customers), n), -1, dtype=np.int64)
+    widest = 0
+    for row in range(len(customers)):
+        widest = max(widest, offsets[customers[row] + 1] - offsets[customers[row]])
+    best = np.full((len(customers), min(n, widest)), -1, dtype=np.int64)
     for row in range(len(customers)):
         start, end = offsets[customers[row]], offsets[customers[row] + 1]
         order = np.argsort(-slow[start:end], kind="mergesort")[:n]

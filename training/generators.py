@@ -144,6 +144,7 @@ class Popular:
 class Generators:
     """All generators, fitted at one moment."""
 
+    moment: Moment
     own: OwnHistory
     taste: Taste
     co_purchase: CoPurchase
@@ -162,6 +163,7 @@ def fit_generators(moment: Moment, config: RecommendConfig, seed: int) -> Genera
     # Ties go to the lower code, that is, the lower product id.
     busiest = np.lexsort((warm, -shelf.lines_84d[warm]))[: config.co_purchase_items]
     return Generators(
+        moment,
         OwnHistory(moment, np.unique(moment.pairs["product"].item)),
         fit_taste(moment, warm, config, seed),
         fit_co_purchase(moment, np.sort(warm[busiest]), config),

@@ -13,7 +13,7 @@ from features.history import Bools, Floats, History, Ints, Longs
 from features.pairs import Singles
 from features.snapshot import DAY_US, to_us
 from training.candidates import Candidates
-from training.generators import CO_PURCHASE, CoPurchase, anchors
+from training.generators import CO_PURCHASE, Generators, anchors
 from training.metrics import truth_of
 from training.moment import Moment
 
@@ -76,9 +76,7 @@ def best_of_lanes(found: Candidates, score: Floats, keep: int) -> Parts:
     )
 
 
-def scored_of(
-    parts: Sequence[Parts], moment: Moment, co_purchase: CoPurchase
-) -> Scored:
+def scored_of(parts: Sequence[Parts], generators: Generators) -> Scored:
     """All parts in one, with the anchors of co-purchase offers."""
     types = (np.int32, np.int32, np.bool_, np.float32, np.float32, np.int8, np.int64)
     empty = tuple(np.zeros(0, dtype=dtype) for dtype in types)
@@ -86,9 +84,17 @@ def scored_of(
     customer, product, is_new, score, probability, source, pair = columns
     anchor = np.full(len(customer), -1, dtype=np.int32)
     rows = np.flatnonzero(is_new & (source == CO_PURCHASE))
-    anchor[rows] = anchors(co_purchase, customer[rows], product[rows])
+    anchor[rows] = anchors(generators.co_purchase, customer[rows], product[rows])
     return Scored(
-        customer, product, is_new, score, probability, source, pair, anchor, moment
+        customer,
+        product,
+        is_new,
+        score,
+        probability,
+        source,
+        pair,
+        anchor,
+        generators.moment,
     )
 
 

@@ -19,7 +19,7 @@ from features.history import Bools, Floats, History, Ints
 from features.pairs import Singles
 from features.snapshot import DAY_US, Snapshot, to_us
 from training.candidates import CHUNK, Candidates, candidates
-from training.generators import fit_generators
+from training.generators import Generators, fit_generators
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
 from training.metrics import Truth, hits, truth_of
 from training.moment import Moment, Sorted, moment_at, sort_history
@@ -86,26 +86,30 @@ class Recommender:
                 f"fitted, got {cutoff}"
             )
         moment = moment_at(sort_history(history), cutoff, self.horizon_days)
-        return self.score(moment)
+        return self.score(self.generators(moment), moment.customers)
 
-    def score(self, moment: Moment, customers: Ints | None = None) -> Scored:
-        """``recommend`` for a moment, of some customers only.
+    def generators(self, moment: Moment) -> Generators:
+        """The generators, fitted at a moment at or after ``fitted_at``."""
+        return fit_generators(moment, self.config, self.seed)
+
+    def score(
+        self, generators: Generators, customers: Ints, pool: Bools | None = None
+    ) -> Scored:
+        """``recommend`` for some customers, and perhaps for some products only.
 
         Args:
-            moment: at or after ``fitted_at``.
-            customers: codes, ascending; None: everyone active at the moment.
+            generators: of this recommender.
+            customers: codes of customers active at their moment, ascending.
+            pool: products that may be offered, ``[product]``; None: all.
         """
-        generators = fit_generators(moment, self.config, self.seed)
-        active = moment.customers
-        if customers is not None:
-            active = np.intersect1d(active, customers)
+        moment = generators.moment
         parts: list[Parts] = []
-        for start in range(0, len(active), CHUNK):
-            some = active[start : start + CHUNK]
-            found = candidates(moment, generators, some, self.config)
+        for start in range(0, len(customers), CHUNK):
+            some = customers[start : start + CHUNK]
+            found = candidates(generators, some, self.config, pool)
             score = self._score_rows(feature_rows(moment, found), found)
             parts.append(best_of_lanes(found, score, self.config.keep_per_lane))
-        return scored_of(parts, moment, generators.co_purchase)
+        return scored_of(parts, generators)
 
     def _score_rows(self, rows: Singles, found: Candidates) -> Floats:
         score = np.zeros(len(rows))
@@ -239,7 +243,7 @@ def _examples(
     rows: dict[str, list[Singles]] = {lane: [] for lane in LANES}
     bought: dict[str, list[Bools]] = {lane: [] for lane in LANES}
     for start in range(0, len(customers), CHUNK):
-        found = candidates(moment, generators, customers[start : start + CHUNK], config)
+        found = candidates(generators, customers[start : start + CHUNK], config)
         label = hits(found.product[:, None], found.customer, truth)[:, 0]
         if sample:
             keep = label | (rng.random(len(label)) < config.negatives)
