@@ -1,0 +1,176 @@
+"""The evaluation as a picture and as one self-contained page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from training.evaluate import MODEL, K, Quality
+from training.findings import (
+    Panel,
+    PickFigure,
+    Whose,
+    findings,
+    headline,
+    panels,
+    plain,
+)
+from training.metrics import Interval
+
+__all__ = ["PickFigure", "draw", "headline", "write_html"]
+
+# Ours, ours under a handicap, and all others; the page uses the same colours.
+COLOURS: dict[Whose, str] = {"ours": "#14527d", "kin": "#7fa9c6", "theirs": "#cbd3d9"}
+INK, FAINT = "#1d2b36", "#5b6a75"
+
+
+def draw(qualities: Sequence[Quality], picks: Sequence[PickFigure], file: Path) -> None:
+    """Write the comparisons as one PNG picture.
+
+    Args:
+        qualities: one per evaluation cutoff.
+        picks: lists shown in past campaigns; empty: that panel is left out.
+        file: where to.
+    """
+    # Late, and without pyplot: no window system, no global state.
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    drawn = panels(qualities, picks)
+    rows = math.ceil(len(drawn) / 2)
+    figure = Figure(
+        figsize=(12, 0.8 + 3.5 * rows),
+        layout=ConstrainedLayoutEngine(h_pad=0.2, w_pad=0.2),
+    )
+    axes = figure.subplots(rows, 2, squeeze=False).ravel()
+    for axis in axes[len(drawn) :]:
+        axis.set_axis_off()
+    # Bars are equally thick in all panels.
+    most = max(len(panel.bars) for panel in drawn)
+    for axis, panel in zip(axes, drawn, strict=False):
+        _draw(axis, panel, most)
+    figure.suptitle(
+        f"Beside the baselines, mean of the cutoffs {_cutoffs(qualities)}",
+        fontsize=12,
+        color=FAINT,
+        x=0.01,
+        ha="left",
+    )
+    figure.savefig(file, dpi=130, facecolor="white", metadata={"Software": None})
+
+
+def write_html(
+    qualities: Sequence[Quality],
+    picks: Sequence[PickFigure],
+    campaigns: Sequence[Mapping[str, Any]],
+    folder: Path,
+) -> Path:
+    """Write ``report.html``, a page that needs no other file and no network.
+
+    Args:
+        qualities: one per evaluation cutoff.
+        picks: lists shown in past campaigns, ours first; may be empty.
+        campaigns: one row per campaign, all with the same keys; may be empty.
+        folder: where to; it exists.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(
+        findings=findings(qualities, picks),
+        panels=panels(qualities, picks),
+        cutoffs=_cutoffs(qualities),
+        qualities=qualities,
+        picks=picks,
+        campaigns=campaigns,
+        colours=COLOURS,
+        model=MODEL,
+        figure=_figure,
+        interval=_interval,
+        plain=plain,
+        k=K,
+    )
+    file = folder / "report.html"
+    file.write_text(page, encoding="utf-8")
+    return file
+
+
+def _draw(axis: Any, panel: Panel, most: int) -> None:
+    span = (panel.ceiling - panel.floor) or 1.0
+    for place, bar in enumerate(panel.bars):
+        axis.barh(
+            place,
+            bar.value - panel.floor,
+            left=panel.floor,
+            height=0.68,
+            color=COLOURS[bar.whose],
+        )
+        end = bar.value
+        if bar.interval:
+            for colour, width in (("white", 4), (INK, 1.6)):
+                axis.plot(
+                    [bar.interval.low, bar.interval.high],
+                    [place, place],
+                    color=colour,
+                    linewidth=width,
+                    solid_capstyle="butt",
+                )
+            end = max(end, bar.interval.high)
+        axis.text(
+            end + 0.02 * span,
+            place,
+            bar.text,
+            va="center",
+            fontsize=12,
+            color=INK,
+            fontweight="bold" if bar.whose == "ours" else "normal",
+        )
+    axis.set_yticks(
+        range(len(panel.bars)), [fill(bar.name, 24) for bar in panel.bars], fontsize=11
+    )
+    for label, bar in zip(axis.get_yticklabels(), panel.bars, strict=True):
+        label.set(color=INK, fontweight="bold" if bar.whose == "ours" else "normal")
+    axis.set_ylim(most - 0.5, -0.5)
+    axis.set_xlim(panel.floor, panel.ceiling + 0.16 * span)
+    axis.set_title(
+        panel.question, fontsize=14, fontweight="bold", color=INK, loc="left", pad=26
+    )
+    axis.annotate(
+        panel.figure,
+        (0, 1),
+        (0, 9),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=11,
+        color=FAINT,
+    )
+    axis.spines[["top", "right", "bottom"]].set_visible(False)
+    axis.spines["left"].set(color="#aab4bb", bounds=(-0.5, len(panel.bars) - 0.5))
+    axis.tick_params(length=0)
+    axis.set_xticks([])
+
+
+def _cutoffs(qualities: Sequence[Quality]) -> str:
+    return " and ".join(f"{q.cutoff:%Y-%m-%d}" for q in qualities)
+
+
+def _figure(value: float, form: str) -> str:
+    """A number in a format of Python; "n/a" where it is undefined."""
+    return "n/a" if math.isnan(value) else format(value, form)
+
+
+def _interval(interval: Interval | None, form: str) -> str:
+    """``value (low to high)``; empty where there is nothing to say."""
+    if interval is None:
+        return ""
+    low, high = _figure(interval.low, form), _figure(interval.high, form)
+    return f"{_figure(interval.value, form)} ({low} to {high})"
