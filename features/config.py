@@ -84,7 +84,7 @@ class RecommendConfig(Section):
     als_regularization: float = Field(default=0.05, ge=0)
     co_purchase_items: int = Field(default=2000, ge=1)
     co_purchase_ridge: float = Field(default=100.0, gt=0)
-    past_cutoffs: int = Field(default=4, ge=1)
+    past_cutoffs: int = Field(default=3, ge=1)
     max_customers: int = Field(default=20_000, ge=1)
     calibration_customers: int = Field(default=1500, ge=1)
     negatives: float = Field(default=0.15, gt=0, le=1)

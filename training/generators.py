@@ -11,6 +11,7 @@ item-to-item model, Steck 2019 (EASE), on decayed counts.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
 from numba import njit
+from threadpoolctl import threadpool_limits
 
 from features.config import RecommendConfig
 from features.history import Ints, Longs
@@ -157,19 +159,28 @@ class Generators:
 
 
 def fit_generators(moment: Moment, config: RecommendConfig, seed: int) -> Generators:
-    """All generators at a moment."""
+    """All generators at a moment, to the bit for the same seed."""
     shelf = moment.shelf
     warm = np.flatnonzero(shelf.buyers >= config.min_buyers).astype(np.int32)
     # Ties go to the lower code, that is, the lower product id.
     busiest = np.lexsort((warm, -shelf.lines_84d[warm]))[: config.co_purchase_items]
-    return Generators(
-        moment,
-        OwnHistory(moment, np.unique(moment.pairs["product"].item)),
-        fit_taste(moment, warm, config, seed),
-        fit_co_purchase(moment, np.sort(warm[busiest]), config),
-        fit_group(moment, warm),
-        Popular(warm, shelf.lines_28d[warm]),
-    )
+    with one_blas_thread():
+        return Generators(
+            moment,
+            OwnHistory(moment, np.unique(moment.pairs["product"].item)),
+            fit_taste(moment, warm, config, seed),
+            fit_co_purchase(moment, np.sort(warm[busiest]), config),
+            fit_group(moment, warm),
+            Popular(warm, shelf.lines_28d[warm]),
+        )
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """A block in which matrix products run on one thread.
+
+    More would add in another order, and stand in the way of ALS's own threads.
+    """
+    return threadpool_limits(1, "blas")
 
 
 def fit_taste(moment: Moment, items: Ints, config: RecommendConfig, seed: int) -> Taste:

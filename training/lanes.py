@@ -15,6 +15,7 @@ from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
+from scipy.special import expit, logit
 
 from features.config import RecommendConfig
 from features.history import Bools, Floats, Longs
@@ -23,6 +24,12 @@ from training.rows import COLUMNS
 
 FEW_BOUGHT = 50
 """With fewer bought candidates to learn from, one feature is the score."""
+
+UNKNOWN = 0.001
+"""Probability of an offer where there was no candidate to calibrate on."""
+
+FLAT = 1e-3
+"""Smallest slope of a calibration curve: a better score never means less."""
 
 
 @dataclass(frozen=True)
@@ -156,24 +163,34 @@ def fit_curve(score: Floats, bought: Bools) -> tuple[float, float]:
     curve. The slope is kept positive: a better score never means less.
     """
     if not len(score):
-        return 1.0, 0.0
+        return FLAT, float(logit(UNKNOWN))
     positives = int(bought.sum())
     high = (positives + 1) / (positives + 2)
     low = 1 / (len(score) - positives + 2)
     target = np.where(bought, high, low)
     center, scale = float(score.mean()), float(score.std()) or 1.0
     x = (score - center) / scale
-    slope, intercept = 0.0, float(np.log(target.mean() / (1 - target.mean())))
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-(intercept + slope * x)))
-        w = np.maximum(p * (1 - p), 1e-12)
-        miss = target - p
-        g0, g1 = miss.sum(), (miss * x).sum() - 1e-3 * slope
-        h00, h01, h11 = w.sum(), (w * x).sum(), (w * x * x).sum() + 1e-3
-        det = h00 * h11 - h01 * h01
-        step0, step1 = (h11 * g0 - h01 * g1) / det, (h00 * g1 - h01 * g0) / det
-        intercept, slope = intercept + step0, slope + step1
-        if abs(step0) + abs(step1) < 1e-9:
+    at = np.array([float(logit(target.mean())), 0.0])
+    loss = _loss(at, x, target)
+    for _ in range(100):
+        p = expit(at[0] + at[1] * x)
+        w, miss = p * (1 - p), target - p
+        rise = np.array([miss.sum(), (miss * x).sum()])
+        cross = (w * x).sum()
+        bend = np.array([[w.sum(), cross], [cross, (w * x * x).sum()]])
+        step: Floats = np.linalg.solve(bend + 1e-6 * np.eye(2), rise).astype(np.float64)
+        # A full Newton step may overshoot where few were bought: halve it.
+        while (tried := _loss(at + step, x, target)) > loss and np.abs(step).max() > 0:
+            step *= 0.5
+        at, gain, loss = at + step, loss - tried, tried
+        if gain < 1e-9 * abs(loss):
             break
-    slope = max(slope, 1e-3)
+    intercept, slope = float(at[0]), float(at[1])
+    slope = max(slope, FLAT)
     return slope / scale, intercept - slope * center / scale
+
+
+def _loss(at: Floats, x: Floats, target: Floats) -> float:
+    """Log loss of the curve: ``log(1 + exp(z)) - target z``."""
+    z = at[0] + at[1] * x
+    return float((np.logaddexp(0, z) - target * z).sum())

@@ -121,12 +121,36 @@ def bootstrap_interval(
         divisor sums to 0.
     """
     divisor = np.ones(len(above)) if below is None else below
-    if not len(above) or divisor.sum() <= 0:
-        return Interval(np.nan, np.nan, np.nan)
+    return bootstrap_intervals(
+        above[:, None], divisor[:, None], seed=seed, draws=draws
+    )[0]
+
+
+def bootstrap_intervals(
+    above: Floats, below: Floats, *, seed: int, draws: int = 1000
+) -> list[Interval]:
+    """``bootstrap_interval`` of every column, all of them on the same draws.
+
+    Args:
+        above: one value per customer, ``[customer, figure]``.
+        below: the divisors, of the same shape.
+        seed: of the draws.
+        draws: number of resamples.
+    """
+    n = len(above)
+    if not n:
+        return [Interval(np.nan, np.nan, np.nan)] * above.shape[1]
     rng = np.random.default_rng(seed)
-    share = np.full(len(above), 1.0 / len(above))
-    weights = rng.multinomial(len(above), share, size=draws)
-    tops, bottoms = weights @ above, weights @ divisor
-    ratios = tops[bottoms > 0] / bottoms[bottoms > 0]
-    low, high = np.quantile(ratios, (0.025, 0.975))
-    return Interval(float(above.sum() / divisor.sum()), float(low), float(high))
+    weights = rng.multinomial(n, np.full(n, 1.0 / n), size=draws).astype(np.float64)
+    tops, bottoms = weights @ above, weights @ below
+    intervals: list[Interval] = []
+    for column in range(above.shape[1]):
+        known = bottoms[:, column] > 0
+        if below[:, column].sum() <= 0:
+            intervals.append(Interval(np.nan, np.nan, np.nan))
+            continue
+        ratios = tops[known, column] / bottoms[known, column]
+        low, high = np.quantile(ratios, (0.025, 0.975))
+        value = above[:, column].sum() / below[:, column].sum()
+        intervals.append(Interval(float(value), float(low), float(high)))
+    return intervals

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
 
 from features.history import Bools, Floats, History, Ints, Longs
 from features.pairs import Singles
@@ -70,7 +71,7 @@ def best_of_lanes(found: Candidates, score: Floats, keep: int) -> Parts:
         found.product[by],
         is_new[by],
         score[by].astype(np.float32),
-        (1.0 / (1.0 + np.exp(-score[by]))).astype(np.float32),
+        expit(score[by]).astype(np.float32),
         found.source[by],
         found.pair[by],
     )

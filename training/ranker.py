@@ -19,7 +19,7 @@ from features.history import Bools, Floats, History, Ints
 from features.pairs import Singles
 from features.snapshot import DAY_US, Snapshot, to_us
 from training.candidates import CHUNK, Candidates, candidates
-from training.generators import Generators, fit_generators
+from training.generators import Generators, fit_generators, one_blas_thread
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
 from training.metrics import Truth, hits, truth_of
 from training.moment import Moment, Sorted, moment_at, sort_history
@@ -104,11 +104,12 @@ class Recommender:
         """
         moment = generators.moment
         parts: list[Parts] = []
-        for start in range(0, len(customers), CHUNK):
-            some = customers[start : start + CHUNK]
-            found = candidates(generators, some, self.config, pool)
-            score = self._score_rows(feature_rows(moment, found), found)
-            parts.append(best_of_lanes(found, score, self.config.keep_per_lane))
+        with one_blas_thread():
+            for start in range(0, len(customers), CHUNK):
+                some = customers[start : start + CHUNK]
+                found = candidates(generators, some, self.config, pool)
+                score = self._score_rows(feature_rows(moment, found), found)
+                parts.append(best_of_lanes(found, score, self.config.keep_per_lane))
         return scored_of(parts, generators)
 
     def _score_rows(self, rows: Singles, found: Candidates) -> Floats:
@@ -240,22 +241,19 @@ def _examples(
     if len(customers) > most:
         drawn = rng.choice(len(customers), most, replace=False)
         customers = customers[np.sort(drawn)]
-    rows: dict[str, list[Singles]] = {lane: [] for lane in LANES}
-    bought: dict[str, list[Bools]] = {lane: [] for lane in LANES}
-    for start in range(0, len(customers), CHUNK):
-        found = candidates(generators, customers[start : start + CHUNK], config)
-        label = hits(found.product[:, None], found.customer, truth)[:, 0]
-        if sample:
-            keep = label | (rng.random(len(label)) < config.negatives)
-            found, label = found.take(keep), label[keep]
-        features = feature_rows(moment, found)
-        for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
-            rows[lane].append(features[mine])
-            bought[lane].append(label[mine])
-    return {
-        lane: Examples(np.concatenate(rows[lane]), np.concatenate(bought[lane]))
-        for lane in LANES
-    }
+    parts: dict[str, list[Examples]] = {lane: [] for lane in LANES}
+    with one_blas_thread():
+        for start in range(0, len(customers), CHUNK):
+            some = customers[start : start + CHUNK]
+            found = candidates(generators, some, config)
+            label = hits(found.product[:, None], found.customer, truth)[:, 0]
+            if sample:
+                keep = label | (rng.random(len(label)) < config.negatives)
+                found, label = found.take(keep), label[keep]
+            features = feature_rows(moment, found)
+            for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
+                parts[lane].append(Examples(features[mine], label[mine]))
+    return {lane: join(parts[lane]) for lane in LANES}
 
 
 def bought_in(history: History, window: Snapshot, known_before_us: int) -> Truth:
