@@ -119,24 +119,26 @@ class Tables:
                 f"SELECT * FROM {table.name} WHERE {_known_before(table, until)}"
             )
         self._reject_empty(until)
+        # A table whose rows all come later must look as if it was not there.
+        known = {t for t in TABLES if self.has(t) and self._any_known(t)}
         self._code("customer_codes", "SELECT customer_id AS id FROM known_purchases")
         products = "SELECT product_id AS id FROM known_purchases"
-        if self.has(PRODUCTS):
+        if PRODUCTS in known:
             products += " UNION ALL SELECT product_id FROM known_products"
         self._code("product_codes", products)
         customers = self._ids("customer_codes")
         optional = {
-            table.name: self._events(table, len(customers)) if self.has(table) else None
+            table.name: self._events(table, len(customers)) if table in known else None
             for table in (BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
         }
         history = History(
             until=until,
             customers=customers,
-            products=self._products(),
+            products=self._products(master=PRODUCTS in known),
             purchases=self._events(PURCHASES, len(customers)),
-            profiles=self._profiles() if self.has(CUSTOMERS) else None,
-            campaigns=self._known(CAMPAIGNS) if self.has(CAMPAIGNS) else None,
-            promotions=self._promotions() if self.has(PROMOTIONS) else None,
+            profiles=self._profiles() if CUSTOMERS in known else None,
+            campaigns=self._known(CAMPAIGNS) if CAMPAIGNS in known else None,
+            promotions=self._promotions() if PROMOTIONS in known else None,
             fingerprint="",
             **optional,
         )
@@ -236,21 +238,24 @@ class Tables:
             offsets=offsets_of(customer, n_customers),
         )
 
-    def _products(self) -> Products:
-        if self.has(PRODUCTS):
-            master = "SELECT * FROM known_products"
+    def _any_known(self, table: Table) -> bool:
+        return bool(self._db.execute(f"FROM known_{table.name} LIMIT 1").fetchall())
+
+    def _products(self, *, master: bool) -> Products:
+        if master:
+            rows = "SELECT * FROM known_products"
         else:
             nothing = ", ".join(
                 f"NULL::{sql_type(c)} AS {c.name}" for c in PRODUCTS.columns
             )
-            master = f"SELECT {nothing} WHERE false"
+            rows = f"SELECT {nothing} WHERE false"
         arrays, words = _arrays(
             self._db.execute(
                 "SELECT p.id, coalesce(m.name, p.id) AS name, m.category, m.subcategory, "
                 "m.brand, m.price::DOUBLE AS price, m.margin_rate::DOUBLE AS margin_rate, "
                 "m.service_life_days::DOUBLE AS service_life_days, "
                 "coalesce(m.available, true) AS available "
-                f"FROM product_codes p LEFT JOIN ({master}) m ON m.product_id = p.id "
+                f"FROM product_codes p LEFT JOIN ({rows}) m ON m.product_id = p.id "
                 "ORDER BY p.code"
             ).to_arrow_table(),
             as_text=("id", "name"),

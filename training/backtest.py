@@ -19,7 +19,7 @@ from training import build, labels
 from training.artifacts import Bundle
 from training.build import Steps
 from training.evaluate import Quality, evaluate
-from training.offers import Scored, top_n
+from training.offers import Scored, place_within
 from training.predictions import LANES, Predictions
 
 
@@ -76,7 +76,7 @@ def write(backtest: Backtest, out: Path, top: int) -> None:
     predictions = backtest.predictions
     tables = {
         "propensity": propensity_table(predictions),
-        "recommendations": recommendations_table(predictions, backtest.scored, top),
+        "recommendations": recommendations_table(predictions, top),
         "replenishment": predictions.replenishment,
         "value": predictions.value,
     }
@@ -108,26 +108,31 @@ def propensity_table(predictions: Predictions) -> pa.Table:
     )
 
 
-def recommendations_table(
-    predictions: Predictions, scored: Scored, top: int
-) -> pa.Table:
-    """The three lists of every customer, ``top`` offers each at most.
+def recommendations_table(predictions: Predictions, top: int) -> pa.Table:
+    """The three lists of every customer, ``top`` available products each at most.
 
     Returns:
         ``customer_id``, ``list``, ``rank``, ``product_id``, ``score``,
         ``probability``, ``reason``; ordered by customer, list and rank.
     """
     offers = predictions.offers
+    customer = offers.column("customer").to_numpy()
+    product = offers.column("product").to_numpy()
+    is_new = offers.column("is_new").to_numpy()
+    available = predictions.products.column("available").to_numpy()[product]
     parts: list[pa.Table] = []
     for lane in LANES:
-        _, rank, rows = top_n(scored, lane, top)
+        fits = available & (True if lane == "mixed" else is_new == (lane == "new"))
+        rows = np.flatnonzero(fits)
+        place = place_within(customer[rows])
+        rows, rank = rows[place < top], place[place < top] + 1
         chosen = offers.take(pa.array(rows))
         parts.append(
             pa.table(
                 {
                     "customer": chosen.column("customer"),
-                    "list": [lane] * len(rows),
-                    "rank": rank,
+                    "list": pa.array([lane] * len(rows), pa.string()),
+                    "rank": rank.astype(np.int32),
                     "product_id": predictions.products.column("product_id").take(
                         chosen.column("product")
                     ),

@@ -20,7 +20,7 @@ from features.history import Floats, History
 from features.snapshot import Snapshot, from_us, to_us
 from training import explain, propensity, ranker
 from training.artifacts import Bundle
-from training.candidates import SOURCES
+from training.generators import SOURCES
 from training.labels import days_to_next_purchase
 from training.predictions import COLD_START, CUSTOMERS, OFFERS, PRODUCTS, Predictions
 from training.propensity import Propensity, next_dates

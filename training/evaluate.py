@@ -23,7 +23,8 @@ from features.snapshot import Snapshot, to_us
 from training import baselines, metrics
 from training.build import Steps, training_cutoffs
 from training.calibration import expected_calibration_error
-from training.candidates import SOURCES, best_of, fit_generators
+from training.candidates import best_of
+from training.generators import SOURCES, fit_generators
 from training.labels import days_to_next_purchase
 from training.offers import Scored, as_lists
 from training.predictions import Predictions

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -20,6 +21,9 @@ from features.config import Config
 
 MODEL = "repurchase"
 """Name in the registry; the alias ``champion`` is the version in force."""
+
+_BUNDLE = "bundle"
+"""Tag of a registered version: the folder's name of the bundle it holds."""
 
 _PACKAGES = ("lightgbm", "implicit", "numpy", "pyarrow", "scikit-learn", "scipy")
 
@@ -71,7 +75,8 @@ class Run:
         """
         from mlflow.models import infer_signature
 
-        frame = example.to_pandas()
+        # Null comes as NaN: every number is a double in the signature.
+        frame = example.drop_columns(["customer", "cutoff"]).to_pandas()
         info = self._mlflow.pyfunc.log_model(
             name="bundle",
             loader_module="training.artifacts",
@@ -80,47 +85,59 @@ class Run:
             pip_requirements=[f"{name}=={version(name)}" for name in _PACKAGES],
             signature=infer_signature(frame, [0.5] * len(frame)),
             registered_model_name=MODEL,
-            metadata={"bundle": bundle.name},
         )
-        return str(info.registered_model_version)
+        number = str(info.registered_model_version)
+        client = self._mlflow.MlflowClient()
+        client.set_model_version_tag(MODEL, number, _BUNDLE, bundle.name)
+        return number
 
 
 @contextmanager
 def run(config: Config, name: str) -> Generator[Run]:
     """A run of that name; it ends as failed if the block raises."""
-    mlflow = _open(config)
-    with mlflow.start_run(run_name=name) as active:
-        yield Run(mlflow, active.info.run_id)
+    with _quiet():
+        mlflow = _open(config)
+        with mlflow.start_run(run_name=name) as active:
+            yield Run(mlflow, active.info.run_id)
 
 
 def promote(config: Config, bundle_name: str) -> str | None:
-    """Point the alias ``champion`` at the version that holds a bundle.
+    """Point the alias ``champion`` at the latest version that holds a bundle.
 
     Returns:
         The version; None if the bundle was never registered.
     """
-    mlflow = _open(config)
-    client = mlflow.MlflowClient()
-    for found in client.search_model_versions(f"name='{MODEL}'"):
-        if (
-            client.get_model_version(MODEL, found.version).tags.get("bundle")
-            == bundle_name
-        ):
-            client.set_registered_model_alias(MODEL, "champion", found.version)
-            return str(found.version)
-    return None
+    with _quiet():
+        client = _open(config).MlflowClient()
+        found = client.search_model_versions(
+            f"name = '{MODEL}' AND tags.{_BUNDLE} = '{bundle_name}'"
+        )
+        if not found:
+            return None
+        number = max(int(version.version) for version in found)
+        client.set_registered_model_alias(MODEL, "champion", str(number))
+    return str(number)
 
 
-def tag_version(config: Config, number: str, bundle_name: str) -> None:
-    """Write the bundle's name on a registered version."""
-    client = _open(config).MlflowClient()
-    client.set_model_version_tag(MODEL, number, "bundle", bundle_name)
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Hide MLflow's notices about itself; its errors still rise."""
+    # MLflow sets its own log level when it is imported, so that comes first.
+    import mlflow  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _open(config: Config) -> Any:
     config.workspace.mkdir(parents=True, exist_ok=True)
-    # Table creation alone would print a hundred lines on a first run.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 

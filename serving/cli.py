@@ -1,0 +1,233 @@
+"""The command line: parse, load the configuration, call, print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from features import config as configuration
+from features.config import Config
+from features.contracts import ContractError
+
+# The models' libraries take seconds to import: each command imports its own.
+
+app = typer.Typer(
+    name="repurchase",
+    help="Who buys again, when, and what to offer them, compared with manual picks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+# Read when the numeric libraries load: idle OpenMP threads wait without
+# spinning, and ALS runs its own threads over a single-threaded BLAS.
+_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="YAML file; see features/config.py.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one key; repeatable."),
+]
+
+
+def main() -> None:
+    """Run the command; bad input ends in one line per problem and status 2."""
+    for name, value in _THREADS.items():
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except (ContractError, ValueError) as error:
+        lines = error.lines if isinstance(error, ContractError) else [str(error)]
+        for line in lines:
+            print(f"error: {' '.join(line.split())}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+
+
+@app.command()
+def demo(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """The whole main job on real data: scores, offers, manual picks, what is next."""
+    from serving import show, stages
+
+    settings = _load(config, overrides)
+    console = _console()
+    with _progress(console) as announce:
+        if not (settings.data / "purchases.parquet").exists():
+            announce("write the real data set as input tables")
+            stages.data(settings)
+        evaluation = stages.evaluate(settings, announce)
+        final = f"{stages.cutoff_of(settings):%Y-%m-%d}"
+        named = _prefixed(announce, final)
+        stages.features(settings, named)
+        stages.train(settings, named)
+        version, predictions = stages.publish(settings, named)
+    show.evaluation(console, evaluation)
+    show.customer(console, predictions)
+    show.places(console, settings, evaluation.folder, version)
+
+
+@app.command()
+def data(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Write the bundled real data set (Complete Journey) as input tables."""
+    from serving import stages
+
+    settings = _load(config, overrides)
+    for table, rows in stages.data(settings).items():
+        _console().print(f"{settings.data / table}.parquet: {rows:,} rows")
+
+
+@app.command()
+def features(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Write the history of every customer at every training cutoff."""
+    from serving import stages
+
+    with _progress(_console()) as announce:
+        file = stages.features(_load(config, overrides), announce)
+    _console().print(f"features: {file}")
+
+
+@app.command()
+def train(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Fit the models at the cutoff and log them to MLflow."""
+    from serving import stages
+
+    with _progress(_console()) as announce:
+        folder = stages.train(_load(config, overrides), announce)
+    _console().print(f"model: {folder}")
+
+
+@app.command()
+def evaluate(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Backtest past cutoffs beside the baselines, and against manual picks."""
+    from serving import show, stages
+
+    with _progress(_console()) as announce:
+        found = stages.evaluate(_load(config, overrides), announce)
+    show.evaluation(_console(), found)
+    _console().print(f"report: {found.folder / 'report.html'}")
+
+
+@app.command()
+def publish(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Score everyone with the latest models and put the result in force."""
+    from serving import stages
+
+    with _progress(_console()) as announce:
+        version, _ = stages.publish(_load(config, overrides), announce)
+    _console().print(f"published: {version}")
+
+
+@app.command()
+def serve(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    host: Annotated[str | None, typer.Option(help="Loopback only.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+) -> None:
+    """Serve what is published; a new version is picked up without a restart."""
+    from serving import launch
+
+    settings = _load(config, overrides)
+    launch.run(
+        settings.workspace,
+        host or settings.serving.host,
+        port or settings.serving.port,
+        settings.serving,
+    )
+
+
+@app.command()
+def backtest(
+    cutoff: Annotated[
+        str, typer.Option(help="Moment of the build, such as 2017-10-15.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the tables and metrics.json.")],
+    data: Annotated[Path | None, typer.Option(help="Input tables.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(min=1, max=180, help="Days of the label window.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, max=100, help="Offers per list.")] = 20,
+    seed: Annotated[int | None, typer.Option(help="Of every random draw.")] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Train with what was known before the cutoff only, and write the tables."""
+    from features.engine import Tables
+    from features.snapshot import Snapshot, parse_cutoff
+    from serving import show
+    from training import backtest as run
+    from training.build import Steps
+
+    changed = {"data": data, "horizon_days": horizon, "seed": seed}
+    settings = _load(config, overrides).model_copy(
+        update={name: value for name, value in changed.items() if value is not None}
+    )
+    snapshot = Snapshot(parse_cutoff(cutoff), settings.horizon_days)
+    console = _console()
+    with (
+        _progress(console) as announce,
+        Tables(
+            settings.data,
+            memory_limit=settings.engine.memory_limit,
+            threads=settings.engine.threads,
+        ) as tables,
+    ):
+        tables.write_quarantine(out / "quarantine")
+        result = run.run(tables, snapshot, settings, Steps(announce))
+        run.write(result, out, top)
+    for table, bad in tables.quarantined.items():
+        if bad:
+            console.print(f"{table}: {bad:,} bad rows in {out / 'quarantine'}")
+    if result.quality:
+        show.qualities(console, [result.quality])
+    else:
+        last = snapshot.label_end - timedelta(days=1)
+        console.print(f"no quality: the data end before {last:%Y-%m-%d}")
+    console.print(f"written: {out}")
+
+
+def _load(config: Path | None, overrides: list[str] | None) -> Config:
+    return configuration.load(config, tuple(overrides or ()))
+
+
+def _console() -> Console:
+    # Redirected output keeps whole lines, whatever the width of a terminal.
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+@contextmanager
+def _progress(console: Console) -> Generator[Callable[[str], None]]:
+    """Announce steps: a spinner with the time on a terminal, else plain lines."""
+    if not console.is_terminal:
+        yield lambda name: console.print(f"- {name}", highlight=False, markup=False)
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+
+        def finish() -> None:
+            for task in progress.task_ids:
+                progress.update(task, total=1, completed=1)
+
+        def announce(name: str) -> None:
+            finish()
+            progress.add_task(name, total=None)
+
+        yield announce
+        finish()
+
+
+def _prefixed(announce: Callable[[str], None], prefix: str) -> Callable[[str], None]:
+    return lambda name: announce(f"{prefix}: {name}")

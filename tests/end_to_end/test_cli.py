@@ -1,0 +1,311 @@
+"""The commands on a small shop, as a person or a script would call them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from serving import cli
+from serving.published import Published
+from serving.recommend import recommend, wishes
+
+CUTOFF = "2024-10-01"
+FAST = (
+    "propensity.trees=20",
+    "propensity.min_rows_per_leaf=10",
+    "propensity.seeds=1",
+    "recommend.trees=20",
+    "recommend.min_buyers=2",
+    "recommend.factors=4",
+)
+TABLES = ("propensity", "recommendations", "replenishment", "value")
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    def call(*words: object) -> int:
+        monkeypatch.setattr("sys.argv", ["repurchase", *(str(word) for word in words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0)
+
+    return call
+
+
+def settings(*more: str) -> list[str]:
+    return [word for key in (*FAST, *more) for word in ("--set", key)]
+
+
+def backtest(run: Run, data: Path, out: Path, *more: object) -> int:
+    words = ("--data", data, "--cutoff", CUTOFF, "--horizon", 14, "--out", out)
+    return run("backtest", *words, *more, *settings())
+
+
+@pytest.fixture(scope="module")
+def written(shop_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("backtest")
+    with pytest.MonkeyPatch.context() as patch:
+        words = ("backtest", "--data", shop_dir, "--cutoff", CUTOFF, "--horizon", 14)
+        words = (*words, "--out", out, "--seed", 5, *settings())
+        patch.setattr("sys.argv", ["repurchase", *(str(word) for word in words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    assert not ended.value.code
+    return out
+
+
+def before_cutoff(shop_dir: Path, folder: Path) -> Path:
+    """The shop without any row that happened at the cutoff or later."""
+    times = {
+        "customers": "greatest(valid_from, joined_at)",
+        "products": "launched_at",
+        "campaigns": "starts_at",
+        "promotions": "coalesce(known_at, starts_at)",
+        "picks": "chosen_at",
+    }
+    with duckdb.connect() as db:
+        for file in shop_dir.glob("*.parquet"):
+            time = times.get(file.stem, "ts")
+            db.execute(
+                f"COPY (SELECT * FROM read_parquet('{file}') WHERE "
+                f"coalesce({time} < TIMESTAMP '{CUTOFF}', true)) "
+                f"TO '{folder / file.name}'"
+            )
+    return folder
+
+
+def test_backtest_writes_every_promised_column(written: Path, shop_dir: Path) -> None:
+    tables = {name: pq.read_table(written / f"{name}.parquet") for name in TABLES}
+    assert tables["propensity"].column_names == [
+        "customer_id",
+        "probability",
+        "expected_next_at",
+    ]
+    assert tables["recommendations"].column_names == [
+        "customer_id",
+        "list",
+        "rank",
+        "product_id",
+        "score",
+        "probability",
+        "reason",
+    ]
+    assert tables["replenishment"].column_names == [
+        "customer_id",
+        "product_group",
+        "due_at",
+        "due_p10",
+        "due_p90",
+        "probability",
+        "abstain",
+    ]
+    assert tables["value"].column_names == [
+        "customer_id",
+        "expected_orders",
+        "expected_spend",
+    ]
+    with duckdb.connect() as db:
+        known = db.execute(
+            f"SELECT DISTINCT customer_id FROM read_parquet('{shop_dir}/purchases.parquet') "
+            f"WHERE ts < TIMESTAMP '{CUTOFF}' AND coalesce(known_at, ts) < TIMESTAMP '{CUTOFF}'"
+            " AND quantity >= 0 ORDER BY ALL"
+        ).fetchall()
+    everyone = [row[0] for row in known]
+    assert tables["propensity"]["customer_id"].to_pylist() == everyone
+    assert tables["value"]["customer_id"].to_pylist() == everyone
+    assert set(tables["recommendations"]["customer_id"].to_pylist()) == set(everyone)
+
+
+def test_lists_are_ranked_from_one_without_repeats(written: Path) -> None:
+    lists = pq.read_table(written / "recommendations.parquet").to_pandas()
+    assert set(lists["list"]) == {"mixed", "again", "new"}
+    for _, one in lists.groupby(["customer_id", "list"]):
+        assert one["rank"].tolist() == list(range(1, len(one) + 1))
+        assert len(one) <= 20
+        assert one["product_id"].is_unique
+        assert one["score"].is_monotonic_decreasing
+    assert lists["reason"].str.len().min() > 0
+    assert lists["probability"].between(0, 1).all()
+
+
+def test_metrics_stand_beside_baselines_with_seconds_and_memory(written: Path) -> None:
+    metrics = json.loads((written / "metrics.json").read_text())
+    assert set(metrics["quality"]["propensity"]) == {
+        "repurchase",
+        "recency-frequency logistic",
+        "BG/NBD",
+        "recency",
+    }
+    assert {"repurchase", "own history", "popular"} <= set(
+        metrics["quality"]["lists"]["mixed"]
+    )
+    assert metrics["seconds"].keys() == metrics["peak_memory_mb"].keys()
+
+
+def test_rows_at_or_after_the_cutoff_change_no_byte(
+    run: Run, written: Path, shop_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    data = before_cutoff(shop_dir, tmp_path / "data")
+    assert backtest(run, data, tmp_path / "out", "--seed", 5) == 0
+    for name in TABLES:
+        left, right = (f / f"{name}.parquet" for f in (written, tmp_path / "out"))
+        assert left.read_bytes() == right.read_bytes(), name
+    assert (
+        json.loads((tmp_path / "out" / "metrics.json").read_text())["quality"] is None
+    )
+
+
+def test_same_seed_same_bytes_and_another_seed_others(
+    run: Run, written: Path, shop_dir: Path, tmp_path: Path
+) -> None:
+    assert backtest(run, shop_dir, tmp_path / "same", "--seed", 5) == 0
+    assert backtest(run, shop_dir, tmp_path / "other", "--seed", 6) == 0
+    for name in TABLES:
+        file = f"{name}.parquet"
+        assert (written / file).read_bytes() == (
+            tmp_path / "same" / file
+        ).read_bytes(), name
+    file = "propensity.parquet"
+    assert (written / file).read_bytes() != (tmp_path / "other" / file).read_bytes()
+
+
+def without(column: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        file = folder / "purchases.parquet"
+        pq.write_table(pq.read_table(file).drop_columns([column]), file)
+
+    return change
+
+
+def as_text(folder: Path) -> None:
+    file = folder / "purchases.parquet"
+    with duckdb.connect() as db:
+        db.execute(
+            f"CREATE TABLE t AS SELECT * REPLACE (amount || ' $' AS amount) FROM read_parquet('{file}')"
+        )
+        db.execute(f"COPY t TO '{file}' (FORMAT parquet)")
+
+
+def one_order_each(folder: Path) -> None:
+    file = folder / "purchases.parquet"
+    with duckdb.connect() as db:
+        db.execute(
+            f"CREATE TABLE t AS SELECT * REPLACE (customer_id AS order_id) FROM read_parquet('{file}')"
+        )
+        db.execute(f"COPY t TO '{file}' (FORMAT parquet)")
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "message"),
+    [
+        (
+            lambda f: (f / "purchases.parquet").unlink(),
+            (),
+            "purchases: expected a table",
+        ),
+        (without("order_id"), (), "purchases.order_id: expected a column"),
+        (as_text, (), "purchases.amount: expected number, got text"),
+        (
+            lambda f: (f / "purchases.parquet").write_bytes(b""),
+            (),
+            "purchases: expected rows, got an empty file",
+        ),
+        (
+            lambda f: None,
+            ("--cutoff", "2023-12-31"),
+            "cutoff: expected a moment after the first purchase",
+        ),
+        (
+            lambda f: None,
+            ("--cutoff", "2024-01-20"),
+            "history: expected enough time before the cutoff",
+        ),
+        (lambda f: None, ("--cutoff", "soon"), "cutoff: expected an ISO date"),
+        (one_order_each, (), "at least one customer with two orders"),
+        (
+            lambda f: None,
+            ("--set", "propensity.tree=3"),
+            "propensity.tree: extra inputs",
+        ),
+        (lambda f: None, ("--config", "nowhere.yaml"), "nowhere.yaml"),
+    ],
+)
+def test_input_faults_end_in_one_line_and_status_2(
+    run: Run,
+    shop_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Path], None],
+    words: tuple[str, ...],
+    message: str,
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for file in shop_dir.glob("*.parquet"):
+        (data / file.name).write_bytes(file.read_bytes())
+    change(data)
+    assert backtest(run, data, tmp_path / "out", *words) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert message in told[0]
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
+def test_stages_end_in_a_champion_that_answers_like_the_batch(
+    run: Run, shop_dir: Path, tmp_path: Path
+) -> None:
+    workspace = tmp_path / "workspace"
+    words = settings(
+        f"data={shop_dir}",
+        f"workspace={workspace}",
+        f"cutoff={CUTOFF}",
+        "evaluation_cutoffs=[2024-08-20, 2024-09-10]",
+    )
+    for stage in ("features", "train", "evaluate", "publish"):
+        assert run(stage, *words) == 0, stage
+    assert (workspace / "reports" / "report.html").exists()
+    assert list(
+        json.loads((workspace / "reports" / "metrics.json").read_text())["cutoffs"]
+    ) == [
+        "2024-08-20",
+        "2024-09-10",
+    ]
+
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{workspace / 'mlflow.db'}")
+    champion = client.get_model_version_by_alias("repurchase", "champion")
+    published = Published.open(workspace)
+    assert champion.tags["bundle"] == published.model_version
+
+    assert backtest(run, shop_dir, tmp_path / "out") == 0
+    lists = pq.read_table(tmp_path / "out" / "recommendations.parquet").to_pandas()
+    scores = pq.read_table(tmp_path / "out" / "propensity.parquet").to_pandas()
+    for customer_id, one in lists[lists["list"] == "mixed"].groupby("customer_id"):
+        row = published.customers.row(customer_id)
+        answer = recommend(published, row, wishes(published, n=len(one)))
+        assert [item["product_id"] for item in answer] == one["product_id"].tolist()
+        assert np.allclose([item["probability"] for item in answer], one["probability"])
+    rows = [published.customers.row(i) for i in scores["customer_id"]]
+    assert np.allclose(published.curve[rows, 13], scores["probability"])
+
+
+def test_missing_stage_is_told(
+    run: Run, shop_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = settings(f"data={shop_dir}", f"workspace={tmp_path}", f"cutoff={CUTOFF}")
+    assert run("publish", *words) == 2
+    assert "run repurchase train first" in capsys.readouterr().err
+    assert run("train", *words) == 2
+    assert "run repurchase features" in capsys.readouterr().err
+    assert run("serve", *words) == 2
+    assert "publish" in capsys.readouterr().err
