@@ -7,6 +7,7 @@ subcategories and categories.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,36 +105,53 @@ class Visits:
     spend: Singles
 
 
-def lines(history: History, item_of_product: Ints | None = None) -> Lines:
+def lines(history: History, groups: Sequence[Ints | None]) -> tuple[Lines, ...]:
     """The purchased lines of a history, sorted for ``pairs_at``.
 
     Args:
         history: returns (negative quantity) are left out.
-        item_of_product: item code of each product, shape ``[product]``, -1:
-            the line is left out. None: the product itself.
+        groups: one per result: item code of each product, shape ``[product]``,
+            -1: the line is left out. None: the product itself.
 
     Returns:
         Every line, whatever its time: the cutoff comes later.
     """
     events = history.purchases
-    item = events.columns["product"]
-    n_items = len(history.products)
-    if item_of_product is not None:
-        item = item_of_product[item]
-        n_items = int(item_of_product.max(initial=-1)) + 1
-    keep = np.flatnonzero((events.columns["quantity"] >= 0) & (item >= 0))
-    order = events.columns["order"][keep]
-    customer, item, ts = events.customer[keep], item[keep], events.ts[keep]
-    by = np.lexsort((order, ts, customer.astype(np.int64) * max(n_items, 1) + item))
-    return Lines(
-        customer=customer[by],
-        item=item[by].astype(np.int32),
-        ts=ts[by],
-        known_at=events.known_at[keep][by],
+    bought = np.flatnonzero(events.columns["quantity"] >= 0)
+    order = events.columns["order"][bought]
+    by = np.lexsort((order, events.ts[bought], events.customer[bought]))
+    rows = bought[by]
+    product = events.columns["product"][rows]
+    shared = Lines(
+        customer=events.customer[rows],
+        item=product,
+        ts=events.ts[rows],
+        known_at=events.known_at[rows],
         order=order[by],
-        quantity=events.columns["quantity"][keep][by].astype(np.float32),
-        spend=events.columns["amount"][keep][by].astype(np.float32),
+        quantity=events.columns["quantity"][rows].astype(np.float32),
+        spend=events.columns["amount"][rows].astype(np.float32),
         n_customers=len(history.customers),
+        n_items=len(history.products),
+    )
+    return tuple(_by_item(shared, group) for group in groups)
+
+
+def _by_item(shared: Lines, group: Ints | None) -> Lines:
+    """Lines by customer and item; time and order stay sorted within."""
+    item = shared.item if group is None else group[shared.item]
+    n_items = shared.n_items if group is None else int(group.max(initial=-1)) + 1
+    keep = np.flatnonzero(item >= 0)
+    key = shared.customer[keep].astype(np.int64) * max(n_items, 1) + item[keep]
+    rows = keep[np.argsort(key, kind="stable")]
+    return Lines(
+        customer=shared.customer[rows],
+        item=item[rows].astype(np.int32),
+        ts=shared.ts[rows],
+        known_at=shared.known_at[rows],
+        order=shared.order[rows],
+        quantity=shared.quantity[rows],
+        spend=shared.spend[rows],
+        n_customers=shared.n_customers,
         n_items=n_items,
     )
 

@@ -89,12 +89,18 @@ def candidates(
     _, *others = generators
     dense = [generator.scores(customers) for generator in others]
     best = np.full((len(dense), len(customers), config.new_candidates), -1, np.int32)
+    everything = np.ones(generators.moment.n_products, dtype=np.bool_)
     for i, (generator, scores) in enumerate(zip(others, dense, strict=True)):
-        unseen = scores.copy()
-        _hide_bought(unseen, generator.items, pairs.offsets, pairs.item, customers)
-        if pool is not None:
-            unseen[:, ~pool[generator.items]] = -np.inf
-        best[i] = codes_of(generator.items, top_items(unseen, config.new_candidates))
+        columns = _top_unseen(
+            scores,
+            generator.items,
+            pairs.offsets,
+            pairs.item,
+            customers,
+            everything if pool is None else pool,
+            config.new_candidates,
+        )
+        best[i] = codes_of(generator.items, columns)
     row, product, pair, place, source = _union(
         again, pairs.item, best, generators.moment.n_products
     )
@@ -136,8 +142,18 @@ def best_of(
         some = customers[start : start + CHUNK]
         scores = generator.scores(some)
         if unseen:
-            _hide_bought(scores, generator.items, pairs.offsets, pairs.item, some)
-        lists[start : start + CHUNK] = codes_of(generator.items, top_items(scores, n))
+            columns = _top_unseen(
+                scores,
+                generator.items,
+                pairs.offsets,
+                pairs.item,
+                some,
+                np.ones(moment.n_products, dtype=np.bool_),
+                n,
+            )
+        else:
+            columns = top_items(scores, n)
+        lists[start : start + CHUNK] = codes_of(generator.items, columns)
     return lists
 
 
@@ -148,37 +164,56 @@ def top_items(scores: Any, n: int) -> Any:
     Returns:
         int32, ``[row, n]``, -1 where fewer scores are finite.
     """
-    rows, columns = scores.shape
-    best = np.full((rows, n), -1, dtype=np.int32)
-    for row in range(rows):
-        kept = 0
-        for column in range(columns):
-            value = scores[row, column]
-            if not np.isfinite(value):
-                continue
-            if kept == n and value <= scores[row, best[row, n - 1]]:
-                continue
-            at = kept if kept < n else n - 1
-            while at > 0 and scores[row, best[row, at - 1]] < value:
-                best[row, at] = best[row, at - 1]
-                at -= 1
-            best[row, at] = column
-            kept = min(kept + 1, n)
+    best = np.full((scores.shape[0], n), -1, dtype=np.int32)
+    for row in range(scores.shape[0]):
+        _top(scores[row], n, best[row])
     return best
 
 
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _hide_bought(
-    scores: Any, items: Any, offsets: Any, bought: Any, customers: Any
-) -> None:
-    """Set bought items to -inf, in place; both item lists ascend."""
+def _top(scores: Any, n: int, best: Any) -> None:
+    kept, worst = 0, -np.inf
+    for column in range(len(scores)):
+        value = scores[column]
+        if not np.isfinite(value) or (kept == n and value <= worst):
+            continue
+        at = kept if kept < n else n - 1
+        while at > 0 and scores[best[at - 1]] < value:
+            best[at] = best[at - 1]
+            at -= 1
+        best[at] = column
+        kept = min(kept + 1, n)
+        worst = scores[best[kept - 1]]
+
+
+@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _top_unseen(
+    scores: Any,
+    items: Any,
+    offsets: Any,
+    bought: Any,
+    customers: Any,
+    pool: Any,
+    n: int,
+) -> Any:
+    """``top_items`` of the pool without what the customer bought.
+
+    ``items`` and each customer's ``bought`` ascend.
+    """
+    best = np.full((len(customers), n), -1, dtype=np.int32)
+    left = np.empty(len(items), dtype=scores.dtype)
     for row in range(len(customers)):
-        column = 0
-        for pair in range(offsets[customers[row]], offsets[customers[row] + 1]):
-            while column < len(items) and items[column] < bought[pair]:
-                column += 1
-            if column < len(items) and items[column] == bought[pair]:
-                scores[row, column] = -np.inf
+        pair, end = offsets[customers[row]], offsets[customers[row] + 1]
+        for column in range(len(items)):
+            left[column] = scores[row, column]
+            while pair < end and bought[pair] < items[column]:
+                pair += 1
+            if (pair < end and bought[pair] == items[column]) or not pool[
+                items[column]
+            ]:
+                left[column] = -np.inf
+        _top(left, n, best[row])
+    return best
 
 
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]

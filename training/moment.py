@@ -12,7 +12,7 @@ from features.pairs import Lines, Pairs, Visits, lines, pairs_at, visits_at
 from features.shelf import Shelf, category_of, shelf_at, subcategory_of
 from features.snapshot import to_us
 
-LEVELS = ("product", "subcategory", "category", "brand")
+LEVELS: tuple[str, ...] = ("product", "subcategory", "category", "brand")
 """Groups of products for which a customer's history is kept."""
 
 
@@ -66,9 +66,9 @@ def sort_history(history: History) -> Sorted:
         "category": category_of(history),
         "brand": history.products.brand,
     }
-    return Sorted(
-        history, group_of, {level: lines(history, group_of[level]) for level in LEVELS}
-    )
+    groups = [group_of[level] for level in LEVELS]
+    by_level = dict(zip(LEVELS, lines(history, groups), strict=True))
+    return Sorted(history, group_of, by_level)
 
 
 def moment_at(ordered: Sorted, cutoff: datetime, horizon_days: int) -> Moment:

@@ -6,7 +6,10 @@ order only. Days are fractional and count back from the cutoff.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import njit
 
 from features.history import Ints, Longs
 from features.pairs import Pairs, Singles
@@ -191,25 +194,34 @@ def customer_columns(moment: Moment) -> Singles:
 
 def _visits_from(moment: Moment, customer: Ints, moments_us: Longs) -> Longs:
     """Orders of each row's customer at or after a moment, ``[row]``."""
-    visits = moment.visits
-    codes = np.repeat(np.arange(len(visits.offsets) - 1), np.diff(visits.offsets))
-    # One ascending key for customer and time; a century in between.
-    century = 36_525 * DAY_US
-    keys = codes * century + visits.ts % century
-    wanted = customer.astype(np.int64) * century + moments_us % century
-    return visits.offsets[customer + 1] - np.searchsorted(keys, wanted)
+    at = _place_in(moment.visits.offsets, moment.visits.ts, customer, moments_us)
+    return moment.visits.offsets[customer + 1] - at
 
 
 def find_pairs(pairs: Pairs, customer: Ints, item: Ints) -> Longs:
     """Pair row of each customer and item, -1: none, shape ``[row]``."""
     if not len(pairs):
         return np.full(len(customer), -1, dtype=np.int64)
-    span = int(max(pairs.item.max(), item.max(initial=0))) + 1
-    keys = pairs.customer.astype(np.int64) * span + pairs.item
-    wanted = customer.astype(np.int64) * span + item
-    at = np.searchsorted(keys, wanted)
-    at[at == len(keys)] = 0
-    return np.where((keys[at] == wanted) & (item >= 0), at, -1)
+    at = _place_in(pairs.offsets, pairs.item, customer, item)
+    inside = np.minimum(at, len(pairs) - 1)
+    found = (at < pairs.offsets[customer + 1]) & (pairs.item[inside] == item)
+    return np.where(found & (item >= 0), at, -1)
+
+
+@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _place_in(offsets: Any, values: Any, customer: Any, wanted: Any) -> Any:
+    """First of the customer's ascending values that is not below the wanted."""
+    places = np.empty(len(customer), dtype=np.int64)
+    for row in range(len(customer)):
+        low, high = offsets[customer[row]], offsets[customer[row] + 1]
+        while low < high:
+            middle = (low + high) // 2
+            if values[middle] < wanted[row]:
+                low = middle + 1
+            else:
+                high = middle
+        places[row] = low
+    return places
 
 
 def _over(above: np.ndarray, below: np.ndarray) -> Singles:

@@ -52,7 +52,7 @@ def read(read_history: ReadHistory, rows: list[dict[str, Any]], **tables: Any) -
 
 def test_counts_gaps_and_decay_by_hand(read_history: ReadHistory) -> None:
     history = read(read_history, ROWS)
-    pairs = pairs_at(lines(history), to_us(CUTOFF))
+    pairs = pairs_at(lines(history, [None])[0], to_us(CUTOFF))
     assert pairs.customer.tolist() == [0, 1]
     assert history.products.ids[pairs.item].tolist() == ["milk", "bread"]
     assert pairs.orders.tolist() == [3, 1]
@@ -83,7 +83,7 @@ def test_the_cutoff_is_excluded_to_the_microsecond(
     # Read a day later, so that the cutoff is drawn by the kernel alone.
     again = [line("z", "milk", CUTOFF - timedelta(days=d)) for d in (3, 4)]
     history = read_history({"purchases": rows + again}, CUTOFF + timedelta(days=1))
-    pairs = pairs_at(lines(history), to_us(CUTOFF))
+    pairs = pairs_at(lines(history, [None])[0], to_us(CUTOFF))
     assert pairs.orders.tolist() == [orders, 2]
     assert np.diff(visits_at(history, to_us(CUTOFF)).offsets).tolist() == [orders, 2]
 
@@ -98,22 +98,35 @@ def test_lines_of_one_order_are_one_visit(read_history: ReadHistory) -> None:
 def test_groups_join_their_products(read_history: ReadHistory) -> None:
     rows = [*ROWS, line("a", "bread", CUTOFF - timedelta(days=10))]
     history = read(read_history, rows)
-    pairs = pairs_at(lines(history, np.array([0, 0], np.int32)), to_us(CUTOFF))
-    assert pairs.orders.tolist() == [4, 1]
-    only_milk = pairs_at(lines(history, np.array([-1, 0], np.int32)), to_us(CUTOFF))
-    assert only_milk.orders.tolist() == [3]
+    together, milk = np.array([0, 0], np.int32), np.array([-1, 0], np.int32)
+    one, other = lines(history, [together, milk])
+    assert pairs_at(one, to_us(CUTOFF)).orders.tolist() == [4, 1]
+    assert pairs_at(other, to_us(CUTOFF)).orders.tolist() == [3]
+
+
+def test_orders_of_the_same_moment_are_told_apart_in_a_group(
+    read_history: ReadHistory,
+) -> None:
+    at = CUTOFF - timedelta(days=3)
+    rows = [
+        line("a", product, at, order_id=order)
+        for product, order in (("bread", "o1"), ("bread", "o2"), ("milk", "o1"))
+    ]
+    history = read(read_history, rows)
+    (group,) = lines(history, [np.array([0, 0], np.int32)])
+    assert pairs_at(group, to_us(CUTOFF)).orders.tolist() == [2]
 
 
 def test_row_order_does_not_matter(read_history: ReadHistory) -> None:
-    one = pairs_at(lines(read(read_history, ROWS)), to_us(CUTOFF))
-    other = pairs_at(lines(read(read_history, ROWS[::-1])), to_us(CUTOFF))
+    one = pairs_at(lines(read(read_history, ROWS), [None])[0], to_us(CUTOFF))
+    other = pairs_at(lines(read(read_history, ROWS[::-1]), [None])[0], to_us(CUTOFF))
     assert one.slow.tolist() == other.slow.tolist()
     assert one.spend.tolist() == other.spend.tolist()
 
 
 def test_shelf_counts_prices_and_repeats(read_history: ReadHistory) -> None:
     history = read(read_history, ROWS)
-    pairs = pairs_at(lines(history), to_us(CUTOFF))
+    pairs = pairs_at(lines(history, [None])[0], to_us(CUTOFF))
     shelf = shelf_at(history, pairs, to_us(CUTOFF), 14)
     assert shelf.lines_28d.tolist() == [1, 2]  # bread, milk
     assert shelf.lines_84d.tolist() == [1, 4]
@@ -154,7 +167,7 @@ def test_a_plan_counts_when_known_and_within_the_horizon(
     }
     tables = {"purchases": ROWS, "products": PRODUCTS, "promotions": [plan]}
     history = read_history(tables, CUTOFF + timedelta(days=30))
-    pairs = pairs_at(lines(history), to_us(CUTOFF))
+    pairs = pairs_at(lines(history, [None])[0], to_us(CUTOFF))
     shelf = shelf_at(history, pairs, to_us(CUTOFF), 14)
     assert shelf.mailer.tolist() == [0, reach]
     assert shelf.display.tolist() == [0, 0]
