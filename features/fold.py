@@ -131,7 +131,7 @@ def _of_codes(op: int, codes: Longs, rows: Longs, call: int, marks: Longs) -> fl
             top = max(top, marks[1, code])
     if op == Statistic.DISTINCT:
         return float(different)
-    return top / n if n else np.nan
+    return float(top) / n if n else np.nan
 
 
 @_compiled

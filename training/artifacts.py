@@ -135,7 +135,7 @@ class _PropensityFrame:
         return self._model.probability(table, self._model.horizon_days)
 
 
-def _load_pyfunc(data_path: str) -> _PropensityFrame:
+def _load_pyfunc(data_path: str) -> _PropensityFrame:  # pyright: ignore[reportUnusedFunction]
     """Entry point by which MLflow opens a logged bundle, without pickle."""
     return _PropensityFrame(load(Path(data_path)).propensity)
 
