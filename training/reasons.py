@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import scipy.sparse as sp
 
 from features.history import Array, Bools, Ints, Longs
 from features.snapshot import DAY_US
@@ -137,21 +138,22 @@ def _co(scored: Scored, rows: Longs) -> Array:
 def _share_of_buyers(moment: Moment, anchor: Ints, product: Ints) -> Longs:
     """Per cent of the anchor's buyers who bought the product, ``[row]``."""
     pairs = moment.pairs["product"]
-    n = moment.n_products
-    keys, back = np.unique(anchor.astype(np.int64) * n + product, return_inverse=True)
-    order = np.argsort(pairs.item, kind="stable")
-    starts = np.searchsorted(pairs.item[order], np.arange(n + 1))
-    buyers = pairs.customer[order]
-    percent = np.zeros(len(keys), dtype=np.int64)
-    for i, key in enumerate(keys):
-        one, other = divmod(int(key), n)
-        if one < 0:
-            continue
-        ours = buyers[starts[one] : starts[one + 1]]
-        theirs = buyers[starts[other] : starts[other + 1]]
-        both = len(np.intersect1d(ours, theirs, assume_unique=True))
-        percent[i] = round(100 * both / max(len(ours), 1))
-    return percent[back]
+    items = np.unique(np.concatenate((anchor[anchor >= 0], product)))
+    at = np.searchsorted(items, pairs.item)
+    at[at == len(items)] = 0
+    keep = items[at] == pairs.item if len(items) else np.zeros(len(pairs), np.bool_)
+    bought = sp.csr_matrix(
+        (np.ones(int(keep.sum()), np.int32), (pairs.customer[keep], at[keep])),
+        shape=(len(moment.history.customers), len(items)),
+    )
+    both = (bought.T @ bought).tocsr()
+    one, other = np.searchsorted(items, anchor), np.searchsorted(items, product)
+    known = anchor >= 0
+    percent = np.zeros(len(anchor), dtype=np.int64)
+    shared = np.asarray(both[one[known], other[known]]).ravel()
+    buyers = both.diagonal()[one[known]]
+    percent[known] = np.rint(100 * shared / np.maximum(buyers, 1))
+    return percent
 
 
 def group_words(moment: Moment) -> tuple[str, ...]:

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.history import History
+from training.generators import CO_PURCHASE, GROUP, POPULAR, TASTE
+from training.moment import moment_at, sort_history
+from training.offers import Scored
+from training.reasons import offer_reasons
+
+ReadHistory = Callable[..., History]
+CUTOFF = datetime(2024, 3, 1)
+DAY = timedelta(days=1)
+
+
+def line(customer: str, product: str, days: float) -> dict[str, Any]:
+    return {
+        "customer_id": customer,
+        "product_id": product,
+        "ts": CUTOFF - days * DAY,
+        "order_id": f"{customer} {days}",
+        "quantity": 1.0,
+        "amount": 1.0,
+    }
+
+
+# a: milk every 12 days, bread twice, soap once. b and c: milk and tea; d: milk.
+ROWS = [
+    *(line("a", "milk", days) for days in (35, 23, 11)),
+    *(line("a", "bread", days) for days in (40, 20)),
+    line("a", "soap", 0.5),
+    *(line(c, p, 9) for c in "bc" for p in ("milk", "tea")),
+    line("d", "milk", 8),
+]
+PRODUCTS = [
+    {"product_id": p, "name": p.title(), "category": "c", "subcategory": s}
+    for p, s in (
+        ("milk", "Dairy"),
+        ("tea", "Dairy"),
+        ("bread", "Bakery"),
+        ("rye", "Bakery"),
+    )
+]
+
+
+@pytest.fixture
+def reason(read_history: ReadHistory) -> Callable[..., str]:
+    mailer = {
+        "product_id": "milk",
+        "starts_at": CUTOFF + DAY,
+        "ends_at": CUTOFF + 8 * DAY,
+        "kind": "mailer",
+        "reach": 0.5,
+        "known_at": CUTOFF - DAY,
+    }
+    small = mailer | {"product_id": "bread", "reach": 0.49}
+    tables = {"purchases": ROWS, "products": PRODUCTS, "promotions": [mailer, small]}
+    moment = moment_at(sort_history(read_history(tables, CUTOFF)), CUTOFF, 14)
+    ids = moment.history.products.ids.tolist()
+    bought = moment.pairs["product"]
+
+    def of(product: str, source: int = 0, anchor: str = "") -> str:
+        code = ids.index(product)
+        pair = np.flatnonzero((bought.customer == 0) & (bought.item == code))
+        one = np.ones(1)
+        scored = Scored(
+            customer=np.zeros(1, np.int32),
+            product=np.array([code], np.int32),
+            is_new=np.array([not len(pair)]),
+            score=one.astype(np.float32),
+            probability=one.astype(np.float32),
+            source=np.array([source], np.int8),
+            pair=np.array([pair[0] if len(pair) else -1]),
+            anchor=np.array([ids.index(anchor) if anchor else -1], np.int32),
+            moment=moment,
+        )
+        return offer_reasons(scored, 14)[0].as_py()
+
+    return of
+
+
+def test_rhythm_of_a_regular_product_and_its_mailer(reason: Callable[..., str]) -> None:
+    expected = "buys it about every 12 days, last bought 11 days ago"
+    assert reason("milk") == expected + "; in a mailer within the next 14 days"
+
+
+def test_few_purchases_are_counted_and_a_small_mailer_is_not_named(
+    reason: Callable[..., str],
+) -> None:
+    assert reason("bread") == "bought 2 times, last 20 days ago"
+    assert reason("soap") == "bought once, within the last day"
+
+
+def test_co_purchase_names_the_other_product_and_its_share(
+    reason: Callable[..., str],
+) -> None:
+    # Milk has four buyers, two of them bought tea.
+    assert reason("tea", CO_PURCHASE, "milk") == (
+        "50 % of those who bought Milk bought it too; Milk was bought 11 days ago"
+    )
+
+
+def test_group_and_popularity_state_ranks(reason: Callable[..., str]) -> None:
+    # Milk sold five times in 28 days, tea twice: second in its subcategory.
+    assert (
+        reason("tea", GROUP) == "number 2 in Dairy, where the customer bought 3 times"
+    )
+    assert (
+        reason("rye", GROUP) == "number 2 in Bakery, where the customer bought 2 times"
+    )
+    best = "one of the 20 best sellers of the last four weeks"
+    assert reason("tea", POPULAR) == best
+
+
+def test_taste_says_no_more_than_it_knows(reason: Callable[..., str]) -> None:
+    assert reason("tea", TASTE) == "customers with similar baskets buy it"
