@@ -12,6 +12,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from features.contracts import SettingError
+
 
 class Section(BaseModel):
     """Frozen, and strict about names."""
@@ -68,7 +70,8 @@ class RecommendConfig(Section):
         co_purchase_ridge: the larger, the closer to plain co-occurrence.
         past_cutoffs: label windows that the ranker learns from, at most.
         max_customers: customers drawn per past cutoff, at most.
-        calibration_customers: customers drawn to calibrate, at most.
+        calibration_share: customers of the latest past cutoff held out from the
+            trees, to calibrate on.
         negatives: share of the candidates not bought that are learned from.
         trees, leaves, learning_rate: LightGBM, per lane.
         keep_per_lane: best candidates per customer and lane that are kept.
@@ -84,9 +87,9 @@ class RecommendConfig(Section):
     als_regularization: float = Field(default=0.05, ge=0)
     co_purchase_items: int = Field(default=2000, ge=1)
     co_purchase_ridge: float = Field(default=100.0, gt=0)
-    past_cutoffs: int = Field(default=3, ge=1)
+    past_cutoffs: int = Field(default=4, ge=1)
     max_customers: int = Field(default=20_000, ge=1)
-    calibration_customers: int = Field(default=1500, ge=1)
+    calibration_share: float = Field(default=0.4, gt=0, lt=1)
     negatives: float = Field(default=0.15, gt=0, le=1)
     trees: int = Field(default=80, ge=1)
     leaves: int = Field(default=31, ge=2)
@@ -149,7 +152,7 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
     """The configuration of a YAML file with ``key.sub=value`` laid over it.
 
     Raises:
-        ValueError: the file is no mapping, or a key or value is not allowed;
+        SettingError: the file is no mapping, or a key or value is not allowed;
             one line that names file, key and what was expected.
     """
     values: dict[str, Any] = {}
@@ -158,20 +161,20 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
             loaded: object = yaml.safe_load(file.read_text())
         except (OSError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
-            raise ValueError(f"config: expected YAML in {file}, {reason}") from None
+            raise SettingError(f"config: expected YAML in {file}, {reason}") from None
         if not isinstance(loaded, dict | None):
-            raise ValueError(f"config: expected key: value lines in {file}")
+            raise SettingError(f"config: expected key: value lines in {file}")
         values = loaded or {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise ValueError(f"--set: expected key=value, got {override!r}")
+            raise SettingError(f"--set: expected key=value, got {override!r}")
         place = values
         *path, last = key.split(".")
         for name in path:
             place = place.setdefault(name, {})
             if not isinstance(place, dict):
-                raise ValueError(f"config: {name}: expected a section, got a value")
+                raise SettingError(f"config: {name}: expected a section, got a value")
         place[last] = yaml.safe_load(text)
     try:
         return Config.model_validate(values)
@@ -179,6 +182,6 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         where = f" in {file}" if file else ""
-        raise ValueError(
+        raise SettingError(
             f"config: {key}: {first['msg'].lower()}, got {first['input']!r}{where}"
         ) from None

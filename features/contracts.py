@@ -24,6 +24,13 @@ class ContractError(Exception):
         return tuple(str(argument) for argument in self.args)
 
 
+class SettingError(ValueError):
+    """A person's argument or setting is wrong; the message is one printable line.
+
+    A plain ``ValueError`` is a fault of the calling code, and keeps its traceback.
+    """
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of an input table.

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from features.contracts import SettingError
+
 DAY_US = 86_400_000_000
 """Microseconds in a day, the unit of every time array in this project."""
 
@@ -23,7 +25,7 @@ def parse_cutoff(text: str | datetime) -> datetime:
     """A naive UTC timestamp from ISO text; a bare date means its midnight.
 
     Raises:
-        ValueError: the text is no ISO date or timestamp.
+        SettingError: the text is no ISO date or timestamp.
     """
     if isinstance(text, datetime):
         moment = text
@@ -31,7 +33,7 @@ def parse_cutoff(text: str | datetime) -> datetime:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise ValueError(
+            raise SettingError(
                 f"cutoff: expected an ISO date such as 2017-10-15, got {text!r}"
             ) from None
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
@@ -52,7 +54,7 @@ class Snapshot:
     """One cutoff with its label window ``[cutoff, cutoff + horizon_days)``.
 
     Raises:
-        ValueError: the horizon is shorter than a day.
+        SettingError: the horizon is shorter than a day.
     """
 
     cutoff: datetime
@@ -60,7 +62,7 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         if self.horizon_days < 1:
-            raise ValueError(
+            raise SettingError(
                 f"horizon_days: expected at least 1 day, got {self.horizon_days}"
             )
 

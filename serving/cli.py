@@ -15,7 +15,7 @@ from rich.console import Console
 
 from features import config as configuration
 from features.config import Config
-from features.contracts import ContractError
+from features.contracts import ContractError, SettingError
 
 # The models' libraries take seconds to import: each command imports its own.
 
@@ -47,7 +47,7 @@ def main() -> None:
         os.environ.setdefault(name, value)
     try:
         app()
-    except (ContractError, ValueError) as error:
+    except (ContractError, SettingError) as error:
         lines = error.lines if isinstance(error, ContractError) else [str(error)]
         for line in lines:
             print(f"error: {' '.join(line.split())}", file=sys.stderr)  # noqa: T201

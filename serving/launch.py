@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from features.config import ServingConfig
+from features.contracts import SettingError
 from serving.published import Published
 
 WORKSPACE = "REPURCHASE_WORKSPACE"
@@ -34,7 +35,7 @@ def run(
         config: further settings; None: the defaults.
 
     Raises:
-        ValueError: the host is not a loopback address, or the port is taken.
+        SettingError: the host is not a loopback address, or the port is taken.
         ContractError: nothing is published, or the version is damaged.
     """
     address = loopback(host)
@@ -66,18 +67,18 @@ def loopback(host: str) -> str:
     """The address of a loopback host.
 
     Raises:
-        ValueError: it is no address, or others could reach it.
+        SettingError: it is no address, or others could reach it.
     """
     if host == "localhost":
         return "127.0.0.1"
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        raise ValueError(
+        raise SettingError(
             f"host: expected an IP address or localhost, got {host!r}"
         ) from None
     if not address.is_loopback:
-        raise ValueError(
+        raise SettingError(
             f"host: expected a loopback address while there are no API keys, "
             f"got {host}; use 127.0.0.1 and a proxy that checks who asks"
         )
@@ -88,7 +89,7 @@ def ensure_free(address: str, port: int) -> None:
     """Nothing if the port can be bound.
 
     Raises:
-        ValueError: it is taken, or not ours to take.
+        SettingError: it is taken, or not ours to take.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -97,7 +98,7 @@ def ensure_free(address: str, port: int) -> None:
             probe.bind((address, port))
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise ValueError(
+            raise SettingError(
                 f"port: expected a free port on {address}, got {port}: {reason}; "
                 "choose another with --port"
             ) from None

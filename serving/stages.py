@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from features import complete_journey
 from features.config import Config
-from features.contracts import ContractError
+from features.contracts import ContractError, SettingError
 from features.engine import Tables
 from features.history import History
 from features.snapshot import Snapshot
@@ -57,10 +57,10 @@ def cutoff_of(config: Config) -> datetime:
     """The cutoff of the build.
 
     Raises:
-        ValueError: there is none in the configuration.
+        SettingError: there is none in the configuration.
     """
     if config.cutoff is None:
-        raise ValueError(
+        raise SettingError(
             "cutoff: expected a date in the configuration, got none; "
             "give --set cutoff=2017-10-15 or a --config file with cutoff:"
         )
@@ -115,11 +115,11 @@ def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
     """Backtest every evaluation cutoff, compare with manual picks, report.
 
     Raises:
-        ValueError: no evaluation cutoff is configured.
+        SettingError: no evaluation cutoff is configured.
         ContractError: the data do not reach past a label window.
     """
     if not config.evaluation_cutoffs:
-        raise ValueError(
+        raise SettingError(
             "evaluation_cutoffs: expected at least one date in the configuration, got "
             "none; give --set 'evaluation_cutoffs=[2017-10-15, 2017-11-12]'"
         )

@@ -153,8 +153,9 @@ def fit(
 ) -> Recommender:
     """Learn both lanes from past cutoffs whose label windows are over.
 
-    The latest of them, one horizon before the cutoff, is held out from the
-    trees and calibrates the probabilities.
+    Of the latest, one horizon before the cutoff, some customers are held out
+    from the trees; on them the probabilities are calibrated. So the trees see
+    the season that the calibration speaks of.
 
     Args:
         history: rows at or after the cutoff, or known later, are not read.
@@ -167,27 +168,38 @@ def fit(
         ContractError: no purchase lies a whole horizon before the cutoff.
     """
     ordered = sort_history(history)
-    past = _past_windows(history, cutoff, horizon_days, config.past_cutoffs + 1)
-    examples: dict[str, list[Examples]] = {lane: [] for lane in LANES}
-    for window in past[1:]:
-        sampled = _examples(ordered, window, to_us(cutoff), config, seed, sample=True)
+    past = _past_windows(history, cutoff, horizon_days, config.past_cutoffs)
+    learned: dict[str, list[Examples]] = {lane: [] for lane in LANES}
+    held_out: dict[str, Examples] = {}
+    for window in past:
+        known = _PastWindow(ordered, window, to_us(cutoff), config, seed)
+        share = config.calibration_share if window == past[0] else 0.0
+        apart, learners = known.split(share)
+        sampled = known.examples(learners, config.negatives)
         for lane in LANES:
-            examples[lane].append(sampled[lane])
-    trees = {
-        lane: fit_trees(join(examples[lane]), _COLUMNS[lane], config, seed)
+            learned[lane].append(sampled[lane])
+        if window == past[0]:
+            held_out = known.examples(apart, 1.0)
+    lanes = {
+        lane: _fit_lane(lane, join(learned[lane]), held_out[lane], config, seed)
         for lane in LANES
     }
-    examples.clear()
-    held_out = _examples(ordered, past[0], to_us(cutoff), config, seed, sample=False)
-    lanes: dict[str, LaneModel] = {}
-    for lane in LANES:
-        columns = _COLUMNS[lane]
-        instead = int(np.flatnonzero(columns == COLUMNS.index(_INSTEAD[lane]))[0])
-        plain = LaneModel(trees[lane], columns, instead, 1.0, 0.0)
-        raw = plain.raw(held_out[lane].rows, config.threads)
-        curve = fit_curve(raw, held_out[lane].bought)
-        lanes[lane] = LaneModel(trees[lane], columns, instead, *curve)
     return Recommender(lanes, cutoff, horizon_days, config, seed)
+
+
+def _fit_lane(
+    lane: str,
+    learned: Examples,
+    held_out: Examples,
+    config: RecommendConfig,
+    seed: int,
+) -> LaneModel:
+    columns = _COLUMNS[lane]
+    trees = fit_trees(learned, columns, config, seed)
+    instead = int(np.flatnonzero(columns == COLUMNS.index(_INSTEAD[lane]))[0])
+    plain = LaneModel(trees, columns, instead, 1.0, 0.0)
+    raw = plain.raw(held_out.rows, config.threads)
+    return LaneModel(trees, columns, instead, *fit_curve(raw, held_out.bought))
 
 
 def _past_windows(
@@ -213,16 +225,8 @@ def _past_windows(
     return past[:1]
 
 
-def _examples(
-    ordered: Sorted,
-    window: Snapshot,
-    known_before_us: int,
-    config: RecommendConfig,
-    seed: int,
-    *,
-    sample: bool,
-) -> dict[str, Examples]:
-    """Candidates of a past cutoff by lane, labelled with what was bought.
+class _PastWindow:
+    """A past cutoff whose label window is over, to draw examples from.
 
     Args:
         ordered: sorted lines.
@@ -230,30 +234,52 @@ def _examples(
         known_before_us: labels known later do not count.
         config: candidates, sampling.
         seed: of the draws.
-        sample: keep only ``config.negatives`` of the candidates not bought.
     """
-    moment = moment_at(ordered, window.cutoff, window.horizon_days)
-    generators = fit_generators(moment, config, seed)
-    truth = bought_in(ordered.history, window, known_before_us)
-    rng = np.random.default_rng([seed, window.cutoff_us // DAY_US])
-    customers = moment.customers
-    most = config.max_customers if sample else config.calibration_customers
-    if len(customers) > most:
-        drawn = rng.choice(len(customers), most, replace=False)
-        customers = customers[np.sort(drawn)]
-    parts: dict[str, list[Examples]] = {lane: [] for lane in LANES}
-    with one_blas_thread():
-        for start in range(0, len(customers), CHUNK):
-            some = customers[start : start + CHUNK]
-            found = candidates(generators, some, config)
-            label = hits(found.product[:, None], found.customer, truth)[:, 0]
-            if sample:
-                keep = label | (rng.random(len(label)) < config.negatives)
-                found, label = found.take(keep), label[keep]
-            features = feature_rows(moment, found)
-            for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
-                parts[lane].append(Examples(features[mine], label[mine]))
-    return {lane: join(parts[lane]) for lane in LANES}
+
+    def __init__(
+        self,
+        ordered: Sorted,
+        window: Snapshot,
+        known_before_us: int,
+        config: RecommendConfig,
+        seed: int,
+    ) -> None:
+        self._config = config
+        self._moment = moment_at(ordered, window.cutoff, window.horizon_days)
+        self._generators = fit_generators(self._moment, config, seed)
+        self._truth = bought_in(ordered.history, window, known_before_us)
+        self._rng = np.random.default_rng([seed, window.cutoff_us // DAY_US])
+
+    def split(self, share: float) -> tuple[Ints, Ints]:
+        """Active customers in two drawn parts, each ascending.
+
+        Args:
+            share: of the first part, of which ``max_customers`` are too many;
+                so they are for the second.
+        """
+        drawn = self._rng.permutation(self._moment.customers)
+        at, most = int(np.ceil(share * len(drawn))), self._config.max_customers
+        return np.sort(drawn[:at][:most]), np.sort(drawn[at:][:most])
+
+    def examples(self, customers: Ints, negatives: float) -> dict[str, Examples]:
+        """Candidates of some customers by lane, with what they bought.
+
+        Args:
+            customers: codes, ascending.
+            negatives: share of the candidates not bought that is kept.
+        """
+        parts: dict[str, list[Examples]] = {lane: [] for lane in LANES}
+        with one_blas_thread():
+            for start in range(0, len(customers), CHUNK):
+                some = customers[start : start + CHUNK]
+                found = candidates(self._generators, some, self._config)
+                bought = hits(found.product[:, None], found.customer, self._truth)[:, 0]
+                keep = bought | (self._rng.random(len(bought)) < negatives)
+                found, bought = found.take(keep), bought[keep]
+                rows = feature_rows(self._moment, found)
+                for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
+                    parts[lane].append(Examples(rows[mine], bought[mine]))
+        return {lane: join(parts[lane]) for lane in LANES}
 
 
 def bought_in(history: History, window: Snapshot, known_before_us: int) -> Truth:

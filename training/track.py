@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,14 @@ class Run:
             # Given, since the search for them starts processes and takes seconds.
             pip_requirements=[f"{name}=={version(name)}" for name in _PACKAGES],
             signature=infer_signature(frame, [0.5] * len(frame)),
-            registered_model_name=MODEL,
         )
-        number = str(info.registered_model_version)
         client = self._mlflow.MlflowClient()
-        client.set_model_version_tag(MODEL, number, _BUNDLE, bundle.name)
-        return number
+        with suppress(self._mlflow.MlflowException):  # it is there already
+            client.create_registered_model(MODEL)
+        made = client.create_model_version(
+            MODEL, info.model_uri, self.run_id, tags={_BUNDLE: bundle.name}
+        )
+        return str(made.version)
 
 
 @contextmanager

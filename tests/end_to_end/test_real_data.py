@@ -1,0 +1,64 @@
+"""The claims of the README, measured on the real data set."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from features.complete_journey import write_tables
+from features.config import Config
+from features.engine import Tables
+from features.snapshot import Snapshot
+from training import backtest
+from training.evaluate import MODEL, Quality
+
+CUTOFFS = (datetime(2017, 10, 15), datetime(2017, 11, 12))
+
+
+@pytest.fixture(scope="module")
+def qualities(tmp_path_factory: pytest.TempPathFactory) -> list[Quality]:
+    folder: Path = tmp_path_factory.mktemp("complete_journey")
+    write_tables(folder)
+    found: list[Quality] = []
+    with Tables(folder) as tables:
+        for cutoff in CUTOFFS:
+            result = backtest.run(tables, Snapshot(cutoff, 14), Config())
+            assert result.quality is not None
+            found.append(result.quality)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", ["recency", "recency-frequency logistic", "BG/NBD"])
+def test_propensity_ranks_better_than_every_baseline(
+    qualities: list[Quality], rival: str
+) -> None:
+    for quality in qualities:
+        assert quality.auc_gain[rival].low > 0, quality.cutoff
+
+
+@pytest.mark.slow
+def test_probabilities_keep_their_promise(qualities: list[Quality]) -> None:
+    for quality in qualities:
+        assert quality.propensity[MODEL]["ece"] <= 0.03, quality.cutoff
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("figure", ["recall", "ndcg", "hit"])
+def test_mixed_list_beats_every_generator_alone(
+    qualities: list[Quality], figure: str
+) -> None:
+    for quality in qualities:
+        methods = quality.lists["mixed"]
+        best = max(values[figure] for name, values in methods.items() if name != MODEL)
+        assert methods[MODEL][figure] > best, quality.cutoff
+
+
+@pytest.mark.slow
+def test_new_list_beats_popularity_among_the_unseen(qualities: list[Quality]) -> None:
+    for quality in qualities:
+        rivals = quality.recall_gain["new"]
+        popularity = next(v for k, v in rivals.items() if k.startswith("popular"))
+        assert popularity.low > 0, quality.cutoff
