@@ -15,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from features.assemble import FEATURES
 from features.history import Floats
 from training.propensity import Propensity
 
@@ -28,11 +30,12 @@ _MAX_REASONS = 3
 class Story:
     """Features (by name pattern) that one sentence speaks for.
 
-    ``sentence`` reads one row of features; None: nothing to say.
+    ``sentence`` reads one row of features, and the window in days of the feature
+    that weighed most (None: all history); it returns None for nothing to say.
     """
 
     pattern: str
-    sentence: Callable[[Row], str | None]
+    sentence: Callable[[Row, int | None], str | None]
 
 
 def _whole(value: float | str | None, unit: str) -> str:
@@ -40,7 +43,15 @@ def _whole(value: float | str | None, unit: str) -> str:
     return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
-def _rhythm(row: Row) -> str | None:
+def _in_window(
+    row: Row, name: str, window: int | None, usual: int
+) -> tuple[float | str | None, str]:
+    """A figure in the window that weighed most, else in the usual one."""
+    days = window if f"{name}_{window}d" in row else usual
+    return row.get(f"{name}_{days}d"), f"in the last {days} days"
+
+
+def _rhythm(row: Row, _: int | None) -> str | None:
     last, gap = row.get("days_since_last_order"), row.get("days_gap_mean")
     if last is None:
         return None
@@ -56,11 +67,12 @@ def _rhythm(row: Row) -> str | None:
     )
 
 
-def _frequency(row: Row) -> str | None:
-    return f"{_whole(row.get('orders_count_30d'), 'order')} in the last 30 days"
+def _frequency(row: Row, window: int | None) -> str | None:
+    count, when = _in_window(row, "orders_count", window, 30)
+    return f"{_whole(count, 'order')} {when}"
 
 
-def _trend(row: Row) -> str | None:
+def _trend(row: Row, _: int | None) -> str | None:
     now, before = row.get("orders_count_30d"), row.get("orders_count_90d")
     if not before:
         return None
@@ -69,31 +81,33 @@ def _trend(row: Row) -> str | None:
     return f"orders {way} often than before ({float(now or 0):.0f} in 30 days, usually {usual:.1f})"
 
 
-def _spend(row: Row) -> str | None:
-    return f"spent {float(row.get('spend_sum_90d') or 0):,.2f} in the last 90 days"
+def _spend(row: Row, window: int | None) -> str | None:
+    spent, when = _in_window(row, "spend_sum", window, 90)
+    return f"spent {float(spent or 0):,.2f} {when}"
 
 
-def _basket(row: Row) -> str | None:
+def _basket(row: Row, _: int | None) -> str | None:
     lines = row.get("order_lines_mean")
     return None if lines is None else f"{float(lines):.1f} lines in an average order"
 
 
-def _variety(row: Row) -> str | None:
-    number = round(float(row.get("categories_distinct_90d") or 0))
-    return f"bought from {number} {'category' if number == 1 else 'categories'} in the last 90 days"
+def _variety(row: Row, window: int | None) -> str | None:
+    found, when = _in_window(row, "categories_distinct", window, 90)
+    number = round(float(found or 0))
+    return f"bought from {number} {'category' if number == 1 else 'categories'} {when}"
 
 
-def _discount(row: Row) -> str | None:
+def _discount(row: Row, _: int | None) -> str | None:
     share = row.get("discount_share")
     return None if share is None else f"paid {float(share):.0%} less than list prices"
 
 
-def _habit(row: Row) -> str | None:
+def _habit(row: Row, _: int | None) -> str | None:
     share = row.get("weekend_orders_share")
     return None if share is None else f"{float(share):.0%} of orders at the weekend"
 
 
-def _channel(row: Row) -> str | None:
+def _channel(row: Row, _: int | None) -> str | None:
     share = row.get("channel_top_share")
     return (
         None
@@ -102,30 +116,30 @@ def _channel(row: Row) -> str | None:
     )
 
 
-def _tenure(row: Row) -> str | None:
+def _tenure(row: Row, _: int | None) -> str | None:
     first = row.get("days_since_first_order")
     return None if first is None else f"first order {_whole(first, 'day')} ago"
 
 
-def _returns(row: Row) -> str | None:
+def _returns(row: Row, _: int | None) -> str | None:
     return f"{_whole(row.get('returned_lines_count'), 'returned line')} so far"
 
 
-def _browse(row: Row) -> str | None:
+def _browse(row: Row, _: int | None) -> str | None:
     views, carts = row.get("browses_count_30d"), row.get("carts_count_30d")
     return f"{_whole(views, 'visit')} online and {_whole(carts, 'cart')} in the last 30 days"
 
 
-def _inquiry(row: Row) -> str | None:
+def _inquiry(row: Row, _: int | None) -> str | None:
     asked, complained = row.get("inquiries_count_90d"), row.get("complaints_count_90d")
     return f"{_whole(asked, 'question')}, {_whole(complained, 'complaint')} in the last 90 days"
 
 
-def _feedback(row: Row) -> str | None:
+def _feedback(row: Row, _: int | None) -> str | None:
     return f"gave feedback {_whole(row.get('feedbacks_count'), 'time')}"
 
 
-def _campaign(row: Row) -> str | None:
+def _campaign(row: Row, _: int | None) -> str | None:
     sent, redeemed = row.get("sent_count"), row.get("redeemed_count")
     return f"{_whole(sent, 'campaign')} sent, {_whole(redeemed, 'coupon')} redeemed"
 
@@ -166,14 +180,17 @@ def reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
         For each row up to three sentences; each ends in ``(raises)`` or
         ``(lowers)``, the direction in which it moved the score.
     """
-    effect, sentences = _effects(model, features), _sentences(model, features)
+    effect, strongest = _effects(model, features)
+    sentences = _sentences(model, features)
     order = np.argsort(-np.abs(effect), axis=1, kind="stable")
     found: list[list[str]] = []
     for row, ranking in enumerate(order):
         said: list[str] = []
         for story in ranking:
-            sentence = sentences[story](row)
-            if sentence is not None and len(said) < _MAX_REASONS:
+            if len(said) == _MAX_REASONS:
+                break
+            sentence = sentences[story](row, strongest[row, story])
+            if sentence is not None:
                 way = "raises" if effect[row, story] > 0 else "lowers"
                 said.append(f"{sentence} ({way})")
         found.append(said)
@@ -188,36 +205,51 @@ def _owner(name: str) -> int:
     return len(STORIES)
 
 
-def _effects(model: Propensity, features: pa.Table) -> Floats:
-    """Summed contributions, shape ``[row, story + 1]``; the horizon is left out."""
+def _effects(
+    model: Propensity, features: pa.Table
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """What each story did, and which of its features did most of it.
+
+    Returns:
+        Summed contributions, shape ``[row, story + 1]`` (the last: features of no
+        story), the horizon left out; and the strongest feature's place in
+        ``model.encoding.columns``, same shape.
+    """
     matrix = model.encoding.matrix(features)
     horizon = np.full((len(matrix), 1), model.horizon_days, dtype=np.float32)
-    booster = model.boosters[0]
-    parts = np.asarray(booster.predict(np.hstack([matrix, horizon]), pred_contrib=True))
+    parts = np.asarray(
+        model.boosters[0].predict(np.hstack([matrix, horizon]), pred_contrib=True)
+    )[:, :-2]  # without the horizon and the expected value
     owner = np.array([_owner(name) for name in model.encoding.columns])
     total = np.zeros((len(matrix), len(STORIES) + 1))
-    for story in range(len(STORIES) + 1):
-        total[:, story] = parts[:, :-2][:, owner == story].sum(axis=1)
-    return total
+    strongest = np.zeros(total.shape, dtype=np.int64)
+    for story in np.unique(owner):
+        mine = np.flatnonzero(owner == story)
+        total[:, story] = parts[:, mine].sum(axis=1)
+        agree = parts[:, mine] * np.sign(total[:, [story]])
+        strongest[:, story] = mine[np.argmax(agree, axis=1)]
+    return total, strongest
 
 
 def _sentences(
     model: Propensity, features: pa.Table
-) -> list[Callable[[int], str | None]]:
-    rows: list[Row] = features.drop_columns(
-        [n for n in ("customer", "customer_id", "cutoff") if n in features.column_names]
-    ).to_pylist()
-    other = [n for n in model.encoding.columns if _owner(n) == len(STORIES)]
+) -> list[Callable[[int, int], str | None]]:
+    """For each story: row and strongest feature in, sentence out."""
+    columns = model.encoding.columns
+    rows: list[Row] = features.select(columns).to_pylist()
+    windows = {feature.name: feature.window_days for feature in FEATURES}
+    other = [name for name in columns if _owner(name) == len(STORIES)]
 
-    def profile(row: int) -> str | None:
-        known = [
-            f"{n.replace('_', ' ')} {rows[row][n]}"
-            for n in other
-            if rows[row][n] is not None
-        ]
-        return "profile: " + ", ".join(known[:3]) if known else None
+    def of(story: Story) -> Callable[[int, int], str | None]:
+        return lambda row, feature: story.sentence(
+            rows[row], windows.get(columns[feature])
+        )
 
-    def of(story: Story) -> Callable[[int], str | None]:
-        return lambda row: story.sentence(rows[row])
+    def profile(row: int, feature: int) -> str | None:
+        first = [columns[feature]] if columns[feature] in other else []
+        names = [*first, *(name for name in other if name not in first)]
+        known = [n for n in names if rows[row][n] is not None][:2]
+        said = ", ".join(f"{n.replace('_', ' ')} {rows[row][n]}" for n in known)
+        return f"profile: {said}" if known else None
 
     return [*(of(story) for story in STORIES), profile]
