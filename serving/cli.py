@@ -162,11 +162,8 @@ def backtest(
     overrides: Overrides = None,
 ) -> None:
     """Train with what was known before the cutoff only, and write the tables."""
-    from features.engine import Tables
     from features.snapshot import Snapshot, parse_cutoff
-    from serving import show
-    from training import backtest as run
-    from training.build import Steps
+    from serving import show, stages
 
     changed = {"data": data, "horizon_days": horizon, "seed": seed}
     settings = _load(config, overrides).model_copy(
@@ -174,18 +171,9 @@ def backtest(
     )
     snapshot = Snapshot(parse_cutoff(cutoff), settings.horizon_days)
     console = _console()
-    with (
-        _progress(console) as announce,
-        Tables(
-            settings.data,
-            memory_limit=settings.engine.memory_limit,
-            threads=settings.engine.threads,
-        ) as tables,
-    ):
-        tables.write_quarantine(out / "quarantine")
-        result = run.run(tables, snapshot, settings, Steps(announce))
-        run.write(result, out, top)
-    for table, bad in tables.quarantined.items():
+    with _progress(console) as announce:
+        result, quarantined = stages.backtest(settings, snapshot, out, top, announce)
+    for table, bad in quarantined.items():
         if bad:
             console.print(f"{table}: {bad:,} bad rows in {out / 'quarantine'}")
     if result.quality:

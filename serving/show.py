@@ -36,7 +36,8 @@ def evaluation(console: Console, found: Evaluation) -> None:
 def qualities(console: Console, found: Sequence[Quality]) -> None:
     """One table for propensity and one for each list, per cutoff."""
     for quality in found:
-        until = f"{quality.horizon_days} days from {quality.cutoff:%Y-%m-%d}"
+        days = "day" if quality.horizon_days == 1 else "days"
+        until = f"{quality.horizon_days} {days} from {quality.cutoff:%Y-%m-%d}"
         _heading(
             console,
             f"Who buys again in the {until}: {quality.customers:,} customers with "

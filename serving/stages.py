@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +25,8 @@ from features.history import History
 from features.snapshot import Snapshot
 from serving.experiments import offline
 from serving.publish import publish as publish_predictions
-from training import artifacts, backtest, build, ranker, report, track
+from training import artifacts, build, ranker, report, track
+from training import backtest as backtests
 from training.build import Steps
 from training.evaluate import Quality
 from training.predictions import Predictions
@@ -42,14 +44,14 @@ class Evaluation:
     folder: Path
 
 
-def open_tables(config: Config) -> Tables:
-    """The input, checked; bad rows are in the workspace's quarantine."""
+def open_tables(config: Config, quarantine: Path | None = None) -> Tables:
+    """The input, checked; bad rows are in ``quarantine``, or in the workspace's."""
     tables = Tables(
         config.data,
         memory_limit=config.engine.memory_limit,
         threads=config.engine.threads,
     )
-    tables.write_quarantine(config.workspace / "quarantine")
+    tables.write_quarantine(quarantine or config.workspace / "quarantine")
     return tables
 
 
@@ -125,11 +127,12 @@ def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
         )
     qualities: list[Quality] = []
     recommenders: dict[datetime, Recommender] = {}
+    fingerprint = ""
     with open_tables(config) as tables:
         for cutoff in sorted(config.evaluation_cutoffs):
             named = _prefixed(announce, f"{cutoff:%Y-%m-%d}")
             snapshot = Snapshot(cutoff, config.horizon_days)
-            result = backtest.run(tables, snapshot, config, Steps(named))
+            result = backtests.run(tables, snapshot, config, Steps(named))
             if result.quality is None:
                 raise ContractError(
                     f"evaluation_cutoffs: expected purchases until {snapshot.label_end:%Y-%m-%d}"
@@ -138,6 +141,7 @@ def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
                 )
             qualities.append(result.quality)
             recommenders[cutoff] = result.bundle.recommender
+            fingerprint = result.bundle.fingerprint
             del result
         comparison = offline.compare(
             tables,
@@ -148,10 +152,41 @@ def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
     _write_report(evaluation)
     with track.run(config, "evaluate") as run:
         run.params(_flat(config.model_dump(mode="json")))
+        run.params({"data_fingerprint": fingerprint})
         for step, quality in enumerate(qualities):
             run.metrics(_numbers(quality), step)
         run.files(evaluation.folder)
     return evaluation
+
+
+def backtest(
+    config: Config,
+    snapshot: Snapshot,
+    out: Path,
+    top: int,
+    announce: Announce | None = None,
+) -> tuple[backtests.Backtest, dict[str, int]]:
+    """Build and evaluate at a past cutoff, write the tables, log the run.
+
+    Returns:
+        The backtest, and the number of bad rows by table.
+    """
+    config = config.model_copy(update={"cutoff": snapshot.cutoff})
+    with open_tables(config, out / "quarantine") as tables:
+        result = backtests.run(tables, snapshot, config, Steps(announce))
+        quarantined = tables.quarantined
+    backtests.write(result, out, top)
+    with (
+        TemporaryDirectory() as folder,
+        track.run(config, f"backtest {snapshot.cutoff:%Y-%m-%d}") as run,
+    ):
+        run.params(_flat(config.model_dump(mode="json")))
+        run.params({"data_fingerprint": result.bundle.fingerprint})
+        run.metrics({f"seconds/{k}": v for k, v in result.steps.seconds.items()})
+        if result.quality:
+            run.metrics(_numbers(result.quality))
+        run.files(artifacts.save(result.bundle, Path(folder)))
+    return result, quarantined
 
 
 def publish(

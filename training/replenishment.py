@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import norm
 
-from features.history import Floats, History, Ints
+from features.history import Array, Floats, History, Ints
 from features.snapshot import DAY_US, Snapshot
 from training.calibration import Platt, fit_platt
 
@@ -48,13 +48,13 @@ class Cycles:
 
 
 def cycles(history: History, cutoff_us: int) -> Cycles:
-    """Gaps between purchase days of each customer and category before a cutoff."""
+    """Gaps between purchase days of each customer and group before a cutoff."""
     lines = history.purchases
-    group = history.products.category[lines.columns["product"]]
-    keep = lines.before(cutoff_us) & (lines.columns["quantity"] >= 0) & (group >= 0)
+    group = _group_of_product(history)[lines.columns["product"]]
+    keep = lines.before(cutoff_us) & (lines.columns["quantity"] >= 0)
     day = lines.ts[keep] // DAY_US
     # One number per customer, group and day, so that one sort makes them distinct.
-    n_groups = len(history.products.words["category"])
+    n_groups = len(_group_names(history))
     pair = lines.customer[keep].astype(np.int64) * n_groups + group[keep]
     pair, day = np.divmod(np.unique(pair * _MAX_DAY + day), _MAX_DAY)
     same = pair[1:] == pair[:-1]
@@ -85,7 +85,7 @@ def predict_replenishment(history: History, snapshot: Snapshot) -> pa.Table:
 
     Returns:
         Ordered by customer and group: ``customer_id``, ``product_group`` (the
-        category), ``due_at`` (median), ``due_p10``, ``due_p90``,
+        category; the product's id where it has none), ``due_at`` (median), ``due_p10``, ``due_p90``,
         ``probability`` (due within the horizon) and ``abstain`` (too few
         cycles, too wide a spread, or the habit has ended).
     """
@@ -107,7 +107,7 @@ def predict_replenishment(history: History, snapshot: Snapshot) -> pa.Table:
         | (high > MAX_SPREAD * cycle)
         | (c.days_since_last > MAX_OVERDUE * cycle)
     )
-    groups = np.array(history.products.words["category"], dtype=object)
+    groups = _group_names(history)
     return pa.table(
         {
             "customer_id": pa.array(history.customers[c.customer], pa.string()),
@@ -119,6 +119,19 @@ def predict_replenishment(history: History, snapshot: Snapshot) -> pa.Table:
             "abstain": abstain,
         }
     )
+
+
+def _group_of_product(history: History) -> Ints:
+    """Group of each product: its category, or a group of its own."""
+    products = history.products
+    alone = len(products.words["category"]) + np.arange(len(products), dtype=np.int32)
+    return np.where(products.category >= 0, products.category, alone)
+
+
+def _group_names(history: History) -> Array:
+    """Name of each group: the categories, then the ids of all products."""
+    categories = np.array(history.products.words["category"], dtype=object)
+    return np.concatenate([categories, history.products.ids])
 
 
 def _passed(c: Cycles, mu: Floats, sigma: Floats) -> Floats:
@@ -151,8 +164,8 @@ def _calibration(history: History, snapshot: Snapshot) -> Platt:
         & (lines.ts < past.label_end_us)
         & (lines.columns["quantity"] >= 0)
     )
-    n_groups = len(history.products.words["category"]) + 1
-    group = history.products.category[lines.columns["product"][later]]
+    n_groups = len(_group_names(history))
+    group = _group_of_product(history)[lines.columns["product"][later]]
     bought = lines.customer[later].astype(np.int64) * n_groups + group
     label = np.isin(c.customer.astype(np.int64) * n_groups + c.group, bought)
     return fit_platt(_due_within(c, past.horizon_days), label.astype(np.float64))

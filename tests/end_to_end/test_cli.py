@@ -44,17 +44,21 @@ def settings(*more: str) -> list[str]:
     return [word for key in (*FAST, *more) for word in ("--set", key)]
 
 
-def backtest(run: Run, data: Path, out: Path, *more: object) -> int:
+def words_of(data: Path, out: Path, *more: object) -> list[object]:
+    """A backtest that keeps its runs beside its tables."""
     words = ("--data", data, "--cutoff", CUTOFF, "--horizon", 14, "--out", out)
-    return run("backtest", *words, *more, *settings())
+    return ["backtest", *words, *more, *settings(f"workspace={out}/workspace")]
+
+
+def backtest(run: Run, data: Path, out: Path, *more: object) -> int:
+    return run(*words_of(data, out, *more))
 
 
 @pytest.fixture(scope="module")
 def written(shop_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("backtest")
     with pytest.MonkeyPatch.context() as patch:
-        words = ("backtest", "--data", shop_dir, "--cutoff", CUTOFF, "--horizon", 14)
-        words = (*words, "--out", out, "--seed", 5, *settings())
+        words = words_of(shop_dir, out, "--seed", 5)
         patch.setattr("sys.argv", ["repurchase", *(str(word) for word in words)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -148,6 +152,24 @@ def test_metrics_stand_beside_baselines_with_seconds_and_memory(written: Path) -
         metrics["quality"]["lists"]["mixed"]
     )
     assert metrics["seconds"].keys() == metrics["peak_memory_mb"].keys()
+
+
+def test_backtest_is_a_run_with_its_models(written: Path) -> None:
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{written / 'workspace' / 'mlflow.db'}")
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name("repurchase").experiment_id]
+    )
+    metrics = json.loads((written / "metrics.json").read_text())
+    assert run.data.params["data_fingerprint"] == metrics["data_fingerprint"]
+    auc = metrics["quality"]["propensity"]["repurchase"]["auc"]
+    assert run.data.metrics["repurchase/auc"] == pytest.approx(auc)
+    (bundle,) = client.list_artifacts(run.info.run_id)
+    files = {
+        Path(f.path).name for f in client.list_artifacts(run.info.run_id, bundle.path)
+    }
+    assert {"manifest.json", "propensity_0.txt"} <= files
 
 
 def test_rows_at_or_after_the_cutoff_change_no_byte(

@@ -79,22 +79,24 @@ def test_dates_never_lie_before_the_cutoff(read_history: Callable[..., Any]) -> 
     assert all(0 <= p <= 1 for p in table.column("probability").to_pylist())
 
 
-def test_shop_without_categories_has_no_groups(
+def test_product_without_a_category_is_a_group_of_its_own(
     read_history: Callable[..., Any],
 ) -> None:
     rows = [
         {
             "customer_id": "a",
-            "product_id": "p",
-            "order_id": str(d),
+            "product_id": product,
+            "order_id": f"{product}{days}",
+            "ts": CUTOFF - timedelta(days=days),
             "quantity": 1.0,
-            "ts": CUTOFF - timedelta(days=d),
             "amount": 1.0,
         }
-        for d in (3, 9)
+        for product in ("p", "q")
+        for days in (3, 9)
     ]
     history = read_history({"purchases": rows}, CUTOFF)
-    assert predict_replenishment(history, Snapshot(CUTOFF, 14)).num_rows == 0
+    table = predict_replenishment(history, Snapshot(CUTOFF, 14))
+    assert table.column("product_group").to_pylist() == ["p", "q"]
 
 
 def test_spend_is_pulled_towards_the_mean_by_few_visits() -> None:
