@@ -78,7 +78,7 @@ class RecommendConfig(Section):
         threads: of LightGBM.
     """
 
-    again_candidates: int = Field(default=150, ge=1)
+    again_candidates: int = Field(default=120, ge=1)
     new_candidates: int = Field(default=40, ge=1)
     min_buyers: int = Field(default=10, ge=1)
     factors: int = Field(default=32, ge=1)
