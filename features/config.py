@@ -132,6 +132,8 @@ class Config(Section):
         cutoff: moment of the build; rows at or after it are not read.
         horizon_days: label window of recommendations, tag and evaluation.
         evaluation_cutoffs: earlier moments at which quality is measured.
+        processes: evaluation cutoffs that are built side by side; each holds
+            a whole history in memory.
         seed: every random draw starts here.
     """
 
@@ -140,6 +142,7 @@ class Config(Section):
     cutoff: datetime | None = None
     horizon_days: int = Field(default=14, ge=1, le=180)
     evaluation_cutoffs: tuple[datetime, ...] = ()
+    processes: int = Field(default=1, ge=1)
     seed: int = 0
     engine: EngineConfig = EngineConfig()
     propensity: PropensityConfig = PropensityConfig()

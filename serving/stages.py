@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -46,13 +48,17 @@ class Evaluation:
 
 def open_tables(config: Config, quarantine: Path | None = None) -> Tables:
     """The input, checked; bad rows are in ``quarantine``, or in the workspace's."""
-    tables = Tables(
+    tables = _tables(config)
+    tables.write_quarantine(quarantine or config.workspace / "quarantine")
+    return tables
+
+
+def _tables(config: Config) -> Tables:
+    return Tables(
         config.data,
         memory_limit=config.engine.memory_limit,
         threads=config.engine.threads,
     )
-    tables.write_quarantine(quarantine or config.workspace / "quarantine")
-    return tables
 
 
 def cutoff_of(config: Config) -> datetime:
@@ -125,24 +131,12 @@ def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
             "evaluation_cutoffs: expected at least one date in the configuration, got "
             "none; give --set 'evaluation_cutoffs=[2017-10-15, 2017-11-12]'"
         )
-    qualities: list[Quality] = []
-    recommenders: dict[datetime, Recommender] = {}
-    fingerprint = ""
+    built = _built_side_by_side(config, announce)
+    qualities = [one.quality for one in built]
+    recommenders = {one.quality.cutoff: one.recommender for one in built}
     with open_tables(config) as tables:
-        for cutoff in sorted(config.evaluation_cutoffs):
-            named = _prefixed(announce, f"{cutoff:%Y-%m-%d}")
-            snapshot = Snapshot(cutoff, config.horizon_days)
-            result = backtests.run(tables, snapshot, config, Steps(named))
-            if result.quality is None:
-                raise ContractError(
-                    f"evaluation_cutoffs: expected purchases until {snapshot.label_end:%Y-%m-%d}"
-                    f" for the cutoff {cutoff:%Y-%m-%d}, got none that late; "
-                    "choose an earlier cutoff"
-                )
-            qualities.append(result.quality)
-            recommenders[cutoff] = result.bundle.recommender
-            fingerprint = result.bundle.fingerprint
-            del result
+        if announce:
+            announce("compare with manual picks of past campaigns")
         comparison = offline.compare(
             tables,
             _latest_fitted(tables, recommenders, config, announce),
@@ -152,11 +146,51 @@ def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
     _write_report(evaluation)
     with track.run(config, "evaluate") as run:
         run.params(_flat(config.model_dump(mode="json")))
-        run.params({"data_fingerprint": fingerprint})
+        run.params({"data_fingerprint": built[-1].fingerprint})
         for step, quality in enumerate(qualities):
             run.metrics(_numbers(quality), step)
         run.files(evaluation.folder)
     return evaluation
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What the evaluation needs of one cutoff's backtest."""
+
+    quality: Quality
+    recommender: Recommender
+    fingerprint: str
+
+
+def _built_side_by_side(config: Config, announce: Announce | None) -> list[_Built]:
+    """Every evaluation cutoff's backtest, ascending, ``config.processes`` at once."""
+    cutoffs = sorted(config.evaluation_cutoffs)
+    if config.processes == 1:
+        return [
+            _built(config, c, _prefixed(announce, f"{c:%Y-%m-%d}")) for c in cutoffs
+        ]
+    if announce:
+        dates = " and ".join(f"{cutoff:%Y-%m-%d}" for cutoff in cutoffs)
+        announce(f"build and evaluate {dates} side by side")
+    # Forked children would inherit the threads of the numeric libraries halfway.
+    with ProcessPoolExecutor(config.processes, get_context("spawn")) as pool:
+        return list(pool.map(_built, [config] * len(cutoffs), cutoffs))
+
+
+def _built(
+    config: Config, cutoff: datetime, announce: Announce | None = None
+) -> _Built:
+    snapshot = Snapshot(cutoff, config.horizon_days)
+    with _tables(config) as tables:  # the caller writes the quarantine, once
+        result = backtests.run(tables, snapshot, config, Steps(announce))
+    if result.quality is None:
+        raise ContractError(
+            f"evaluation_cutoffs: expected purchases until {snapshot.label_end:%Y-%m-%d}"
+            f" for the cutoff {cutoff:%Y-%m-%d}, got none that late; "
+            "choose an earlier cutoff"
+        )
+    bundle = result.bundle
+    return _Built(result.quality, bundle.recommender, bundle.fingerprint)
 
 
 def backtest(
