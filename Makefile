@@ -35,8 +35,9 @@ lock: $(VENV)/.dev              ## resolve pyproject.toml anew into the lock fil
 	$(BIN)/uv pip compile pyproject.toml --all-extras --python-version 3.11 \
 	  --generate-hashes --no-header --no-emit-index-url -c requirements.lock -q -o requirements-dev.lock
 
-clean:                          ## remove what was built; the environment stays
-	rm -rf workspace .pytest_cache .ruff_cache .hypothesis
+clean:                          ## remove caches; the environment and the workspace stay
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find features training serving tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

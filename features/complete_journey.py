@@ -36,19 +36,6 @@ _LOCAL = "timezone('America/New_York', timezone('UTC', t.transaction_timestamp))
 _WEEK = "TIMESTAMP '2017-01-02' + to_days(7 * (week - 2)::INTEGER)"
 
 _QUERIES = {
-    "purchases": f"""
-        SELECT t.household_id::VARCHAR AS customer_id,
-               t.product_id::VARCHAR AS product_id,
-               {_LOCAL} AS ts,
-               t.basket_id::VARCHAR AS order_id,
-               CASE WHEN {FUEL} THEN least(t.quantity, 1) ELSE t.quantity END::DOUBLE
-                   AS quantity,
-               round(t.sales_value - t.coupon_disc, 2) AS amount,
-               round(t.sales_value + t.retail_disc + t.coupon_match_disc, 2) AS list_amount,
-               'store ' || t.store_id AS channel
-        FROM transactions t LEFT JOIN products p USING (product_id)
-        ORDER BY ts, order_id, product_id, amount
-    """,
     "customers": """
         SELECT household_id::VARCHAR AS customer_id,
                age, income, home_ownership, marital_status,
@@ -114,6 +101,20 @@ _QUERIES = {
                'marketing' AS owner, starts_at AS chosen_at,
                campaign_id::VARCHAR AS campaign_id
         FROM counted ORDER BY chosen_at, list, rank
+    """,
+    # Last: where it is, all the others are whole, even if an earlier call was killed.
+    "purchases": f"""
+        SELECT t.household_id::VARCHAR AS customer_id,
+               t.product_id::VARCHAR AS product_id,
+               {_LOCAL} AS ts,
+               t.basket_id::VARCHAR AS order_id,
+               CASE WHEN {FUEL} THEN least(t.quantity, 1) ELSE t.quantity END::DOUBLE
+                   AS quantity,
+               round(t.sales_value - t.coupon_disc, 2) AS amount,
+               round(t.sales_value + t.retail_disc + t.coupon_match_disc, 2) AS list_amount,
+               'store ' || t.store_id AS channel
+        FROM transactions t LEFT JOIN products p USING (product_id)
+        ORDER BY ts, order_id, product_id, amount
     """,
 }
 

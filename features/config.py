@@ -5,14 +5,26 @@ Every default of the project stands here, once. Unknown keys are errors.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from features.contracts import SettingError
+from features.snapshot import parse_cutoff
+
+
+def _naive_utc(value: object) -> object:
+    """Dates and zoned times, as YAML reads them, in the project's own terms."""
+    if isinstance(value, datetime | date | str):
+        return parse_cutoff(value.isoformat() if isinstance(value, date) else value)
+    return value
+
+
+Cutoff = Annotated[datetime, BeforeValidator(_naive_utc)]
+"""A naive UTC moment; a bare date means its midnight."""
 
 
 class Section(BaseModel):
@@ -139,11 +151,11 @@ class Config(Section):
 
     data: Path = Path("workspace/data")
     workspace: Path = Path("workspace")
-    cutoff: datetime | None = None
+    cutoff: Cutoff | None = None
     horizon_days: int = Field(default=14, ge=1, le=180)
-    evaluation_cutoffs: tuple[datetime, ...] = ()
+    evaluation_cutoffs: tuple[Cutoff, ...] = ()
     processes: int = Field(default=1, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     engine: EngineConfig = EngineConfig()
     propensity: PropensityConfig = PropensityConfig()
     recommend: RecommendConfig = RecommendConfig()
@@ -178,13 +190,20 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
             place = place.setdefault(name, {})
             if not isinstance(place, dict):
                 raise SettingError(f"config: {name}: expected a section, got a value")
-        place[last] = yaml.safe_load(text)
+        try:
+            place[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise SettingError(
+                f"--set: expected a value for {key}, got {text!r}"
+            ) from None
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         where = f" in {file}" if file else ""
-        raise SettingError(
-            f"config: {key}: {first['msg'].lower()}, got {first['input']!r}{where}"
-        ) from None
+        ours = first.get("ctx", {}).get("error")
+        said = (
+            f"{first['msg'].lower()}, got {first['input']!r}" if ours is None else ours
+        )
+        raise SettingError(f"config: {key}: {said}{where}") from None

@@ -172,10 +172,7 @@ def backtest(
     snapshot = Snapshot(parse_cutoff(cutoff), settings.horizon_days)
     console = _console()
     with _progress(console) as announce:
-        result, quarantined = stages.backtest(settings, snapshot, out, top, announce)
-    for table, bad in quarantined.items():
-        if bad:
-            console.print(f"{table}: {bad:,} bad rows in {out / 'quarantine'}")
+        result = stages.backtest(settings, snapshot, out, top, announce)
     if result.quality:
         show.qualities(console, [result.quality])
     else:

@@ -112,23 +112,25 @@ class ItemOut(Answer):
         Field(
             description="Never rises down a list, and compares within it only; "
             "null: not scored.",
-            examples=[2.31],
+            examples=[-0.41],
         ),
     ]
     probability: Annotated[
         float | None,
         Field(
             description="Bought within the published horizon; null: not estimated.",
-            examples=[0.64],
+            examples=[0.4],
         ),
     ]
-    reason: Annotated[str, Field(examples=["bought 9 times, last 6 days before"])]
+    reason: Annotated[
+        str, Field(examples=["buys it about every 12 days, last bought 11 days ago"])
+    ]
     source: Annotated[
         str,
         Field(
             description="The strongest generator; `popular` and `bought` fill "
             "lists that the filters left short.",
-            examples=["history"],
+            examples=["own history"],
         ),
     ]
 
@@ -146,7 +148,7 @@ class CustomerList(Answer):
 class RecommendationsAnswer(Answer):
     """One list for each customer asked for, in their order."""
 
-    model_version: Annotated[str, Field(examples=["3"])]
+    model_version: Annotated[str, Field(examples=["20180101-5c134e5f38f5"])]
     snapshot: SnapshotInfo
     list_: Annotated[Literal["mixed", "again", "new"], Field(alias="list")]
     recommendations: list[CustomerList]
@@ -174,14 +176,17 @@ class CustomerPropensity(Answer):
     ]
     reasons: Annotated[
         list[str],
-        Field(description="Strongest first.", examples=[["bought 4 days before"]]),
+        Field(
+            description="Strongest first.",
+            examples=[["last bought 4 days ago, usually every 6 days (raises)"]],
+        ),
     ]
 
 
 class PropensityAnswer(Answer):
     """One outlook for each customer asked for, in their order."""
 
-    model_version: Annotated[str, Field(examples=["3"])]
+    model_version: Annotated[str, Field(examples=["20180101-5c134e5f38f5"])]
     snapshot: SnapshotInfo
     horizon_days: Annotated[int, Field(examples=[14])]
     tag_horizon_days: Annotated[int, Field(examples=[14])]

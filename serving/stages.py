@@ -6,7 +6,6 @@ nothing, so a stage that is killed leaves the last good result in force.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import complete_journey
+from features.assemble import dimensions
 from features.config import Config
 from features.contracts import ContractError, SettingError
 from features.engine import Tables
@@ -46,11 +46,36 @@ class Evaluation:
     folder: Path
 
 
-def open_tables(config: Config, quarantine: Path | None = None) -> Tables:
-    """The input, checked; bad rows are in ``quarantine``, or in the workspace's."""
+def open_tables(
+    config: Config, announce: Announce | None = None, quarantine: Path | None = None
+) -> Tables:
+    """The input, checked; bad rows are counted aloud and set aside.
+
+    Args:
+        config: where the input is.
+        announce: is told how many rows of which table were bad.
+        quarantine: folder for bad rows; None: the workspace's.
+    """
+    folder = quarantine or config.workspace / "quarantine"
     tables = _tables(config)
-    tables.write_quarantine(quarantine or config.workspace / "quarantine")
+    tables.write_quarantine(folder)
+    for table, bad in tables.quarantined.items():
+        if bad and announce:
+            announce(f"{table}: {bad:,} bad rows set aside in {folder}")
     return tables
+
+
+def _tell_dimensions(history: History, announce: Announce | None) -> None:
+    """Say which of the six dimensions had data, and which are null."""
+    if announce:
+        found = dimensions(history)
+        named = {
+            has: ", ".join(name for name, value in found.items() if value == has)
+            for has in (True, False)
+        }
+        announce(
+            f"history of: {named[True]}; no data, so null: {named[False] or 'none'}"
+        )
 
 
 def _tables(config: Config) -> Tables:
@@ -83,9 +108,10 @@ def data(config: Config) -> dict[str, int]:
 def features(config: Config, announce: Announce | None = None) -> Path:
     """Write the feature rows of the training cutoffs and of the cutoff."""
     steps = Steps(announce)
-    with open_tables(config) as tables:
+    with open_tables(config, announce) as tables:
         with steps("read history"):
             history = tables.history(cutoff_of(config))
+        _tell_dimensions(history, announce)
         with steps("features"):
             table = build.build_features(history, config)
     folder = config.workspace / "features"
@@ -134,7 +160,7 @@ def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
     built = _built_side_by_side(config, announce)
     qualities = [one.quality for one in built]
     recommenders = {one.quality.cutoff: one.recommender for one in built}
-    with open_tables(config) as tables:
+    with open_tables(config, announce) as tables:
         if announce:
             announce("compare with manual picks of past campaigns")
         comparison = offline.compare(
@@ -199,16 +225,12 @@ def backtest(
     out: Path,
     top: int,
     announce: Announce | None = None,
-) -> tuple[backtests.Backtest, dict[str, int]]:
-    """Build and evaluate at a past cutoff, write the tables, log the run.
-
-    Returns:
-        The backtest, and the number of bad rows by table.
-    """
+) -> backtests.Backtest:
+    """Build and evaluate at a past cutoff, write the tables, log the run."""
     config = config.model_copy(update={"cutoff": snapshot.cutoff})
-    with open_tables(config, out / "quarantine") as tables:
+    with open_tables(config, announce, out / "quarantine") as tables:
         result = backtests.run(tables, snapshot, config, Steps(announce))
-        quarantined = tables.quarantined
+    _tell_dimensions(result.history, announce)
     backtests.write(result, out, top)
     with (
         TemporaryDirectory() as folder,
@@ -220,7 +242,7 @@ def backtest(
         if result.quality:
             run.metrics(_numbers(result.quality))
         run.files(artifacts.save(result.bundle, Path(folder)))
-    return result, quarantined
+    return result
 
 
 def publish(
@@ -236,13 +258,25 @@ def publish(
         )
     folder = pointer.with_name(pointer.read_text())
     bundle = artifacts.load(folder)
+    if bundle.horizon_days != config.horizon_days:
+        raise SettingError(
+            f"horizon_days: expected {bundle.horizon_days} as in the bundle {folder.name}, "
+            f"got {config.horizon_days}; run repurchase features and train again"
+        )
     with open_tables(config) as tables, steps("read history"):
         history = tables.history(cutoff_of(config))
     table = _read_features(config, history)
     predictions, _ = build.predict(bundle, history, table, steps)
     with steps("publish"):
         version = publish_predictions(config.workspace, predictions, folder.name)
-        track.promote(config, folder.name)
+    with steps("log to MLflow"), track.run(config, f"publish {version.name}") as run:
+        run.params({"version": version.name, "bundle": folder.name})
+        run.params({"data_fingerprint": history.fingerprint})
+        run.metrics({"customers": float(predictions.customers.num_rows)})
+        # The alias follows the pointer: after a kill in between, publish again.
+        if run.promote(folder.name) is None:
+            run.model(folder, build.at_cutoff(table, history.until).slice(0, 5))
+            run.promote(folder.name)
     return version, predictions
 
 
@@ -299,7 +333,7 @@ def _write_report(evaluation: Evaluation) -> None:
         "cutoffs": {f"{q.cutoff:%Y-%m-%d}": q.to_json() for q in evaluation.qualities},
         "against_manual_picks": evaluation.comparison.to_json(),
     }
-    (folder / "metrics.json").write_text(json.dumps(figures, indent=1))
+    report.write_json(figures, folder / "metrics.json")
     picks = evaluation.comparison.figures()
     report.draw(evaluation.qualities, picks, folder / "results.png")
     campaigns = evaluation.comparison.campaigns()

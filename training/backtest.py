@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from features.config import Config
 from features.engine import Tables
 from features.history import History
 from features.snapshot import Snapshot
-from training import build, labels
+from training import build, labels, report
 from training.artifacts import Bundle
 from training.build import Steps
 from training.evaluate import Quality, evaluate
@@ -93,7 +92,7 @@ def write(backtest: Backtest, out: Path, top: int) -> None:
         "seconds": backtest.steps.seconds,
         "peak_memory_mb": backtest.steps.peak_mb,
     }
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    report.write_json(metrics, out / "metrics.json")
 
 
 def propensity_table(predictions: Predictions) -> pa.Table:

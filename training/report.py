@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,7 +62,15 @@ def draw(qualities: Sequence[Quality], picks: Sequence[PickFigure], file: Path) 
         x=0.01,
         ha="left",
     )
-    figure.savefig(file, dpi=130, facecolor="white", metadata={"Software": None})
+    unfinished = file.with_name(f".{file.name}")
+    figure.savefig(
+        unfinished,
+        format="png",
+        dpi=130,
+        facecolor="white",
+        metadata={"Software": None},
+    )
+    unfinished.replace(file)
 
 
 def write_html(
@@ -100,8 +109,9 @@ def write_html(
         k=K,
     )
     file = folder / "report.html"
-    file.write_text(page, encoding="utf-8")
-    return file
+    unfinished = file.with_name(f".{file.name}")
+    unfinished.write_text(page, encoding="utf-8")
+    return unfinished.replace(file)
 
 
 def _draw(axis: Any, panel: Panel, most: int) -> None:
@@ -174,3 +184,20 @@ def _interval(interval: Interval | None, form: str) -> str:
         return ""
     low, high = _figure(interval.low, form), _figure(interval.high, form)
     return f"{_figure(interval.value, form)} ({low} to {high})"
+
+
+def write_json(values: Any, file: Path) -> None:
+    """Write figures as JSON, whole or not at all; an undefined one is null."""
+    unfinished = file.with_name(f".{file.name}")
+    unfinished.write_text(json.dumps(_defined(values), indent=1, allow_nan=False))
+    unfinished.replace(file)
+
+
+def _defined(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _defined(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defined(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

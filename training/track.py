@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from features.config import Config
+from features.contracts import SettingError
 
 MODEL = "repurchase"
 """Name in the registry; the alias ``champion`` is the version in force."""
@@ -93,6 +94,22 @@ class Run:
         )
         return str(made.version)
 
+    def promote(self, bundle_name: str) -> str | None:
+        """Point the alias ``champion`` at the latest version that holds a bundle.
+
+        Returns:
+            The version; None if the bundle was never registered.
+        """
+        client = self._mlflow.MlflowClient()
+        found = client.search_model_versions(
+            f"name = '{MODEL}' AND tags.{_BUNDLE} = '{bundle_name}'"
+        )
+        if not found:
+            return None
+        number = str(max(int(version.version) for version in found))
+        client.set_registered_model_alias(MODEL, "champion", number)
+        return number
+
 
 @contextmanager
 def run(config: Config, name: str) -> Generator[Run]:
@@ -101,24 +118,6 @@ def run(config: Config, name: str) -> Generator[Run]:
         mlflow = _open(config)
         with mlflow.start_run(run_name=name) as active:
             yield Run(mlflow, active.info.run_id)
-
-
-def promote(config: Config, bundle_name: str) -> str | None:
-    """Point the alias ``champion`` at the latest version that holds a bundle.
-
-    Returns:
-        The version; None if the bundle was never registered.
-    """
-    with _quiet():
-        client = _open(config).MlflowClient()
-        found = client.search_model_versions(
-            f"name = '{MODEL}' AND tags.{_BUNDLE} = '{bundle_name}'"
-        )
-        if not found:
-            return None
-        number = max(int(version.version) for version in found)
-        client.set_registered_model_alias(MODEL, "champion", str(number))
-    return str(number)
 
 
 @contextmanager
@@ -141,9 +140,20 @@ def _quiet() -> Generator[None]:
 def _open(config: Config) -> Any:
     config.workspace.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # By default an unreachable server is asked for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     import mlflow
 
     mlflow.set_tracking_uri(uri(config))
+    try:
+        mlflow.search_experiments(max_results=1)
+    except mlflow.MlflowException as error:
+        reason = " ".join(str(error).split())[:160]
+        raise SettingError(
+            f"tracking.uri: expected a reachable MLflow store, got {uri(config)} "
+            f"({reason}); start it or take the setting out"
+        ) from None
     if mlflow.get_experiment_by_name(config.tracking.experiment) is None:
         location = (config.workspace / "mlflow").resolve().as_uri()
         own = config.tracking.uri is None

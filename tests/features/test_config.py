@@ -35,6 +35,9 @@ def test_overrides_lie_over_the_file(tmp_path: Path) -> None:
         ),
         ("horizon_days=soon", "horizon_days: input should be a valid integer"),
         ("horizon_days", "expected key=value"),
+        ("cutoff=[", "expected a value for cutoff"),
+        ("cutoff=soon", "cutoff: expected an ISO date such as 2017-10-15, got 'soon'"),
+        ("seed=-1", "seed: input should be greater than or equal to 0"),
         ("seed.x=1", "seed: expected a section, got a value"),
     ],
 )
@@ -59,3 +62,14 @@ def test_file_that_is_no_mapping_is_refused(tmp_path: Path, content: str) -> Non
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.yaml"):
         config.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2017-10-15", "'2017-10-15'", "2017-10-15T00:00:00Z", "2017-10-14 20:00:00-04:00"],
+)
+def test_every_spelling_of_a_cutoff_is_naive_utc(text: str) -> None:
+    moment = datetime(2017, 10, 15)
+    assert config.load(None, (f"cutoff={text}",)).cutoff == moment
+    loaded = config.load(None, (f"evaluation_cutoffs=[{text}]",))
+    assert loaded.evaluation_cutoffs == (moment,)
