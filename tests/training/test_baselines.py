@@ -102,3 +102,14 @@ def test_visits_are_days_and_returns_are_none(read_history: Callable[..., Any]) 
     v = baselines.visits(read_history({"purchases": rows}, cutoff), to_us(cutoff))
     assert (v.x.tolist(), v.t_x.tolist(), v.T.tolist()) == ([1.0], [10.0], [31.0])
     assert v.days_since_last.tolist() == [21.0]
+
+
+def test_expected_visits_agree_with_the_published_example() -> None:
+    """Customer 0001 of CDNOW, 39 weeks ahead: 1.226 repeat transactions.
+
+    Source: Fader, Hardie, Lee (2005), "Implementing the BG/NBD Model for Customer
+    Base Analysis in Excel", sheet "Conditional Expectation".
+    """
+    model = BgNbd(r=0.243, alpha=4.414, a=0.793, b=2.426)
+    v = customers([2.0], [30.43], [38.86])
+    assert model.expected_visits(v, 39.0)[0] == pytest.approx(1.226, abs=5e-4)
