@@ -54,6 +54,17 @@ class Events:
         """Which rows had happened and were known before the cutoff, ``[row]``."""
         return (self.ts < cutoff_us) & (self.known_at < cutoff_us)
 
+    @property
+    def bought(self) -> Bools:
+        """Which order lines are purchases and no returns, ``[row]``.
+
+        For ``purchases`` only. A negative quantity is a return.
+
+        Raises:
+            KeyError: these events have no quantity.
+        """
+        return self.columns["quantity"] >= 0
+
     def take(self, keep: Bools) -> Events:
         """The same events, only the rows to keep."""
         customer = self.customer[keep]

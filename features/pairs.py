@@ -117,7 +117,7 @@ def lines(history: History, groups: Sequence[Ints | None]) -> tuple[Lines, ...]:
         Every line, whatever its time: the cutoff comes later.
     """
     events = history.purchases
-    bought = np.flatnonzero(events.columns["quantity"] >= 0)
+    bought = np.flatnonzero(events.bought)
     order = events.columns["order"][bought]
     by = np.lexsort((order, events.ts[bought], events.customer[bought]))
     rows = bought[by]
@@ -181,7 +181,7 @@ def pairs_at(lines: Lines, cutoff_us: int) -> Pairs:
 def visits_at(history: History, cutoff_us: int) -> Visits:
     """Every order as known at the cutoff, by customer and time."""
     events = history.purchases
-    keep = events.before(cutoff_us) & (events.columns["quantity"] >= 0)
+    keep = events.before(cutoff_us) & events.bought
     customer, ts = events.customer[keep], events.ts[keep]
     order = events.columns["order"][keep]
     by = np.lexsort((order, ts, customer))

@@ -31,7 +31,7 @@ def events(history: History) -> Events:
     """
     lines = history.purchases
     columns = lines.columns
-    product, bought = columns["product"], columns["quantity"] >= 0
+    product, bought = columns["product"], lines.bought
     day = lines.ts // DAY_US
     hour = (lines.ts % DAY_US) // (DAY_US // 24)
     return with_columns(

@@ -70,7 +70,7 @@ def shelf_at(
     """
     n = len(history.products)
     events = history.purchases
-    sold = events.before(cutoff_us) & (events.columns["quantity"] >= 0)
+    sold = events.before(cutoff_us) & events.bought
     counts, amounts, listed = {}, {}, {}
     for days in (WEEK_DAYS, MONTH_DAYS, SEASON_DAYS):
         rows = np.flatnonzero(sold & (events.ts >= cutoff_us - days * DAY_US))

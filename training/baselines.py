@@ -46,7 +46,7 @@ class Visits:
 def visits(history: History, cutoff_us: int) -> Visits:
     """Repeat visits as known at the cutoff; returns are no visits."""
     lines = history.purchases
-    keep = lines.before(cutoff_us) & (lines.columns["quantity"] >= 0)
+    keep = lines.before(cutoff_us) & lines.bought
     customer, day = lines.customer[keep], lines.ts[keep] // DAY_US
     is_visit = np.ones(len(day), dtype=bool)
     is_visit[1:] = (customer[1:] != customer[:-1]) | (day[1:] != day[:-1])

@@ -248,7 +248,7 @@ def _products(history: History) -> pa.Table:
 def _bought(history: History, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Distinct products that each customer of the spine ever bought."""
     lines = history.purchases
-    bought = lines.columns["quantity"] >= 0
+    bought = lines.bought
     n = len(history.products)
     keys = np.unique(
         lines.customer[bought].astype(np.int64) * n + lines.columns["product"][bought]

@@ -213,10 +213,8 @@ def _lists(
     n_products = max(len(history.products), int(product.max(initial=0)) + 1)
     shape = (len(history.customers), n_products)
     bought_before = metrics.truth_of(
-        history.purchases.customer[history.purchases.columns["quantity"] >= 0],
-        history.purchases.columns["product"][
-            history.purchases.columns["quantity"] >= 0
-        ],
+        history.purchases.customer[history.purchases.bought],
+        history.purchases.columns["product"][history.purchases.bought],
         shape,
     )
     is_new = ~np.isin(

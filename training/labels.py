@@ -30,7 +30,7 @@ def days_to_next_purchase(history: History, cutoffs: Sequence[datetime]) -> Floa
         purchase follows before ``history.until``.
     """
     lines = history.purchases
-    bought = lines.columns["quantity"] >= 0
+    bought = lines.bought
     customer, ts = lines.customer[bought], lines.ts[bought]
     days = np.full((len(cutoffs), len(history.customers)), np.inf)
     for row, cutoff_us in enumerate(cutoff_array(cutoffs)):

@@ -151,7 +151,7 @@ def cold_start(history: History, cutoff: datetime, horizon_days: int) -> ColdSta
     """Every available product by popularity; ties by product id."""
     events, cutoff_us = history.purchases, to_us(cutoff)
     n = len(history.products)
-    sold = events.before(cutoff_us) & (events.columns["quantity"] >= 0)
+    sold = events.before(cutoff_us) & events.bought
     month = sold & (events.ts >= cutoff_us - 28 * DAY_US)
     lines = np.bincount(events.columns["product"][month], minlength=n)
     late = sold & (events.ts >= cutoff_us - horizon_days * DAY_US)

@@ -289,7 +289,7 @@ def bought_in(history: History, window: Snapshot, known_before_us: int) -> Truth
         (events.ts >= window.cutoff_us)
         & (events.ts < window.label_end_us)
         & (events.known_at < known_before_us)
-        & (events.columns["quantity"] >= 0)
+        & events.bought
     )
     return truth_of(
         events.customer[inside],

@@ -51,7 +51,7 @@ def cycles(history: History, cutoff_us: int) -> Cycles:
     """Gaps between purchase days of each customer and group before a cutoff."""
     lines = history.purchases
     group = _group_of_product(history)[lines.columns["product"]]
-    keep = lines.before(cutoff_us) & (lines.columns["quantity"] >= 0)
+    keep = lines.before(cutoff_us) & lines.bought
     day = lines.ts[keep] // DAY_US
     # One number per customer, group and day, so that one sort makes them distinct.
     n_groups = len(_group_names(history))
@@ -159,11 +159,7 @@ def _calibration(history: History, snapshot: Snapshot) -> Platt:
     if not len(c.gaps):
         return Platt()
     lines = history.purchases
-    later = (
-        (lines.ts >= past.cutoff_us)
-        & (lines.ts < past.label_end_us)
-        & (lines.columns["quantity"] >= 0)
-    )
+    later = (lines.ts >= past.cutoff_us) & (lines.ts < past.label_end_us) & lines.bought
     n_groups = len(_group_names(history))
     group = _group_of_product(history)[lines.columns["product"][later]]
     bought = lines.customer[later].astype(np.int64) * n_groups + group

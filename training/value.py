@@ -107,7 +107,7 @@ def _orders_and_spend(
     customer = lines.customer[keep]
     n = len(history.customers)
     spend = np.bincount(customer, weights=lines.columns["amount"][keep], minlength=n)
-    bought = lines.columns["quantity"][keep] >= 0
+    bought = lines.bought[keep]
     pairs = np.unique(
         np.stack([customer[bought], lines.columns["order"][keep][bought]]), axis=1
     )
