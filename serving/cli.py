@@ -57,7 +57,7 @@ def main() -> None:
 @app.command()
 def demo(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """The whole main job on real data: scores, offers, manual picks, what is next."""
-    from serving import show, stages
+    from serving import evaluation, show, stages
 
     settings = _load(config, overrides)
     console = _console()
@@ -65,15 +65,15 @@ def demo(config: ConfigFile = None, overrides: Overrides = None) -> None:
         if not (settings.data / "purchases.parquet").exists():
             announce("write the real data set as input tables")
             stages.data(settings)
-        evaluation = stages.evaluate(settings, announce)
+        found = evaluation.evaluate(settings, announce)
         final = f"{stages.cutoff_of(settings):%Y-%m-%d}"
         named = _prefixed(announce, final)
         stages.features(settings, named)
         stages.train(settings, named)
         version, predictions = stages.publish(settings, named)
-    show.evaluation(console, evaluation)
+    show.evaluation(console, found)
     show.customer(console, predictions)
-    show.places(console, settings, evaluation.folder, version)
+    show.places(console, settings, found.folder, version)
 
 
 @app.command()
@@ -109,10 +109,10 @@ def train(config: ConfigFile = None, overrides: Overrides = None) -> None:
 @app.command()
 def evaluate(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Backtest past cutoffs beside the baselines, and against manual picks."""
-    from serving import show, stages
+    from serving import evaluation, show
 
     with _progress(_console()) as announce:
-        found = stages.evaluate(_load(config, overrides), announce)
+        found = evaluation.evaluate(_load(config, overrides), announce)
     show.evaluation(_console(), found)
     _console().print(f"report: {found.folder / 'report.html'}")
 

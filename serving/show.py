@@ -17,7 +17,7 @@ from training.metrics import Interval
 from training.predictions import Predictions
 
 if TYPE_CHECKING:
-    from serving.stages import Evaluation
+    from serving.evaluation import Evaluation
 
 
 def evaluation(console: Console, found: Evaluation) -> None:

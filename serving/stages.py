@@ -7,13 +7,9 @@ nothing, so a stage that is killed leaves the last good result in force.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,25 +21,14 @@ from features.contracts import ContractError, SettingError
 from features.engine import Tables
 from features.history import History
 from features.snapshot import Snapshot
-from serving.experiments import offline
 from serving.publish import publish as publish_predictions
-from training import artifacts, build, ranker, report, track
+from training import artifacts, build, track
 from training import backtest as backtests
 from training.build import Steps
 from training.evaluate import Quality
 from training.predictions import Predictions
-from training.ranker import Recommender
 
 Announce = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Figures of all evaluation cutoffs, and the comparison with manual picks."""
-
-    qualities: tuple[Quality, ...]
-    comparison: offline.Comparison
-    folder: Path
 
 
 def open_tables(
@@ -57,7 +42,7 @@ def open_tables(
         quarantine: folder for bad rows; None: the workspace's.
     """
     folder = quarantine or config.workspace / "quarantine"
-    tables = _tables(config)
+    tables = tables_of(config)
     tables.write_quarantine(folder)
     for table, bad in tables.quarantined.items():
         if bad and announce:
@@ -78,7 +63,8 @@ def _tell_dimensions(history: History, announce: Announce | None) -> None:
         )
 
 
-def _tables(config: Config) -> Tables:
+def tables_of(config: Config) -> Tables:
+    """The input, checked; nothing is written."""
     return Tables(
         config.data,
         memory_limit=config.engine.memory_limit,
@@ -138,85 +124,11 @@ def train(config: Config, announce: Announce | None = None) -> Path:
     pointer.write_text(folder.name)
     pointer.replace(config.workspace / "models" / "latest")
     with steps("log to MLflow"), track.run(config, f"train {folder.name}") as run:
-        run.params(_flat(config.model_dump(mode="json")))
+        run.config(config)
         run.metrics({f"seconds/{k}": v for k, v in steps.seconds.items()})
         run.data(table, str(config.data), history.fingerprint)
         run.model(folder, build.at_cutoff(table, history.until).slice(0, 5))
     return folder
-
-
-def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
-    """Backtest every evaluation cutoff, compare with manual picks, report.
-
-    Raises:
-        SettingError: no evaluation cutoff is configured.
-        ContractError: the data do not reach past a label window.
-    """
-    if not config.evaluation_cutoffs:
-        raise SettingError(
-            "evaluation_cutoffs: expected at least one date in the configuration, got "
-            "none; give --set 'evaluation_cutoffs=[2017-10-15, 2017-11-12]'"
-        )
-    built = _built_side_by_side(config, announce)
-    qualities = [one.quality for one in built]
-    recommenders = {one.quality.cutoff: one.recommender for one in built}
-    with open_tables(config, announce) as tables:
-        if announce:
-            announce("compare with manual picks of past campaigns")
-        comparison = offline.compare(
-            tables,
-            _latest_fitted(tables, recommenders, config, announce),
-            config,
-        )
-    evaluation = Evaluation(tuple(qualities), comparison, config.workspace / "reports")
-    _write_report(evaluation)
-    with track.run(config, "evaluate") as run:
-        run.params(_flat(config.model_dump(mode="json")))
-        run.params({"data_fingerprint": built[-1].fingerprint})
-        for step, quality in enumerate(qualities):
-            run.metrics(_numbers(quality), step)
-        run.files(evaluation.folder)
-    return evaluation
-
-
-@dataclass(frozen=True)
-class _Built:
-    """What the evaluation needs of one cutoff's backtest."""
-
-    quality: Quality
-    recommender: Recommender
-    fingerprint: str
-
-
-def _built_side_by_side(config: Config, announce: Announce | None) -> list[_Built]:
-    """Every evaluation cutoff's backtest, ascending, ``config.processes`` at once."""
-    cutoffs = sorted(config.evaluation_cutoffs)
-    if config.processes == 1:
-        return [
-            _built(config, c, _prefixed(announce, f"{c:%Y-%m-%d}")) for c in cutoffs
-        ]
-    if announce:
-        dates = " and ".join(f"{cutoff:%Y-%m-%d}" for cutoff in cutoffs)
-        announce(f"build and evaluate {dates} side by side")
-    # Forked children would inherit the threads of the numeric libraries halfway.
-    with ProcessPoolExecutor(config.processes, get_context("spawn")) as pool:
-        return list(pool.map(_built, [config] * len(cutoffs), cutoffs))
-
-
-def _built(
-    config: Config, cutoff: datetime, announce: Announce | None = None
-) -> _Built:
-    snapshot = Snapshot(cutoff, config.horizon_days)
-    with _tables(config) as tables:  # the caller writes the quarantine, once
-        result = backtests.run(tables, snapshot, config, Steps(announce))
-    if result.quality is None:
-        raise ContractError(
-            f"evaluation_cutoffs: expected purchases until {snapshot.label_end:%Y-%m-%d}"
-            f" for the cutoff {cutoff:%Y-%m-%d}, got none that late; "
-            "choose an earlier cutoff"
-        )
-    bundle = result.bundle
-    return _Built(result.quality, bundle.recommender, bundle.fingerprint)
 
 
 def backtest(
@@ -236,13 +148,25 @@ def backtest(
         TemporaryDirectory() as folder,
         track.run(config, f"backtest {snapshot.cutoff:%Y-%m-%d}") as run,
     ):
-        run.params(_flat(config.model_dump(mode="json")))
+        run.config(config)
         run.params({"data_fingerprint": result.bundle.fingerprint})
         run.metrics({f"seconds/{k}": v for k, v in result.steps.seconds.items()})
         if result.quality:
-            run.metrics(_numbers(result.quality))
+            run.metrics(numbers(result.quality))
         run.files(artifacts.save(result.bundle, Path(folder)))
     return result
+
+
+def numbers(quality: Quality) -> dict[str, float]:
+    """Figures of a cutoff under names that MLflow accepts."""
+    named = {"base_rate": quality.base_rate, "customers": float(quality.customers)}
+    named |= {f"tag/{name}": value for name, value in quality.tag.items()}
+    for model, values in quality.propensity.items():
+        named |= {f"{model}/{name}": value for name, value in values.items()}
+    for lane, methods in quality.lists.items():
+        for method, values in methods.items():
+            named |= {f"{lane}/{method}/{n}_at_10": v for n, v in values.items()}
+    return {name: value for name, value in named.items() if value == value}
 
 
 def publish(
@@ -280,29 +204,6 @@ def publish(
     return version, predictions
 
 
-def _latest_fitted(
-    tables: Tables,
-    fitted: dict[datetime, Recommender],
-    config: Config,
-    announce: Announce | None,
-) -> Callable[[datetime], Recommender]:
-    """The latest recommender fitted at or before a moment; fits one if none is."""
-
-    def recommender(moment: datetime) -> Recommender:
-        past = [cutoff for cutoff in fitted if cutoff <= moment]
-        if not past:
-            if announce:
-                announce(f"train recommender as of {moment:%Y-%m-%d}")
-            history = tables.history(moment)
-            fitted[moment] = ranker.fit(
-                history, moment, config.horizon_days, config.recommend, config.seed
-            )
-            past = [moment]
-        return fitted[max(past)]
-
-    return recommender
-
-
 def _read_features(config: Config, history: History) -> pa.Table:
     """The feature table of this history.
 
@@ -324,45 +225,3 @@ def _read_features(config: Config, history: History) -> pa.Table:
             f"another in {file}; run repurchase features again"
         )
     return table.replace_schema_metadata(None)
-
-
-def _write_report(evaluation: Evaluation) -> None:
-    folder = evaluation.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, Any] = {
-        "cutoffs": {f"{q.cutoff:%Y-%m-%d}": q.to_json() for q in evaluation.qualities},
-        "against_manual_picks": evaluation.comparison.to_json(),
-    }
-    report.write_json(figures, folder / "metrics.json")
-    picks = evaluation.comparison.figures()
-    report.draw(evaluation.qualities, picks, folder / "results.png")
-    campaigns = evaluation.comparison.campaigns()
-    report.write_html(evaluation.qualities, picks, campaigns, folder)
-
-
-def _prefixed(announce: Announce | None, prefix: str) -> Announce | None:
-    if announce is None:
-        return None
-    return lambda name: announce(f"{prefix}: {name}")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def _numbers(quality: Quality) -> dict[str, float]:
-    """Figures of a cutoff under names that MLflow accepts."""
-    named = {"base_rate": quality.base_rate, "customers": float(quality.customers)}
-    named |= {f"tag/{name}": value for name, value in quality.tag.items()}
-    for model, values in quality.propensity.items():
-        named |= {f"{model}/{name}": value for name, value in values.items()}
-    for lane, methods in quality.lists.items():
-        for method, values in methods.items():
-            named |= {f"{lane}/{method}/{n}_at_10": v for n, v in values.items()}
-    return {name: value for name, value in named.items() if value == value}

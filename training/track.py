@@ -42,6 +42,10 @@ class Run:
         self._mlflow = mlflow
         self.run_id = run_id
 
+    def config(self, config: Config) -> None:
+        """Record the whole configuration, nested keys joined by dots."""
+        self.params(_flat(config.model_dump(mode="json")))
+
     def params(self, values: Mapping[str, Any]) -> None:
         """Record configuration values."""
         self._mlflow.log_params(dict(values))
@@ -118,6 +122,16 @@ def run(config: Config, name: str) -> Generator[Run]:
         mlflow = _open(config)
         with mlflow.start_run(run_name=name) as active:
             yield Run(mlflow, active.info.run_id)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
 
 
 @contextmanager
