@@ -22,7 +22,7 @@ from training.ranker import Recommender
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
+FORMAT = 2
 _MANIFEST = "manifest.json"
 
 
@@ -46,7 +46,10 @@ class Bundle:
 
 
 def save(bundle: Bundle, models: Path) -> Path:
-    """Write the bundle to ``models/VERSION`` and return that folder."""
+    """Write the bundle to ``models/VERSION`` and return that folder.
+
+    A folder of that name with other content is damaged, and is replaced.
+    """
     models.mkdir(parents=True, exist_ok=True)
     unfinished = models / ".unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -70,9 +73,11 @@ def save(bundle: Bundle, models: Path) -> Path:
     version = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = models / f"{bundle.cutoff:%Y%m%d}-{version}"
     if folder.exists():
-        shutil.rmtree(unfinished)
-    else:
-        unfinished.rename(folder)
+        if _is_whole(folder, text):
+            shutil.rmtree(unfinished)
+            return folder
+        shutil.rmtree(folder)
+    unfinished.rename(folder)
     return folder
 
 
@@ -83,13 +88,12 @@ def load(folder: Path) -> Bundle:
         ContractError: the folder is missing, or a file is damaged.
     """
     manifest = read_manifest(folder)
-    for name, expected in manifest["files"].items():
-        file = folder / name
-        if not file.exists() or _sha256(file) != expected:
-            raise ContractError(
-                f"model: expected {name} as written, got a damaged or missing file in "
-                f"{folder}; run repurchase train again"
-            )
+    damaged = _damaged(folder, manifest)
+    if damaged:
+        raise ContractError(
+            f"model: expected {damaged[0]} as written, got a damaged or missing file in "
+            f"{folder}; run repurchase train again"
+        )
     return Bundle(
         propensity=propensity.load(folder, manifest["propensity"]),
         recommender=ranker.Recommender.from_files(folder / "recommender"),
@@ -98,6 +102,25 @@ def load(folder: Path) -> Bundle:
         fingerprint=manifest["fingerprint"],
         seed=manifest["seed"],
     )
+
+
+def _is_whole(folder: Path, text: str) -> bool:
+    """Whether the folder holds this manifest and every file that it names."""
+    file = folder / _MANIFEST
+    return (
+        file.is_file()
+        and file.read_bytes() == text.encode()
+        and not _damaged(folder, json.loads(text))
+    )
+
+
+def _damaged(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Names of files that are missing or not as written."""
+    return [
+        name
+        for name, expected in manifest["files"].items()
+        if not (folder / name).is_file() or _sha256(folder / name) != expected
+    ]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

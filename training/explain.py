@@ -21,6 +21,7 @@ import pyarrow as pa
 from features.assemble import FEATURES
 from features.history import Floats
 from training.propensity import Propensity
+from training.trees import with_horizon
 
 Row = dict[str, float | str | None]
 _MAX_REASONS = 3
@@ -215,10 +216,11 @@ def _effects(
         story), the horizon left out; and the strongest feature's place in
         ``model.encoding.columns``, same shape.
     """
-    matrix = model.encoding.matrix(features)
-    horizon = np.full((len(matrix), 1), model.horizon_days, dtype=np.float32)
-    parts = np.asarray(
-        model.boosters[0].predict(np.hstack([matrix, horizon]), pred_contrib=True)
+    matrix = with_horizon(model.encoding.matrix(features), model.horizon_days)
+    boosters = model.trees.boosters
+    # The score is the boosters' mean, so its parts are the means of theirs.
+    parts = np.mean(
+        [np.asarray(b.predict(matrix, pred_contrib=True)) for b in boosters], axis=0
     )[:, :-2]  # without the horizon and the expected value
     owner = np.array([_owner(name) for name in model.encoding.columns])
     total = np.zeros((len(matrix), len(STORIES) + 1))

@@ -120,6 +120,55 @@ def test_column_without_any_value_is_left_out(model: propensity.Propensity) -> N
     assert "nps_last" not in model.encoding.columns
 
 
+def test_column_may_have_any_name() -> None:
+    features, days = rows()
+    odd = {"region": 'income, USD: {"a"}', "orders_count_30d": "umsatz € [30]"}
+    renamed = features.rename_columns([odd.get(n, n) for n in features.column_names])
+    plain = propensity.fit(features, days, FOLD, 14, UNTIL, CONFIG, seed=3)
+    fitted = propensity.fit(renamed, days, FOLD, 14, UNTIL, CONFIG, seed=3)
+    assert set(odd.values()) <= set(fitted.encoding.columns)
+    assert (fitted.curve(renamed) == plain.curve(features)).all()
+
+
+def test_last_fit_learns_from_the_cutoffs_in_the_gap() -> None:
+    features, days = rows()
+    fold = Fold(CUTOFFS[:3], CUTOFFS[4:])  # the fourth cutoff is the gap
+    in_gap = features.column("cutoff").to_numpy() == np.datetime64(CUTOFFS[3])
+    # The first fit and the calibration do not see these labels, the last one does.
+    never = np.where(in_gap, np.inf, days)
+    fitted = propensity.fit(features, days, fold, 14, UNTIL, CONFIG, seed=3)
+    other = propensity.fit(features, never, fold, 14, UNTIL, CONFIG, seed=3)
+    assert fitted.calibration == other.calibration
+    assert fitted.tag_threshold == other.tag_threshold
+    assert (
+        other.probability(features, 14).mean() < fitted.probability(features, 14).mean()
+    )
+
+
+def test_shop_too_small_for_a_split_has_the_curve_of_its_average_customer() -> None:
+    features, days = rows()
+    few = np.isin(features.column("customer").to_numpy(), range(5))
+    days = np.full(few.sum(), 20.5)  # everybody buys on the 21st day
+    small = features.filter(pa.array(few))
+    days[small.column("cutoff").to_numpy() > np.datetime64(UNTIL - timedelta(21))] = (
+        np.inf
+    )
+    curve = propensity.fit(small, days, FOLD, 14, UNTIL, CONFIG, seed=3).curve(small)
+    assert (curve == curve[0]).all()
+    assert (np.diff(curve[0]) >= 0).all()
+    assert curve[0, 0] < 0.05 and curve[0, 13] < 0.35 and curve[0, 27] > 0.6
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_class_only_is_its_base_rate() -> None:
+    features, _ = rows()
+    for days, low, high in ((np.inf, 0.0, 0.02), (0.5, 0.98, 1.0)):
+        always = np.full(features.num_rows, days)
+        fitted = propensity.fit(features, always, FOLD, 14, UNTIL, CONFIG, seed=3)
+        probability = fitted.probability(features, 14)
+        assert low <= probability.min() and probability.max() <= high
+
+
 def test_missing_column_is_refused(model: propensity.Propensity) -> None:
     with pytest.raises(ValueError, match="expected the column orders_count_30d"):
         model.curve(pa.table({"region": ["north"]}))
@@ -130,7 +179,21 @@ def test_threshold_is_the_smallest_that_reaches_the_precision() -> None:
     label = np.array([1.0, 1.0, 0.0, 1.0, 0.0])
     assert propensity.threshold_for(probability, label, 0.75) == 0.6
     assert propensity.threshold_for(probability, label, 1.0) == 0.8
-    assert propensity.threshold_for(probability, np.zeros(5), 0.5) == 0.9
+
+
+def test_equal_probabilities_stand_above_a_threshold_together() -> None:
+    # Of the first two rows one bought, of the first four one: never .75.
+    probability = np.array([0.9, 0.5, 0.5, 0.5])
+    first_bought = np.array([1.0, 1.0, 0.0, 0.0])
+    assert propensity.threshold_for(probability, first_bought, 0.75) == 0.9
+    assert propensity.threshold_for(probability, first_bought, 0.5) == 0.5
+    assert propensity.threshold_for(probability[1:], np.ones(3), 0.9) == 0.5
+
+
+def test_precision_out_of_reach_tags_nobody() -> None:
+    for n in (0, 5):
+        threshold = propensity.threshold_for(np.ones(n), np.zeros(n), 0.5)
+        assert threshold == propensity.NEVER > 1
 
 
 def test_dates_are_read_from_the_curve() -> None:

@@ -1,0 +1,159 @@
+"""Boosted trees over (customer, cutoff, horizon) that start from the average customer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.config import PropensityConfig
+from features.history import Floats
+from features.snapshot import DAY_US, to_us
+from training.encoding import Encoding
+from training.marginal import marginal_odds
+from training.predictions import HORIZONS
+
+# Two waiting threads would otherwise spin and starve each other on a small box.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import lightgbm as lgb
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Boosters and what they start from.
+
+    Attributes:
+        boosters: averaged on the log-odds scale; features are ``f0`` to ``fn`` in
+            the order of the encoding, the last one is the horizon in days.
+        start: log odds of a purchase within each of ``HORIZONS``, of the average
+            customer; never decreases.
+    """
+
+    boosters: tuple[lgb.Booster, ...]
+    start: tuple[float, ...]
+
+    def raw(self, matrix: npt.NDArray[np.float32], horizon: int) -> Floats:
+        """Uncalibrated probability within the horizon, shape ``[row]``."""
+        full = with_horizon(matrix, horizon)
+        odds = [np.asarray(b.predict(full, raw_score=True)) for b in self.boosters]
+        return 1 / (1 + np.exp(-np.mean(odds, axis=0) - self.start[horizon - 1]))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows: features, days to the next purchase, days observed, cutoff."""
+
+    matrix: npt.NDArray[np.float32]
+    next_days: Floats
+    mature: Floats
+    cutoff: npt.NDArray[np.int64]
+
+    def at(self, cutoffs: Sequence[datetime], mature_by: datetime) -> Rows:
+        """Rows of these cutoffs, as observed up to a moment."""
+        keep = np.isin(self.cutoff, [to_us(c) for c in cutoffs])
+        mature = (to_us(mature_by) - self.cutoff[keep]) / DAY_US
+        seen = np.where(self.next_days[keep] < mature, self.next_days[keep], np.inf)
+        return Rows(self.matrix[keep], seen, mature, self.cutoff[keep])
+
+
+def fit_trees(
+    rows: Rows,
+    encoding: Encoding,
+    horizon_days: int,
+    config: PropensityConfig,
+    seed: int,
+    n_boosters: int,
+) -> Trees:
+    """Boosters of following seeds on rows x (the horizon, and drawn ones that are mature)."""
+    start = marginal_odds(rows.next_days, rows.mature)
+    random = np.random.default_rng(seed)
+    row, horizon = _horizons(rows.mature, horizon_days, config.drawn_horizons, random)
+    matrix = np.column_stack([rows.matrix[row], horizon.astype(np.float32)])
+    label = (rows.next_days[row] < horizon).astype(np.float32)
+    # The stated horizon counts as much as all drawn ones together.
+    weight = np.where(horizon == horizon_days, 1.0, config.drawn_weight)
+    # Names from the shop's columns may hold what LightGBM cannot write.
+    data = lgb.Dataset(
+        matrix,
+        label,
+        weight=weight,
+        init_score=start[horizon - 1],
+        feature_name=[f"f{i}" for i in range(matrix.shape[1])],
+        categorical_feature=[
+            i for i, name in enumerate(encoding.columns) if name in encoding.words
+        ],
+        free_raw_data=True,
+    )
+    boosters = tuple(
+        lgb.train(_parameters(config, matrix.shape[1], seed + k), data, config.trees)
+        for k in range(n_boosters)
+    )
+    return Trees(boosters, tuple(start.tolist()))
+
+
+def _horizons(
+    mature: Floats, always: int, drawn: int, random: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Row indices and horizons: the stated one, and drawn ones, log-uniform."""
+    n = len(mature)
+    row, horizon = [np.arange(n)], [np.full(n, always)]
+    for _ in range(drawn):
+        longest = np.minimum(mature, float(HORIZONS[-1]))
+        days = np.exp(random.uniform(0.0, np.log(longest + 1))).astype(np.int64)
+        row.append(np.arange(n))
+        horizon.append(np.clip(days, 1, np.floor(longest).astype(np.int64)))
+    rows, days = np.concatenate(row), np.concatenate(horizon)
+    keep = days <= mature[rows]
+    return rows[keep], days[keep]
+
+
+def _parameters(config: PropensityConfig, n_features: int, seed: int) -> dict[str, Any]:
+    return {
+        "objective": "binary",
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_child_samples": config.min_rows_per_leaf,
+        "feature_fraction": config.feature_share,
+        "bagging_fraction": config.row_share,
+        "bagging_freq": 1,
+        "lambda_l2": config.l2,
+        "cat_smooth": 50.0,
+        "max_cat_to_onehot": 8,
+        "monotone_constraints": [0] * (n_features - 1) + [1],
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": config.threads,
+        "verbosity": -1,
+    }
+
+
+def with_horizon(
+    matrix: npt.NDArray[np.float32], horizon: int
+) -> npt.NDArray[np.float32]:
+    """The matrix that the trees read: features, then the horizon."""
+    column = np.full((len(matrix), 1), horizon, dtype=np.float32)
+    return np.hstack([matrix, column])
+
+
+def save_trees(trees: Trees, folder: Path) -> dict[str, Any]:
+    """Write the boosters as text to ``folder``; return the rest, ready for JSON."""
+    for number, booster in enumerate(trees.boosters):
+        (folder / f"propensity_{number}.txt").write_text(booster.model_to_string())
+    return {"boosters": len(trees.boosters), "start": list(trees.start)}
+
+
+def load_trees(folder: Path, rest: dict[str, Any]) -> Trees:
+    """The trees that ``save_trees`` wrote; scores are equal to the bit."""
+    files = [folder / f"propensity_{n}.txt" for n in range(rest["boosters"])]
+    return Trees(
+        tuple(lgb.Booster(model_str=file.read_text()) for file in files),
+        tuple(rest["start"]),
+    )
