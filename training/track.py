@@ -94,7 +94,11 @@ class Run:
         with suppress(self._mlflow.MlflowException):  # it is there already
             client.create_registered_model(MODEL)
         made = client.create_model_version(
-            MODEL, info.model_uri, self.run_id, tags={_BUNDLE: bundle.name}
+            MODEL,
+            info.model_uri,
+            self.run_id,
+            tags={_BUNDLE: bundle.name},
+            model_id=info.model_id,  # a server refuses a source without its owner
         )
         return str(made.version)
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
+from collections.abc import Generator
+from datetime import datetime
 from pathlib import Path
 
+import httpx
+import pyarrow as pa
 import pytest
 
 from features.config import Config, TrackingConfig
@@ -44,3 +52,54 @@ def test_run_that_raises_ends_as_failed(tmp_path: Path) -> None:
 def test_bundle_that_was_never_registered_is_not_promoted(tmp_path: Path) -> None:
     with track.run(Config(workspace=tmp_path), "publish") as run:
         assert run.promote("20240101-unknown") is None
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """A real MLflow server on a free port, with its own store."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    words += ["--artifacts-destination", str(folder / "artifacts")]
+    command = [sys.executable, "-m", "mlflow", "server", *words]
+    address = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
+                client.get(f"{address}/health", timeout=60).raise_for_status()
+            yield address
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("where", ["file", "server"])
+def test_promoted_version_is_the_one_of_that_bundle(
+    request: pytest.FixtureRequest, tmp_path: Path, where: str
+) -> None:
+    import mlflow
+
+    address = request.getfixturevalue("server") if where == "server" else None
+    config = Config(workspace=tmp_path, tracking=TrackingConfig(uri=address))
+    example = pa.table({"customer": [0], "cutoff": [datetime(2024, 1, 1)], "x": [1.0]})
+    for name in ("20240101-first", "20240101-second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(name)
+        with track.run(config, f"train {name}") as run:
+            run.model(tmp_path / name, example)
+    with track.run(config, "publish") as run:
+        assert run.promote("20240101-first") == "1"
+    client = mlflow.MlflowClient(track.uri(config))
+    champion = client.get_model_version_by_alias(track.MODEL, "champion")
+    assert champion.tags["bundle"] == "20240101-first"
+    mlflow.set_tracking_uri(track.uri(config))
+    kept = mlflow.artifacts.download_artifacts(f"models:/{track.MODEL}@champion")
+    (manifest,) = Path(kept).rglob("manifest.json")
+    assert manifest.read_text() == "20240101-first"
