@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from features.history import Events, History, Ints
+from features.history import Events, History, Ints, Products
 from features.pairs import Pairs, Singles
 from features.snapshot import DAY_US
 
@@ -109,18 +109,34 @@ def shelf_at(
     return Shelf(**{name: values[name].astype(np.float32) for name in SHELF_COLUMNS})
 
 
-def subcategory_of(history: History) -> Ints:
-    """Finest known group of every product, shape ``[product]``, -1: unknown."""
-    return _first_known(history.products.subcategory, history.products.category)
+def subcategory_of(products: Products) -> tuple[Ints, tuple[str, ...]]:
+    """Finest known group of every product; the category where none has a finer one.
+
+    Returns:
+        Codes, ``[product]``, -1: unknown; and the text of each code.
+    """
+    return _first_known(products, "subcategory", "category")
 
 
-def category_of(history: History) -> Ints:
-    """Category of every product, or its subcategory, ``[product]``, -1: unknown."""
-    return _first_known(history.products.category, history.products.subcategory)
+def category_of(products: Products) -> tuple[Ints, tuple[str, ...]]:
+    """Category of every product; the subcategory where none has a category.
+
+    Returns:
+        As of ``subcategory_of``.
+    """
+    return _first_known(products, "category", "subcategory")
 
 
-def _first_known(codes: Ints, instead: Ints) -> Ints:
-    return codes if (codes >= 0).any() else instead
+def _first_known(
+    products: Products, level: str, instead: str
+) -> tuple[Ints, tuple[str, ...]]:
+    codes: dict[str, Ints] = {
+        "subcategory": products.subcategory,
+        "category": products.category,
+    }
+    if not (codes[level] >= 0).any():
+        level = instead
+    return codes[level], products.words[level]
 
 
 def _count(

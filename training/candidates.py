@@ -127,7 +127,7 @@ def _scores_of(
 def best_of(
     generator: Generator, moment: Moment, customers: Ints, n: int, *, unseen: bool
 ) -> Ints:
-    """The generator alone: its best ``n`` products, ``[customer, n]``, -1: none.
+    """The generator alone: its best ``n`` available products.
 
     Args:
         generator: fitted at the same moment.
@@ -135,8 +135,12 @@ def best_of(
         customers: codes of active customers.
         n: length of the lists.
         unseen: leave out what the customer bought before.
+
+    Returns:
+        Product codes, best first, ``[customer, n]``, -1: none.
     """
-    pairs = moment.pairs["product"]
+    pairs, available = moment.pairs["product"], moment.history.products.available
+    missing = ~available[generator.items]
     lists = np.full((len(customers), n), -1, dtype=np.int32)
     for start in range(0, len(customers), CHUNK):
         some = customers[start : start + CHUNK]
@@ -148,10 +152,11 @@ def best_of(
                 pairs.offsets,
                 pairs.item,
                 some,
-                np.ones(moment.n_products, dtype=np.bool_),
+                available,
                 n,
             )
         else:
+            scores[:, missing] = -np.inf
             columns = top_items(scores, n)
         lists[start : start + CHUNK] = codes_of(generator.items, columns)
     return lists

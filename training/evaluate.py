@@ -2,13 +2,14 @@
 
 Propensity: every customer with a purchase before the cutoff; a label is 1 if a
 purchase falls in the label window. Recommendation: of those, the customers who
-buy in the window; *new* counts only products they never bought before. nDCG
-cuts the ideal list at k. Intervals are paired bootstraps over customers.
+buy in the window; *new* counts only products they never bought before. Every
+list, ours and the generators', holds available products only; whatever was
+bought counts. nDCG cuts the ideal list at k. Intervals are paired bootstraps
+over customers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -267,17 +268,14 @@ def _codes(history: History, truth: pa.Table) -> tuple[Ints, Ints]:
     A product that was unknown at the cutoff counts as bought all the same: each
     gets a code past the known ones, so recall is of everything bought.
     """
-    customer = _look_up(history.customers, truth.column("customer_id").to_pylist())
+    customer = metrics.codes_in(
+        history.customers, truth.column("customer_id").to_pylist()
+    )
     ids: list[str] = truth.column("product_id").to_pylist()
-    product = _look_up(history.products.ids, ids)
+    product = metrics.codes_in(history.products.ids, ids)
     unknown = sorted({i for i, code in zip(ids, product, strict=True) if code < 0})
     code_of = {i: len(history.products) + n for n, i in enumerate(unknown)}
     product = np.array(
         [code_of.get(i, code) for i, code in zip(ids, product, strict=True)], np.int32
     )
     return customer[customer >= 0], product[customer >= 0]
-
-
-def _look_up(ids: np.ndarray, wanted: Sequence[str]) -> Ints:
-    position = {identity: code for code, identity in enumerate(ids)}
-    return np.array([position.get(w, -1) for w in wanted], dtype=np.int32)

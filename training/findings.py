@@ -16,10 +16,10 @@ Whose = Literal["ours", "kin", "theirs"]
 # Methods under the names that a reader who builds no models understands.
 PLAIN = {
     MODEL: "repurchase (ours)",
-    "taste": "similar taste (ALS)",
+    "ALS": "similar taste (ALS)",
     "co-purchase": "bought together",
-    "group": "popular in their group",
-    "popular": "best sellers",
+    "category": "popular in their categories",
+    "popularity": "best sellers",
 }
 
 
@@ -173,7 +173,7 @@ def findings(
                 f"{hit[MODEL]:.0%}",
                 f"{hit[MODEL]:.0%} of the buyers bought at least one of the {K} products "
                 f"offered to them (own history alone {hit['own history']:.0%}, "
-                f"best sellers {hit['popular']:.0%}).",
+                f"best sellers {hit['popularity']:.0%}).",
             ),
         ),
     ]

@@ -27,10 +27,10 @@ from features.history import Ints, Longs
 from features.pairs import Singles
 from training.moment import Moment
 
-SOURCES = ("own history", "taste", "co-purchase", "group", "popular")
+SOURCES = ("own history", "ALS", "co-purchase", "category", "popularity")
 """Names of the generators; ``source`` arrays index into it."""
 
-OWN, TASTE, CO_PURCHASE, GROUP, POPULAR = range(len(SOURCES))
+OWN, ALS, CO_PURCHASE, CATEGORY, POPULARITY = range(len(SOURCES))
 
 
 class Generator(Protocol):
@@ -70,7 +70,7 @@ class OwnHistory:
 
 
 @dataclass(frozen=True)
-class Taste:
+class Factors:
     """ALS factors; bought items are allowed.
 
     Attributes:
@@ -81,11 +81,14 @@ class Taste:
     items: Ints
     users: Singles
     factors: Singles
-    name: str = SOURCES[TASTE]
+    name: str = SOURCES[ALS]
 
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
-        return self.users[customers] @ self.factors.T
+        users = self.users[customers]
+        out = users @ self.factors.T
+        out[~users.any(axis=1)] = -np.inf
+        return out
 
 
 @dataclass(frozen=True)
@@ -105,11 +108,14 @@ class CoPurchase:
 
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
-        return self.taken[customers].toarray() @ self.weights
+        out = self.taken[customers].toarray() @ self.weights
+        # Nothing bought speaks for or against it.
+        out[out == 0] = -np.inf
+        return out
 
 
 @dataclass(frozen=True)
-class Group:
+class Category:
     """Best sellers of the groups in which the customer buys.
 
     Attributes:
@@ -122,20 +128,25 @@ class Group:
     needs: sp.csr_matrix
     group: Ints
     share: Singles
-    name: str = SOURCES[GROUP]
+    name: str = SOURCES[CATEGORY]
 
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
-        return self.needs[customers].toarray()[:, self.group] * self.share
+        out = self.needs[customers].toarray()[:, self.group] * self.share
+        out[out == 0] = -np.inf
+        return out
 
 
 @dataclass(frozen=True)
-class Popular:
-    """Purchased lines of the last 28 days, the same for everyone."""
+class Popularity:
+    """Purchased lines of the last 28 days, the same for everyone.
+
+    Every product sold in them is scored, however few bought it.
+    """
 
     items: Ints
     lines: Singles
-    name: str = SOURCES[POPULAR]
+    name: str = SOURCES[POPULARITY]
 
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
@@ -148,31 +159,48 @@ class Generators:
 
     moment: Moment
     own: OwnHistory
-    taste: Taste
+    als: Factors
     co_purchase: CoPurchase
-    group: Group
-    popular: Popular
+    category: Category
+    popularity: Popularity
 
     def __iter__(self) -> Iterator[Generator]:
         """In the order of ``SOURCES``."""
-        yield from (self.own, self.taste, self.co_purchase, self.group, self.popular)
+        yield from (
+            self.own,
+            self.als,
+            self.co_purchase,
+            self.category,
+            self.popularity,
+        )
 
 
 def fit_generators(moment: Moment, config: RecommendConfig, seed: int) -> Generators:
     """All generators at a moment, to the bit for the same seed."""
     shelf = moment.shelf
-    warm = np.flatnonzero(shelf.buyers >= config.min_buyers).astype(np.int32)
+    warm = _warm(shelf.buyers, config)
+    sold = np.flatnonzero(shelf.lines_28d > 0).astype(np.int32)
     # Ties go to the lower code, that is, the lower product id.
     busiest = np.lexsort((warm, -shelf.lines_84d[warm]))[: config.co_purchase_items]
     with one_blas_thread():
         return Generators(
             moment,
             OwnHistory(moment, np.unique(moment.pairs["product"].item)),
-            fit_taste(moment, warm, config, seed),
+            fit_als(moment, warm, config, seed),
             fit_co_purchase(moment, np.sort(warm[busiest]), config),
-            fit_group(moment, warm),
-            Popular(warm, shelf.lines_28d[warm]),
+            fit_category(moment, warm),
+            Popularity(sold, shelf.lines_28d[sold]),
         )
+
+
+def _warm(buyers: Singles, config: RecommendConfig) -> Ints:
+    """Products that enough customers bought to be told apart from chance, by code.
+
+    Where fewer than ``new_candidates`` products have ``min_buyers``, the bar
+    falls until so many pass: a small shop has something new to offer too.
+    """
+    bar = np.sort(buyers)[::-1][: config.new_candidates].min(initial=config.min_buyers)
+    return np.flatnonzero(buyers >= max(bar, 1)).astype(np.int32)
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
@@ -183,10 +211,10 @@ def one_blas_thread() -> AbstractContextManager[object]:
     return threadpool_limits(1, "blas")
 
 
-def fit_taste(moment: Moment, items: Ints, config: RecommendConfig, seed: int) -> Taste:
+def fit_als(moment: Moment, items: Ints, config: RecommendConfig, seed: int) -> Factors:
     """ALS on decayed log counts of active customers and the given items.
 
-    Customers without any of the items keep zero factors: their scores tie.
+    Customers without any of the items keep zero factors: no opinion.
     """
     counts = _counts(moment, items)[moment.customers]
     users = np.zeros((len(moment.history.customers), config.factors), np.float32)
@@ -203,7 +231,7 @@ def fit_taste(moment: Moment, items: Ints, config: RecommendConfig, seed: int) -
         model.fit(counts, show_progress=False)
         users[moment.customers] = np.asarray(model.user_factors)
         factors = np.asarray(model.item_factors)
-    return Taste(items, users, factors)
+    return Factors(items, users, factors)
 
 
 def fit_co_purchase(moment: Moment, items: Ints, config: RecommendConfig) -> CoPurchase:
@@ -226,7 +254,7 @@ def fit_co_purchase(moment: Moment, items: Ints, config: RecommendConfig) -> CoP
     return CoPurchase(items, taken, weights)
 
 
-def fit_group(moment: Moment, items: Ints) -> Group:
+def fit_category(moment: Moment, items: Ints) -> Category:
     """Share of each item in its subcategory, and each customer's needs."""
     group_of = moment.group_of["subcategory"]
     known = items[group_of[items] >= 0]
@@ -239,7 +267,7 @@ def fit_group(moment: Moment, items: Ints) -> Group:
         (pairs.slow, pairs.item, pairs.offsets),
         shape=(len(moment.history.customers), n_groups),
     )
-    return Group(known, needs, group_of[known], share.astype(np.float32))
+    return Category(known, needs, group_of[known], share.astype(np.float32))
 
 
 def anchors(made: CoPurchase, customer: Ints, product: Ints) -> Ints:

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from features.config import RecommendConfig
+from features.contracts import ContractError
 from features.history import Bools, Floats, Longs
 from features.pairs import Singles
 from training.rows import COLUMNS
@@ -82,12 +83,12 @@ class LaneModel:
         """Read what ``to_files`` wrote.
 
         Raises:
-            ValueError: the model was written for other features.
+            ContractError: the model was written for other features.
         """
         facts = json.loads((folder / f"{name}.json").read_text())
         missing = sorted(set(facts["columns"]) - set(COLUMNS))
         if missing:
-            raise ValueError(
+            raise ContractError(
                 f"{folder / name}.json: expected features of this version, "
                 f"got {missing[0]!r}; train again"
             )

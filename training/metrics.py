@@ -6,6 +6,7 @@ bootstrap intervals can be taken of the same values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,17 @@ def truth_of(customer: Lists, product: Lists, shape: tuple[int, int]) -> Truth:
     return Truth(keys, shape[1], count.astype(np.int64))
 
 
+def codes_in(ids: Array, wanted: Sequence[str]) -> Lists:
+    """Position of each wanted id, ``[wanted]``, -1: not among them.
+
+    Args:
+        ids: distinct ids, shape ``[code]``.
+        wanted: ids of any kind, repeats allowed.
+    """
+    code_of = {identity: code for code, identity in enumerate(ids)}
+    return np.array([code_of.get(identity, -1) for identity in wanted], np.int32)
+
+
 def hits(lists: Lists, customers: Lists, truth: Truth) -> Bools:
     """Which offers were bought, ``[customer, slot]``.
 
@@ -84,11 +96,6 @@ def ndcg_at(hit: Bools, bought: Longs) -> Floats:
 def hit_at(hit: Bools) -> Floats:
     """1 where at least one offer was bought, ``[customer]``."""
     return np.asarray(hit.any(axis=1), dtype=np.float64)
-
-
-def precision_at(hit: Bools) -> Floats:
-    """Bought offers over slots, empty slots included, ``[customer]``."""
-    return _ratio(np.count_nonzero(hit, axis=1), np.full(len(hit), hit.shape[1]))
 
 
 def _ratio(above: Array, below: Array) -> Floats:

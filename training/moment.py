@@ -62,8 +62,8 @@ def sort_history(history: History) -> Sorted:
     """Sort once for all cutoffs."""
     group_of = {
         "product": np.arange(len(history.products), dtype=np.int32),
-        "subcategory": subcategory_of(history),
-        "category": category_of(history),
+        "subcategory": subcategory_of(history.products)[0],
+        "category": category_of(history.products)[0],
         "brand": history.products.brand,
     }
     groups = [group_of[level] for level in LEVELS]

@@ -12,14 +12,16 @@ from scipy.special import expit
 
 from features.history import Bools, Floats, History, Ints, Longs
 from features.pairs import Singles
+from features.shelf import MONTH_DAYS, SEASON_DAYS
 from features.snapshot import DAY_US, to_us
 from training.candidates import Candidates
 from training.generators import CO_PURCHASE, Generators, anchors
 from training.metrics import truth_of
 from training.moment import Moment
+from training.predictions import LANES
 
-LANES = ("again", "new")
-"""Bought before by the customer, never bought."""
+FITTED_LANES = ("again", "new")
+"""Bought before by the customer, never bought: *mixed* is their merge."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,15 @@ def scored_of(parts: Sequence[Parts], generators: Generators) -> Scored:
 
 
 def top_n(scored: Scored, lane: str, n: int) -> tuple[Ints, Ints, Longs]:
-    """The first ``n`` offers of a list for every customer.
+    """The first ``n`` available offers of a list for every customer.
+
+    What is not available is left out as the API leaves it out, so that what is
+    measured is what would be offered. ``available`` carries no date: at a past
+    cutoff it is what the product table says today.
 
     Args:
         scored: offers.
-        lane: ``again``, ``new`` or ``mixed``.
+        lane: one of ``predictions.LANES``.
         n: length; shorter where there are fewer candidates.
 
     Returns:
@@ -113,11 +119,12 @@ def top_n(scored: Scored, lane: str, n: int) -> tuple[Ints, Ints, Longs]:
     Raises:
         ValueError: there is no such list.
     """
-    if lane not in ("mixed", *LANES):
-        raise ValueError(f"list: expected mixed, again or new, got {lane!r}")
-    rows = np.arange(len(scored))
+    if lane not in LANES:
+        raise ValueError(f"list: expected {', '.join(LANES)}, got {lane!r}")
+    fits = scored.moment.history.products.available[scored.product]
     if lane != "mixed":
-        rows = np.flatnonzero(scored.is_new == (lane == "new"))
+        fits = fits & (scored.is_new == (lane == "new"))
+    rows = np.flatnonzero(fits)
     place = place_within(scored.customer[rows])
     rows = rows[place < n]
     return scored.customer[rows], (place[place < n] + 1).astype(np.int32), rows
@@ -152,7 +159,7 @@ def cold_start(history: History, cutoff: datetime, horizon_days: int) -> ColdSta
     events, cutoff_us = history.purchases, to_us(cutoff)
     n = len(history.products)
     sold = events.before(cutoff_us) & events.bought
-    month = sold & (events.ts >= cutoff_us - 28 * DAY_US)
+    month = sold & (events.ts >= cutoff_us - MONTH_DAYS * DAY_US)
     lines = np.bincount(events.columns["product"][month], minlength=n)
     late = sold & (events.ts >= cutoff_us - horizon_days * DAY_US)
     bought = truth_of(
@@ -162,7 +169,7 @@ def cold_start(history: History, cutoff: datetime, horizon_days: int) -> ColdSta
     )
     buyers = np.bincount(bought.keys % n, minlength=n)
     active = np.unique(
-        events.customer[sold & (events.ts >= cutoff_us - 84 * DAY_US)]
+        events.customer[sold & (events.ts >= cutoff_us - SEASON_DAYS * DAY_US)]
     ).size
     order = np.lexsort((np.arange(n), -buyers, -lines))
     order = order[history.products.available[order]].astype(np.int32)

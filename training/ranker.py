@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from features.config import RecommendConfig
-from features.contracts import ContractError
+from features.contracts import ContractError, SettingError
 from features.history import Bools, Floats, History, Ints
 from features.pairs import Singles
 from features.snapshot import DAY_US, Snapshot, to_us
@@ -24,7 +25,7 @@ from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
 from training.metrics import Truth, hits, truth_of
 from training.moment import Moment, Sorted, moment_at, sort_history
 from training.offers import (
-    LANES,
+    FITTED_LANES,
     ColdStart,
     Parts,
     Scored,
@@ -78,12 +79,12 @@ class Recommender:
             The best ``config.keep_per_lane`` candidates of each lane.
 
         Raises:
-            ValueError: the cutoff is before ``fitted_at``.
+            SettingError: the cutoff is before ``fitted_at``.
         """
         if cutoff < self.fitted_at:
-            raise ValueError(
+            raise SettingError(
                 f"cutoff: expected {self.fitted_at} or later, where the ranker was "
-                f"fitted, got {cutoff}"
+                f"fitted, got {cutoff}; choose a later cutoff or train again at this one"
             )
         moment = moment_at(sort_history(history), cutoff, self.horizon_days)
         return self.score(self.generators(moment), moment.customers)
@@ -133,13 +134,27 @@ class Recommender:
 
     @staticmethod
     def from_files(folder: Path) -> Recommender:
-        """Read what ``to_files`` wrote: equal scores, to the bit."""
-        facts = json.loads((folder / "recommender.json").read_text())
+        """Read what ``to_files`` wrote: equal scores, to the bit.
+
+        Raises:
+            ContractError: the model was written by another version.
+        """
+        file = folder / "recommender.json"
+        facts = json.loads(file.read_text())
+        try:
+            config = RecommendConfig.model_validate(facts["config"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise ContractError(
+                f"{file}: expected the settings of this version, got {key!r}: "
+                f"{first['msg'].lower()}; train again"
+            ) from None
         return Recommender(
-            lanes={lane: LaneModel.from_files(folder, lane) for lane in LANES},
+            lanes={lane: LaneModel.from_files(folder, lane) for lane in FITTED_LANES},
             fitted_at=datetime.fromisoformat(facts["fitted_at"]),
             horizon_days=facts["horizon_days"],
-            config=RecommendConfig.model_validate(facts["config"]),
+            config=config,
             seed=facts["seed"],
         )
 
@@ -169,20 +184,20 @@ def fit(
     """
     ordered = sort_history(history)
     past = _past_windows(history, cutoff, horizon_days, config.past_cutoffs)
-    learned: dict[str, list[Examples]] = {lane: [] for lane in LANES}
+    learned: dict[str, list[Examples]] = {lane: [] for lane in FITTED_LANES}
     held_out: dict[str, Examples] = {}
     for window in past:
         known = _PastWindow(ordered, window, to_us(cutoff), config, seed)
         share = config.calibration_share if window == past[0] else 0.0
         apart, learners = known.split(share)
         sampled = known.examples(learners, config.negatives)
-        for lane in LANES:
+        for lane in FITTED_LANES:
             learned[lane].append(sampled[lane])
         if window == past[0]:
             held_out = known.examples(apart, 1.0)
     lanes = {
         lane: _fit_lane(lane, join(learned[lane]), held_out[lane], config, seed)
-        for lane in LANES
+        for lane in FITTED_LANES
     }
     return Recommender(lanes, cutoff, horizon_days, config, seed)
 
@@ -268,7 +283,7 @@ class _PastWindow:
             customers: codes, ascending.
             negatives: share of the candidates not bought that is kept.
         """
-        parts: dict[str, list[Examples]] = {lane: [] for lane in LANES}
+        parts: dict[str, list[Examples]] = {lane: [] for lane in FITTED_LANES}
         with one_blas_thread():
             for start in range(0, len(customers), CHUNK):
                 some = customers[start : start + CHUNK]
@@ -279,7 +294,7 @@ class _PastWindow:
                 rows = feature_rows(self._moment, found)
                 for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
                     parts[lane].append(Examples(rows[mine], bought[mine]))
-        return {lane: join(parts[lane]) for lane in LANES}
+        return {lane: join(parts[lane]) for lane in FITTED_LANES}
 
 
 def bought_in(history: History, window: Snapshot, known_before_us: int) -> Truth:

@@ -14,8 +14,9 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from features.history import Array, Bools, Ints, Longs
+from features.shelf import subcategory_of
 from features.snapshot import DAY_US
-from training.generators import CO_PURCHASE, GROUP, POPULAR
+from training.generators import CATEGORY, CO_PURCHASE, POPULARITY
 from training.moment import Moment
 from training.offers import Scored
 from training.rows import find_pairs
@@ -38,7 +39,11 @@ def offer_reasons(scored: Scored, horizon_days: int) -> pa.DictionaryArray:
     """
     texts = np.full(len(scored), "customers with similar baskets buy it", dtype=object)
     texts[~scored.is_new] = _again(scored, np.flatnonzero(~scored.is_new))
-    for source, sentences in ((POPULAR, _popular), (GROUP, _group), (CO_PURCHASE, _co)):
+    for source, sentences in (
+        (POPULARITY, _popular),
+        (CATEGORY, _group),
+        (CO_PURCHASE, _co),
+    ):
         rows = np.flatnonzero(scored.is_new & (scored.source == source))
         texts[rows] = sentences(scored, rows)
     texts[mailed(scored)] += f"; in a mailer within the next {horizon_days} days"
@@ -158,9 +163,7 @@ def _share_of_buyers(moment: Moment, anchor: Ints, product: Ints) -> Longs:
 
 def group_words(moment: Moment) -> tuple[str, ...]:
     """Text of each code of the level ``subcategory``."""
-    products = moment.history.products
-    fine = (products.subcategory >= 0).any()
-    return products.words["subcategory" if fine else "category"]
+    return subcategory_of(moment.history.products)[1]
 
 
 def _days_ago(moment: Moment, us: Longs) -> Longs:

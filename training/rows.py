@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from features.history import Ints, Longs
-from features.pairs import Pairs, Singles
+from features.pairs import FAST_DAYS, SLOW_DAYS, Pairs, Singles
 from features.shelf import SHELF_COLUMNS
 from features.snapshot import DAY_US
 from training.candidates import Candidates
@@ -59,7 +59,7 @@ _CUSTOMER = (
     "spend_per_line",
 )
 _GROUPS = LEVELS[1:]
-_SCORED = tuple(name.replace(" ", "_").replace("-", "_") for name in SOURCES[1:])
+_SCORED = tuple(name.lower().replace("-", "_") for name in SOURCES[1:])
 
 COLUMNS: tuple[str, ...] = (
     *(f"product_{name}" for name in _PAIR),
@@ -181,8 +181,8 @@ def customer_columns(moment: Moment) -> Singles:
     columns = (
         sizes,
         last,
-        np.bincount(customer, 2.0 ** (-age / 60), minlength=n),
-        np.bincount(customer, 2.0 ** (-age / 15), minlength=n),
+        np.bincount(customer, 2.0 ** (-age / SLOW_DAYS), minlength=n),
+        np.bincount(customer, 2.0 ** (-age / FAST_DAYS), minlength=n),
         _over(lines, sizes),
         _over(late, np.minimum(sizes, 10)),
         products,

@@ -148,7 +148,7 @@ def test_metrics_stand_beside_baselines_with_seconds_and_memory(written: Path) -
         "BG/NBD",
         "recency",
     }
-    assert {"repurchase", "own history", "popular"} <= set(
+    assert {"repurchase", "own history", "popularity"} <= set(
         metrics["quality"]["lists"]["mixed"]
     )
     assert metrics["seconds"].keys() == metrics["peak_memory_mb"].keys()

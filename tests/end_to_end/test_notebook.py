@@ -98,7 +98,7 @@ def test_our_model_stands_beside_every_baseline_with_finite_figures(
 def test_our_lists_stand_beside_every_generator_with_finite_figures(
     found: dict[str, Any],
 ) -> None:
-    generators = ["own history", "taste", "co-purchase", "group", "popular"]
+    generators = ["own history", "ALS", "co-purchase", "category", "popularity"]
     assert list(found["what"]) == [
         *(f"mixed {name}" for name in ["repurchase", *generators]),
         *(f"new {name}" for name in ["repurchase", *generators[1:]]),
@@ -107,7 +107,7 @@ def test_our_lists_stand_beside_every_generator_with_finite_figures(
         assert all(math.isfinite(value) for value in figures.values())
         assert 0 <= figures["recall"] <= 1
     # Seven in ten lines are one of six favourites: best sellers cannot keep up.
-    ours, popular = found["what"]["mixed repurchase"], found["what"]["mixed popular"]
+    ours, popular = found["what"]["mixed repurchase"], found["what"]["mixed popularity"]
     assert ours["recall"] > popular["recall"]
 
 

@@ -60,5 +60,5 @@ def test_mixed_list_beats_every_generator_alone(
 def test_new_list_beats_popularity_among_the_unseen(qualities: list[Quality]) -> None:
     for quality in qualities:
         rivals = quality.recall_gain["new"]
-        popularity = next(v for k, v in rivals.items() if k.startswith("popular"))
+        popularity = rivals["popularity"]
         assert popularity.low > 0, quality.cutoff

@@ -10,7 +10,15 @@ import pytest
 from features.config import RecommendConfig
 from features.history import History
 from training.candidates import best_of, candidates, top_items
-from training.generators import CO_PURCHASE, SOURCES, anchors, fit_generators
+from training.generators import (
+    ALS,
+    CATEGORY,
+    CO_PURCHASE,
+    POPULARITY,
+    SOURCES,
+    anchors,
+    fit_generators,
+)
 from training.moment import Moment, moment_at, sort_history
 
 ReadHistory = Callable[..., History]
@@ -118,7 +126,7 @@ def test_same_seed_same_scores_another_seed_other_factors(moment: Moment) -> Non
     for a, b in zip(one, two, strict=True):
         assert (a.scores(moment.customers) == b.scores(moment.customers)).all()
     other = fit_generators(moment, CONFIG, seed=4)
-    assert (one.taste.factors != other.taste.factors).any()
+    assert (one.als.factors != other.als.factors).any()
 
 
 def test_top_items_take_the_lower_code_on_ties() -> None:
@@ -144,4 +152,83 @@ def test_shop_without_groups_or_repeated_products(read_history: ReadHistory) -> 
     generators = fit_generators(moment, CONFIG, seed=0)
     found = candidates(generators, moment.customers, CONFIG)
     assert found.product.tolist() == [0, 1]
-    assert np.isnan(found.scores).all()
+    # There are no categories, and no second customer to compare with.
+    assert np.isnan(found.scores[CATEGORY - 1]).all()
+    assert found.scores[POPULARITY - 1].tolist() == [1, 1]
+
+
+def order(customer: str, product: str, days: int) -> dict[str, Any]:
+    return {
+        "customer_id": customer,
+        "product_id": product,
+        "ts": CUTOFF - timedelta(days=days),
+        "order_id": f"{customer}-{days}",
+        "quantity": 1.0,
+        "amount": 1.0,
+    }
+
+
+def test_a_small_shop_has_something_new_to_offer(read_history: ReadHistory) -> None:
+    rows = [order("a", "tea", 3), order("a", "milk", 3), order("b", "tea", 2)]
+    rows += [order("b", "rye", 2), order("c", "soap", 40)]
+    rows += [order("c", "soap", 50)]
+    moment = moment_at(
+        sort_history(read_history({"purchases": rows}, CUTOFF)), CUTOFF, 14
+    )
+    config = CONFIG.model_copy(update={"min_buyers": 10, "new_candidates": 1})
+    generators = fit_generators(moment, config, seed=0)
+    ids = moment.history.products.ids
+    # Nothing has ten buyers: the bar falls to the two of the best product.
+    assert ids[generators.als.items].tolist() == ["tea"]
+    more = config.model_copy(update={"new_candidates": 40})
+    assert len(fit_generators(moment, more, seed=0).als.items) == len(ids)
+    # Popularity asks for a sale in 28 days only, whatever the settings.
+    assert ids[generators.popularity.items].tolist() == ["milk", "rye", "tea"]
+    lists = best_of(generators.popularity, moment, moment.customers, 2, unseen=True)
+    assert [ids[row[row >= 0]].tolist() for row in lists] == [
+        ["rye"],
+        ["milk"],
+        ["tea", "milk"],
+    ]
+
+
+def test_a_large_shop_keeps_the_bar(moment: Moment) -> None:
+    high = CONFIG.model_copy(update={"min_buyers": 7, "new_candidates": 3})
+    items = fit_generators(moment, high, seed=0).als.items
+    buyers = moment.shelf.buyers
+    assert items.tolist() == np.flatnonzero(buyers >= 7).tolist()
+    assert 3 <= len(items) < len(buyers)
+
+
+def test_no_opinion_is_no_candidate(read_history: ReadHistory) -> None:
+    # z bought nothing that anyone else bought, in a category of its own.
+    far = [order("z", "odd", 5)]
+    products = [*PRODUCTS, {"product_id": "odd", "category": "x", "subcategory": "x"}]
+    history = read_history(
+        {"purchases": [*block_rows(), *far], "products": products}, CUTOFF
+    )
+    moment = moment_at(sort_history(history), CUTOFF, 14)
+    generators = fit_generators(moment, CONFIG, seed=0)
+    z = np.flatnonzero(moment.history.customers == "z").astype(np.int32)
+    for source in (ALS, CO_PURCHASE, CATEGORY):
+        assert np.isneginf(list(generators)[source].scores(z)).all()
+    found = candidates(generators, z, CONFIG)
+    assert set(found.source[found.is_new].tolist()) == {POPULARITY}
+    # A customer of the first block has no opinion on the shelves of the others.
+    some = generators.category.scores(moment.customers[:1])[0]
+    of_block = moment.history.products.ids[generators.category.items]
+    mine = np.char.startswith(of_block.astype(str), "p0")
+    assert np.isfinite(some).tolist() == mine.tolist()
+
+
+@pytest.mark.parametrize("unseen", [True, False])
+def test_what_is_not_available_is_in_no_list(
+    read_history: ReadHistory, unseen: bool
+) -> None:
+    products = [p | {"available": p["product_id"] != "p00"} for p in PRODUCTS]
+    history = read_history({"purchases": block_rows(), "products": products}, CUTOFF)
+    moment = moment_at(sort_history(history), CUTOFF, 14)
+    for generator in fit_generators(moment, CONFIG, seed=0):
+        found = best_of(generator, moment, moment.customers, 15, unseen=unseen)
+        assert 0 not in found
+        assert unseen or (found >= 0).any()

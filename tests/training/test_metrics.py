@@ -8,7 +8,6 @@ from training.metrics import (
     hit_at,
     hits,
     ndcg_at,
-    precision_at,
     recall_at,
     truth_of,
 )
@@ -44,7 +43,6 @@ def test_ranking_metrics_by_hand() -> None:
     expected = [1 / (1 + second), second / 1]
     assert ndcg_at(hit, TRUTH.count)[:2] == pytest.approx(expected)
     assert hit_at(hit).tolist() == [1, 1, 0]
-    assert precision_at(hit).tolist() == [0.5, 0.5, 0]
 
 
 def test_ideal_gain_is_cut_at_k() -> None:

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.config import RecommendConfig
-from features.contracts import ContractError
+from features.contracts import ContractError, SettingError
 from features.engine import Tables
 from features.history import History
 from features.snapshot import Snapshot, to_us
 from training import ranker
 from training.candidates import best_of
-from training.generators import Popular
+from training.generators import Popularity
 from training.lanes import LaneModel, fit_curve
 from training.metrics import hit_at, hits
 from training.ranker import Recommender, Scored, as_lists, bought_in, top_n
@@ -115,7 +115,7 @@ def test_beats_popularity_in_both_lanes(
     everyone = scored.moment.customers
     shelf = scored.moment.shelf
     every = np.arange(BLOCKS * SIZE, dtype=np.int32)
-    popular = Popular(every, shelf.lines_28d)
+    popular = Popularity(every, shelf.lines_28d)
     for lane, factor in (("mixed", 3.0), ("new", 2.0)):
         rival = best_of(popular, scored.moment, everyone, 3, unseen=lane == "new")
         ours = as_lists(scored, lane, 3, everyone)
@@ -152,7 +152,7 @@ def test_lists_are_ordered_and_cut(scored: Scored) -> None:
         assert (p[inner] <= p[inner - 1]).all()
         if lane != "mixed":
             assert (scored.is_new[row] == (lane == "new")).all()
-    with pytest.raises(ValueError, match="expected mixed, again or new, got 'old'"):
+    with pytest.raises(ValueError, match="expected mixed, again, new, got 'old'"):
         top_n(scored, "old", 3)
 
 
@@ -175,6 +175,24 @@ def test_files_give_equal_scores_and_no_pickle(
     read = Recommender.from_files(tmp_path / "model")
     assert same(read.recommend(history, CUTOFF), scored)
     assert {f.suffix for f in (tmp_path / "model").iterdir()} == {".txt", ".json"}
+
+
+def test_a_model_of_other_settings_is_refused_in_one_line(
+    fitted: Recommender, tmp_path: Path
+) -> None:
+    fitted.to_files(tmp_path)
+    file = tmp_path / "recommender.json"
+    file.write_text(file.read_text().replace('"min_buyers"', '"least_buyers"'))
+    with pytest.raises(ContractError, match=r"got 'least_buyers'.*train again"):
+        Recommender.from_files(tmp_path)
+
+
+def test_lists_hold_only_what_is_available(scored: Scored) -> None:
+    # The first product, p000, is not: it is scored, for the day it comes back.
+    assert 0 in scored.product
+    everyone = scored.moment.customers
+    for lane in ("mixed", "again", "new"):
+        assert 0 not in as_lists(scored, lane, 100, everyone)
 
 
 def test_rows_at_or_after_the_cutoff_change_nothing(
@@ -221,7 +239,7 @@ def test_fitted_trees_serve_a_later_cutoff(
     (history,) = histories(tmp_path, rows, later)
     offers = fitted.recommend(history, later)
     assert np.unique(offers.customer).size == CUSTOMERS
-    with pytest.raises(ValueError, match="expected 2024-06-03"):
+    with pytest.raises(SettingError, match=r"expected 2024-06-03.*train again"):
         fitted.recommend(history, CUTOFF - timedelta(days=1))
 
 
@@ -313,5 +331,5 @@ def test_model_of_other_features_is_refused(tmp_path: Path) -> None:
     LaneModel(None, np.array([0, 1]), 0, 1.0, 0.0).to_files(tmp_path, "again")
     file = tmp_path / "again.json"
     file.write_text(file.read_text().replace("product_orders_count", "gone"))
-    with pytest.raises(ValueError, match="got 'gone'; train again"):
+    with pytest.raises(ContractError, match="got 'gone'; train again"):
         LaneModel.from_files(tmp_path, "again")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from features.history import History
-from training.generators import CO_PURCHASE, GROUP, POPULAR, TASTE
+from training.generators import ALS, CATEGORY, CO_PURCHASE, POPULARITY
 from training.moment import moment_at, sort_history
 from training.offers import Scored
 from training.reasons import offer_reasons
@@ -108,14 +108,16 @@ def test_co_purchase_names_the_other_product_and_its_share(
 def test_group_and_popularity_state_ranks(reason: Callable[..., str]) -> None:
     # Milk sold five times in 28 days, tea twice: second in its subcategory.
     assert (
-        reason("tea", GROUP) == "number 2 in Dairy, where the customer bought 3 times"
+        reason("tea", CATEGORY)
+        == "number 2 in Dairy, where the customer bought 3 times"
     )
     assert (
-        reason("rye", GROUP) == "number 2 in Bakery, where the customer bought 2 times"
+        reason("rye", CATEGORY)
+        == "number 2 in Bakery, where the customer bought 2 times"
     )
     best = "one of the 20 best sellers of the last four weeks"
-    assert reason("tea", POPULAR) == best
+    assert reason("tea", POPULARITY) == best
 
 
-def test_taste_says_no_more_than_it_knows(reason: Callable[..., str]) -> None:
-    assert reason("tea", TASTE) == "customers with similar baskets buy it"
+def test_als_says_no_more_than_it_knows(reason: Callable[..., str]) -> None:
+    assert reason("tea", ALS) == "customers with similar baskets buy it"

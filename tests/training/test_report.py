@@ -17,7 +17,7 @@ from training.findings import PickFigure
 from training.metrics import Interval
 
 NAN = float("nan")
-METHODS = ("own history", "taste", "co-purchase", "group", "popular")
+METHODS = ("own history", "ALS", "co-purchase", "category", "popularity")
 
 
 def _figures(recall: float) -> dict[str, float]:
@@ -29,7 +29,7 @@ def _quality(month: int, auc: float) -> Quality:
     mixed = dict(
         zip((MODEL, *METHODS), (0.13, 0.12, 0.07, 0.1, 0.05, 0.04), strict=True)
     )
-    new = {MODEL: 0.02, "taste": 0.016, "popular": 0.013}
+    new = {MODEL: 0.02, "ALS": 0.016, "popularity": 0.013}
     return Quality(
         cutoff=datetime(2017, month, 15),
         horizon_days=14,
