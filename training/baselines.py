@@ -133,29 +133,52 @@ def fit_bg_nbd(v: Visits) -> BgNbd:
     return BgNbd(float(r), float(alpha / scale), float(a), float(b))
 
 
-def fit_recency(past: Sequence[Visits], labels: Sequence[Floats]) -> Pipeline:
+@dataclass(frozen=True)
+class Logistic:
+    """A logistic regression, or the base rate where only one class was seen.
+
+    Attributes:
+        base_rate: share of ones among the labels it was fitted on.
+        model: None where the labels were all 0 or all 1.
+    """
+
+    base_rate: float
+    model: Pipeline | None
+
+    def probability(self, inputs: Floats) -> Floats:
+        """P(1) of rows of shape ``[row, input]``, shape ``[row]``."""
+        if self.model is None:
+            return np.full(len(inputs), self.base_rate)
+        return self.model.predict_proba(inputs)[:, 1]
+
+
+def fit_recency(past: Sequence[Visits], labels: Sequence[Floats]) -> Logistic:
     """Logistic regression on the days since the last visit, logged."""
     return _fit_logistic([_recency(v) for v in past], labels)
 
 
-def score_recency(model: Pipeline, v: Visits) -> Floats:
+def score_recency(model: Logistic, v: Visits) -> Floats:
     """P(a visit in the horizon of the labels), shape ``[customer]``."""
-    return model.predict_proba(_recency(v))[:, 1]
+    return model.probability(_recency(v))
 
 
-def fit_recency_frequency(past: Sequence[Visits], labels: Sequence[Floats]) -> Pipeline:
+def fit_recency_frequency(past: Sequence[Visits], labels: Sequence[Floats]) -> Logistic:
     """Logistic regression on recency, frequency, tenure and overdue ratio, logged."""
     return _fit_logistic([_recency_frequency(v) for v in past], labels)
 
 
-def score_recency_frequency(model: Pipeline, v: Visits) -> Floats:
+def score_recency_frequency(model: Logistic, v: Visits) -> Floats:
     """P(a visit in the horizon of the labels), shape ``[customer]``."""
-    return model.predict_proba(_recency_frequency(v))[:, 1]
+    return model.probability(_recency_frequency(v))
 
 
-def _fit_logistic(inputs: Sequence[Floats], labels: Sequence[Floats]) -> Pipeline:
+def _fit_logistic(inputs: Sequence[Floats], labels: Sequence[Floats]) -> Logistic:
+    label = np.concatenate(labels)
+    base_rate = float(label.mean())
+    if not 0 < label.sum() < len(label):
+        return Logistic(base_rate, None)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    return model.fit(np.concatenate(inputs), np.concatenate(labels))
+    return Logistic(base_rate, model.fit(np.concatenate(inputs), label))
 
 
 def _recency(v: Visits) -> Floats:

@@ -16,6 +16,9 @@ from features.engine import Tables
 from features.history import Floats, History
 from features.snapshot import DAY_US, Snapshot, cutoff_array
 
+_AROUND = timedelta(days=28)
+_SHARE_OF_USUAL_DAY = 0.05
+
 
 def days_to_next_purchase(history: History, cutoffs: Sequence[datetime]) -> Floats:
     """Days from each cutoff to the customer's first purchase at or after it.
@@ -41,28 +44,23 @@ def days_to_next_purchase(history: History, cutoffs: Sequence[datetime]) -> Floa
     return days
 
 
-def require_mature(snapshot: Snapshot, until: datetime) -> None:
-    """Refuse a label window that has not ended.
-
-    Raises:
-        ValueError: the window reaches past ``until``.
-    """
-    if snapshot.label_end > until:
-        raise ValueError(
-            f"label window: expected an end at or before {until:%Y-%m-%d}, got "
-            f"{snapshot.label_end:%Y-%m-%d} for the cutoff {snapshot.cutoff:%Y-%m-%d}; "
-            "choose an earlier cutoff or a shorter horizon"
-        )
-
-
 def truth(tables: Tables, snapshot: Snapshot) -> pa.Table | None:
     """What was bought in the label window, for evaluation only.
 
+    The data reach the window's end if the lines of its last day and of the four
+    weeks after it are at least a twentieth of a usual day's, and one at the least;
+    a usual day is the mean of the four weeks before the cutoff. So neither a
+    mistyped year nor a few early rows of the next delivery stand for a window
+    that was never delivered.
+
     Returns:
         ``customer_id``, ``product_id``, ``order_id``, ``ts``, ``quantity``,
-        ``amount`` in order; None if the data do not reach the window's last day.
+        ``amount`` in order; None if the data do not reach the window's end.
     """
-    _, last = tables.first_and_last_purchase()
-    if last < snapshot.label_end - timedelta(days=1):
+    last_day = snapshot.label_end - timedelta(days=1)
+    found = tables.purchases_between(last_day, snapshot.label_end + _AROUND)
+    before = tables.purchases_between(snapshot.cutoff - _AROUND, snapshot.cutoff)
+    usual = before.num_rows / _AROUND.days
+    if found.num_rows < max(1.0, _SHARE_OF_USUAL_DAY * usual):
         return None
     return tables.purchases_between(snapshot.cutoff, snapshot.label_end)

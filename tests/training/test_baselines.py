@@ -113,3 +113,15 @@ def test_expected_visits_agree_with_the_published_example() -> None:
     model = BgNbd(r=0.243, alpha=4.414, a=0.793, b=2.426)
     v = customers([2.0], [30.43], [38.86])
     assert model.expected_visits(v, 39.0)[0] == pytest.approx(1.226, abs=5e-4)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_labels_of_one_class_give_the_base_rate(share: float) -> None:
+    past = [customers([1.0, 4.0], [5.0, 30.0], [40.0, 40.0])] * 2
+    labels = [np.full(2, share)] * 2
+    recency = baselines.fit_recency(past, labels)
+    frequency = baselines.fit_recency_frequency(past, labels)
+    now = customers([2.0, 0.0, 9.0], [10.0, 0.0, 40.0], [41.0, 1.0, 41.0])
+    assert baselines.score_recency(recency, now).tolist() == [share] * 3
+    assert baselines.score_recency_frequency(frequency, now).tolist() == [share] * 3

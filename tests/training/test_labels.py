@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.engine import Tables
 from features.snapshot import Snapshot
-from training.labels import days_to_next_purchase, require_mature, truth
+from training.labels import days_to_next_purchase, truth
 from training.split import past_cutoffs, with_calibration
 
 US = timedelta(microseconds=1)
@@ -86,12 +88,6 @@ def test_purchase_that_became_known_too_late_is_no_label(
     assert np.isinf(days_to_next_purchase(history, [CUTOFF])[0, ann])
 
 
-def test_unfinished_window_is_refused() -> None:
-    require_mature(Snapshot(CUTOFF, 14), END)
-    with pytest.raises(ValueError, match="expected an end at or before 2024-03-14"):
-        require_mature(Snapshot(CUTOFF, 14), END - US)
-
-
 def test_truth_is_none_until_the_data_reach_the_last_day(
     shop_dir: Path,
 ) -> None:
@@ -105,6 +101,41 @@ def test_truth_is_none_until_the_data_reach_the_last_day(
     times = found.column("ts").to_pylist()
     assert inside.cutoff <= min(times) and max(times) < inside.label_end
     assert min(found.column("quantity").to_pylist()) >= 0
+
+
+def daily(tmp_path: Path, days: range, *more: datetime) -> Tables:
+    """Forty lines a day, counted from the cutoff, and one line at other moments."""
+    moments = [
+        CUTOFF + timedelta(days=day, minutes=line) for day in days for line in range(40)
+    ]
+    rows = [purchase("ann", ts) for ts in (*moments, *more)]
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "purchases.parquet")
+    return Tables(folder)
+
+
+@pytest.mark.parametrize(
+    ("last_day", "reaches"), [(6, False), (12, False), (13, True), (40, True)]
+)
+def test_truth_needs_the_last_day_of_the_window(
+    tmp_path: Path, last_day: int, reaches: bool
+) -> None:
+    with daily(tmp_path, range(-30, last_day + 1)) as tables:
+        found = truth(tables, Snapshot(CUTOFF, 14))
+    assert (found is not None) == reaches
+    if found is not None:
+        assert found.num_rows == 14 * 40
+
+
+@pytest.mark.parametrize(
+    "typo", [datetime(2099, 3, 10), END + timedelta(days=3), END - US]
+)
+def test_one_mistyped_row_does_not_stand_for_the_window(
+    tmp_path: Path, typo: datetime
+) -> None:
+    with daily(tmp_path, range(-30, 7), typo) as tables:
+        assert truth(tables, Snapshot(CUTOFF, 14)) is None
 
 
 def test_folds_keep_a_gap_of_the_horizon() -> None:
