@@ -24,23 +24,25 @@ from training.propensity import Propensity
 from training.trees import with_horizon
 
 Row = dict[str, float | str | None]
+Sentence = Callable[[Row, int | None], str | None]
 _MAX_REASONS = 3
 
 
 @dataclass(frozen=True)
 class Story:
-    """Features (by name pattern) that one sentence speaks for.
+    """Features of one dimension, by a pattern in their names, that share a sentence.
 
     ``sentence`` reads one row of features, and the window in days of the feature
     that weighed most (None: all history); it returns None for nothing to say.
     """
 
+    dimension: str
     pattern: str
-    sentence: Callable[[Row, int | None], str | None]
+    sentence: Sentence
 
 
-def _whole(value: float | str | None, unit: str) -> str:
-    number = round(float(value or 0))
+def _whole(value: float | str, unit: str) -> str:
+    number = round(float(value))
     return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
@@ -70,21 +72,21 @@ def _rhythm(row: Row, _: int | None) -> str | None:
 
 def _frequency(row: Row, window: int | None) -> str | None:
     count, when = _in_window(row, "orders_count", window, 30)
-    return f"{_whole(count, 'order')} {when}"
+    return None if count is None else f"{_whole(count, 'order')} {when}"
 
 
 def _trend(row: Row, _: int | None) -> str | None:
     now, before = row.get("orders_count_30d"), row.get("orders_count_90d")
-    if not before:
+    if now is None or not before:
         return None
     usual = float(before) / 3
-    way = "more" if float(now or 0) >= usual else "less"
-    return f"orders {way} often than before ({float(now or 0):.0f} in 30 days, usually {usual:.1f})"
+    way = "more" if float(now) >= usual else "less"
+    return f"orders {way} often than before ({float(now):.0f} in 30 days, usually {usual:.1f})"
 
 
 def _spend(row: Row, window: int | None) -> str | None:
     spent, when = _in_window(row, "spend_sum", window, 90)
-    return f"spent {float(spent or 0):,.2f} {when}"
+    return None if spent is None else f"spent {float(spent):,.2f} {when}"
 
 
 def _basket(row: Row, _: int | None) -> str | None:
@@ -94,13 +96,18 @@ def _basket(row: Row, _: int | None) -> str | None:
 
 def _variety(row: Row, window: int | None) -> str | None:
     found, when = _in_window(row, "categories_distinct", window, 90)
-    number = round(float(found or 0))
+    if found is None:
+        return None
+    number = round(float(found))
     return f"bought from {number} {'category' if number == 1 else 'categories'} {when}"
 
 
 def _discount(row: Row, _: int | None) -> str | None:
     share = row.get("discount_share")
-    return None if share is None else f"paid {float(share):.0%} less than list prices"
+    if share is None:
+        return None
+    way = "less" if float(share) >= 0 else "more"
+    return f"paid {abs(float(share)):.0%} {way} than list prices"
 
 
 def _habit(row: Row, _: int | None) -> str | None:
@@ -123,51 +130,70 @@ def _tenure(row: Row, _: int | None) -> str | None:
 
 
 def _returns(row: Row, _: int | None) -> str | None:
-    return f"{_whole(row.get('returned_lines_count'), 'returned line')} so far"
+    lines = row.get("returned_lines_count")
+    return None if lines is None else f"{_whole(lines, 'returned line')} so far"
 
 
 def _browse(row: Row, _: int | None) -> str | None:
-    views, carts = row.get("browses_count_30d"), row.get("carts_count_30d")
-    return f"{_whole(views, 'visit')} online and {_whole(carts, 'cart')} in the last 30 days"
+    events, carts = row.get("browses_count_30d"), row.get("carts_count_30d")
+    if events is None or carts is None:
+        return None
+    return (
+        f"browsed {_whole(events, 'time')}, {_whole(carts, 'time')} into the cart, "
+        "in the last 30 days"
+    )
 
 
 def _inquiry(row: Row, _: int | None) -> str | None:
     asked, complained = row.get("inquiries_count_90d"), row.get("complaints_count_90d")
-    return f"{_whole(asked, 'question')}, {_whole(complained, 'complaint')} in the last 90 days"
+    if asked is None or complained is None:
+        return None
+    return (
+        f"got in touch {_whole(asked, 'time')}, {_whole(complained, 'time')} to "
+        "complain, in the last 90 days"
+    )
 
 
 def _feedback(row: Row, _: int | None) -> str | None:
-    return f"gave feedback {_whole(row.get('feedbacks_count'), 'time')}"
+    count = row.get("feedbacks_count")
+    return None if count is None else f"gave feedback {_whole(count, 'time')}"
 
 
 def _campaign(row: Row, _: int | None) -> str | None:
     sent, redeemed = row.get("sent_count"), row.get("redeemed_count")
-    return f"{_whole(sent, 'campaign')} sent, {_whole(redeemed, 'coupon')} redeemed"
+    if sent is None or redeemed is None:
+        return None
+    return f"campaigns sent {_whole(sent, 'time')}, redeemed {_whole(redeemed, 'time')}"
 
 
-# In order: the first pattern that matches a feature's name owns it.
+_EVERY = ""
+
+# In order: the first that matches a feature owns it; profile features have no
+# story, they are said as they are.
 STORIES = (
-    Story(r"(orders|spend)_(trend|decay_trend)", _trend),
-    Story(r"days_since_first_order|tenure|orders_per_day", _tenure),
-    Story(r"days_since_last_order|overdue|days_gap", _rhythm),
-    Story(r"(orders|days)_(count|decay)|(weeks|fortnights)_active", _frequency),
-    Story(r"return(ed|s)_|returned", _returns),
-    Story(r"discount|listed", _discount),
-    Story(r"spend|order_amount|line_amount", _spend),
+    Story("purchase", r"(orders|spend)_(trend|decay_trend)", _trend),
+    Story("purchase", r"days_since_first_order|orders_per_day", _tenure),
+    Story("purchase", r"days_since_last_order|overdue|days_gap", _rhythm),
     Story(
+        "purchase", r"(orders|days)_(count|decay)|(weeks|fortnights)_active", _frequency
+    ),
+    Story("purchase", r"returned", _returns),
+    Story("purchase", r"discount|listed", _discount),
+    Story("purchase", r"spend|order_amount|line_amount", _spend),
+    Story(
+        "purchase",
         r"(products|categories|brands)_distinct|variety|(category|product)_top",
         _variety,
     ),
-    Story(r"order_lines|lines_count|quantity", _basket),
-    Story(r"weekend|morning|evening", _habit),
-    Story(r"channels?_", _channel),
-    Story(r"brows|view|cart|search|favourite|dwell", _browse),
-    Story(r"inquir|complain|presale|service|unresolved|resolved|response", _inquiry),
-    Story(r"feedback|nps|csat|ces_|rating|referral|suggestion|share[sd]_", _feedback),
-    Story(
-        r"sent|opened|clicked|redeem|redemption|attended|held_out|campaign", _campaign
-    ),
+    Story("purchase", r"order_lines|lines_count|quantity", _basket),
+    Story("purchase", r"weekend|morning|evening", _habit),
+    Story("purchase", r"channels?_", _channel),
+    Story("browse", _EVERY, _browse),
+    Story("inquiry", _EVERY, _inquiry),
+    Story("feedback", _EVERY, _feedback),
+    Story("campaign", _EVERY, _campaign),
 )
+_DIMENSION = {feature.name: feature.dimension for feature in FEATURES}
 
 
 def reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
@@ -181,7 +207,7 @@ def reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
         For each row up to three sentences; each ends in ``(raises)`` or
         ``(lowers)``, the direction in which it moved the score.
     """
-    effect, strongest = _effects(model, features)
+    effect, strongest = effects(model, features)
     sentences = _sentences(model, features)
     order = np.argsort(-np.abs(effect), axis=1, kind="stable")
     found: list[list[str]] = []
@@ -198,15 +224,18 @@ def reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
     return found
 
 
-def _owner(name: str) -> int:
-    """The story of a feature; features of no story share the last place."""
+def owner_of(name: str) -> int:
+    """The story of a feature; profile features share the last place.
+
+    A further column of ``customers`` is of the profile, whatever its name says.
+    """
     for number, story in enumerate(STORIES):
-        if re.search(story.pattern, name):
+        if _DIMENSION.get(name) == story.dimension and re.search(story.pattern, name):
             return number
     return len(STORIES)
 
 
-def _effects(
+def effects(
     model: Propensity, features: pa.Table
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
     """What each story did, and which of its features did most of it.
@@ -222,7 +251,7 @@ def _effects(
     parts = np.mean(
         [np.asarray(b.predict(matrix, pred_contrib=True)) for b in boosters], axis=0
     )[:, :-2]  # without the horizon and the expected value
-    owner = np.array([_owner(name) for name in model.encoding.columns])
+    owner = np.array([owner_of(name) for name in model.encoding.columns])
     total = np.zeros((len(matrix), len(STORIES) + 1))
     strongest = np.zeros(total.shape, dtype=np.int64)
     for story in np.unique(owner):
@@ -240,7 +269,7 @@ def _sentences(
     columns = model.encoding.columns
     rows: list[Row] = features.select(columns).to_pylist()
     windows = {feature.name: feature.window_days for feature in FEATURES}
-    other = [name for name in columns if _owner(name) == len(STORIES)]
+    other = [name for name in columns if owner_of(name) == len(STORIES)]
 
     def of(story: Story) -> Callable[[int, int], str | None]:
         return lambda row, feature: story.sentence(
