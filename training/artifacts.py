@@ -127,14 +127,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a bundle.
 
     Raises:
-        ContractError: there is none, or it is of another format.
+        ContractError: there is none, it is damaged, or it is of another format.
     """
     file = folder / _MANIFEST
     if not file.exists():
         raise ContractError(
             f"model: expected a bundle, found none at {folder}; run repurchase train"
         )
-    manifest: dict[str, Any] = json.loads(file.read_text())
+    try:
+        manifest: dict[str, Any] = json.loads(file.read_text())
+    except ValueError:
+        raise ContractError(
+            f"model: expected a manifest in JSON, got a damaged one in {folder}; "
+            "run repurchase train again"
+        ) from None
     if manifest.get("format") != FORMAT:
         raise ContractError(
             f"model: expected format {FORMAT}, got {manifest.get('format')} in {folder}; "
