@@ -87,16 +87,18 @@ def _picks(console: Console, found: Evaluation) -> None:
         "ours / this, per slot",
         "ours / this, customers",
     )
-    for place, pick in enumerate(found.comparison.figures()):
+    for pick in found.comparison.figures():
         table.add_row(
             pick.name,
             _interval(pick.per_slot, ".3f"),
             _interval(pick.share, ".1%"),
             _interval(pick.per_slot_ratio, ".2f"),
             _interval(pick.share_ratio, ".2f"),
-            style="bold" if place == 0 else None,
+            style="bold" if pick.whose == "ours" else None,
         )
     console.print(table)
+    for said in found.comparison.left_out:
+        console.print(said, highlight=False)
 
 
 def customer(console: Console, predictions: Predictions) -> None:

@@ -80,16 +80,18 @@ def candidates(
         generators: fitted at one moment.
         customers: codes, ascending.
         config: numbers of candidates.
-        pool: products that may be offered, ``[product]``; all that a customer
-            bought of them are candidates. None: every product.
+        pool: products that may be offered, ``[product]``; None: every product.
     """
-    pairs = generators.moment.pairs["product"]
-    most = config.again_candidates if pool is None else len(pairs)
-    again = _best_pairs(pairs.offsets, pairs.slow, customers, most)
+    moment = generators.moment
+    pairs = moment.pairs["product"]
+    if pool is None:
+        pool = np.ones(moment.n_products, dtype=np.bool_)
+    again, places = _best_pairs(
+        pairs.offsets, pairs.slow, pairs.item, pool, customers, config.again_candidates
+    )
     _, *others = generators
     dense = [generator.scores(customers) for generator in others]
     best = np.full((len(dense), len(customers), config.new_candidates), -1, np.int32)
-    everything = np.ones(generators.moment.n_products, dtype=np.bool_)
     for i, (generator, scores) in enumerate(zip(others, dense, strict=True)):
         columns = _top_unseen(
             scores,
@@ -97,16 +99,15 @@ def candidates(
             pairs.offsets,
             pairs.item,
             customers,
-            everything if pool is None else pool,
+            pool,
             config.new_candidates,
         )
         best[i] = codes_of(generator.items, columns)
     row, product, pair, place, source = _union(
-        again, pairs.item, best, generators.moment.n_products
+        again, places, pairs.item, best, moment.n_products
     )
     scores = _scores_of(others, dense, row, product)
-    found = Candidates(customers[row], product, pair, place, source, scores)
-    return found if pool is None else found.take(pool[product])
+    return Candidates(customers[row], product, pair, place, source, scores)
 
 
 def _scores_of(
@@ -222,22 +223,36 @@ def _top_unseen(
 
 
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _best_pairs(offsets: Any, slow: Any, customers: Any, n: int) -> Any:
-    """Pair rows of each customer's best by own history, -1: fewer."""
+def _best_pairs(
+    offsets: Any, slow: Any, bought: Any, pool: Any, customers: Any, n: int
+) -> Any:
+    """Each customer's best of the pool by own history.
+
+    Returns:
+        Pair rows, -1: fewer, and their places among all that was bought.
+    """
     widest = 0
     for row in range(len(customers)):
         widest = max(widest, offsets[customers[row] + 1] - offsets[customers[row]])
     best = np.full((len(customers), min(n, widest)), -1, dtype=np.int64)
+    place = np.full(best.shape, -1, dtype=np.int32)
     for row in range(len(customers)):
         start, end = offsets[customers[row]], offsets[customers[row] + 1]
-        order = np.argsort(-slow[start:end], kind="mergesort")[:n]
+        order = np.argsort(-slow[start:end], kind="mergesort")
+        kept = 0
         for rank in range(len(order)):
-            best[row, rank] = start + order[rank]
-    return best
+            if kept == n:
+                break
+            pair = start + order[rank]
+            if pool[bought[pair]]:
+                best[row, kept] = pair
+                place[row, kept] = rank
+                kept += 1
+    return best, place
 
 
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _union(again: Any, bought: Any, best: Any, n_products: int) -> Any:
+def _union(again: Any, places: Any, bought: Any, best: Any, n_products: int) -> Any:
     """Join lists: own pairs first, then new products by rank, each once."""
     customers, own = again.shape
     generators, _, n = best.shape
@@ -256,7 +271,7 @@ def _union(again: Any, bought: Any, best: Any, n_products: int) -> Any:
             row[size] = customer
             pair[size] = again[customer, rank]
             product[size] = bought[again[customer, rank]]
-            place[size] = rank
+            place[size] = places[customer, rank]
             size += 1
         # Rank by rank: the generator that ranks a product best is its source.
         for rank in range(n):

@@ -29,12 +29,15 @@ class PickFigure:
 
     Attributes:
         name: the list, in words.
+        whose: ``ours``; ``kin``: ours under a handicap; else ``theirs``.
         per_slot: purchases per slot shown.
         share: share of customers who bought at least one product shown.
-        per_slot_ratio, share_ratio: ours over this list's; None for ours.
+        per_slot_ratio, share_ratio: ours over this list's; None: no rival, or
+            nothing was bought of it.
     """
 
     name: str
+    whose: Whose
     per_slot: Interval
     share: Interval
     per_slot_ratio: Interval | None
@@ -177,7 +180,11 @@ def findings(
             ),
         ),
     ]
-    rivals = [(p.name, p.per_slot_ratio) for p in picks if p.per_slot_ratio]
+    rivals = [
+        (p.name, p.per_slot_ratio)
+        for p in picks
+        if p.whose == "theirs" and p.per_slot_ratio
+    ]
     for rival, ratio in rivals[:1]:
         found.append(
             (
@@ -210,18 +217,11 @@ def _bars(values: Sequence[Mapping[str, float]]) -> tuple[Bar, ...]:
 
 def _pick_bars(picks: Sequence[PickFigure]) -> tuple[Bar, ...]:
     """Lists of the comparison with manual picks, best first."""
-    ours = [pick.name for pick in picks if pick.per_slot_ratio is None]
-    whose: dict[str, Whose] = {}
-    for pick in picks:
-        ours_too = any(pick.name.startswith(name) for name in ours)
-        whose[pick.name] = "kin" if ours_too else "theirs"
-        if pick.name in ours:
-            whose[pick.name] = "ours"
-    interval = {pick.name: pick.per_slot for pick in picks}
+    best_first = sorted(picks, key=lambda pick: -pick.per_slot.value)
     return tuple(
-        Bar(name, value, whose[name], interval[name])
-        for name, value in _best_first({p.name: p.per_slot.value for p in picks})
-        if not math.isnan(value)
+        Bar(pick.name, pick.per_slot.value, pick.whose, pick.per_slot)
+        for pick in best_first
+        if not math.isnan(pick.per_slot.value)
     )
 
 

@@ -4,38 +4,46 @@ For every past campaign: the customers it was sent to, the same number of slots
 for every list, and nothing known that was not known before it started. A list
 scores by what these customers bought in the campaign's first days. Nobody was
 shown our lists, and much would have been bought without any offer: the figures
-compare lists, they do not prove an effect.
+compare lists, they do not prove an effect. Every list, also the manual one, holds only
+products that the product table calls available.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow.compute as pc
 
 from features.config import Config
 from features.engine import Tables
 from features.history import Bools, Floats, History, Ints
-from serving.experiments.picks import WINDOW_DAYS, Campaign, past_campaigns
+from serving.experiments.picks import WINDOW_DAYS, Campaign, Past, past_campaigns
+from training.evaluate import K
+from training.findings import PickFigure, Whose
 from training.generators import Generators
-from training.metrics import Interval, Truth, bootstrap_intervals, hits, truth_of
+from training.metrics import (
+    Interval,
+    Truth,
+    bootstrap_intervals,
+    codes_in,
+    hits,
+    truth_of,
+)
 from training.moment import Moment, Sorted, moment_at, sort_history
 from training.offers import as_lists
 from training.ranker import Recommender
-from training.report import PickFigure
-
-K = 10
-"""Slots per customer; fewer where the pool has fewer products."""
 
 OURS = "our ranking"
 BEST_SELLING = "best-selling picked products"
 RESTRICTED = "our ranking of the picked products"
-RANDOM = "random picked products"
-LISTS = (OURS, BEST_SELLING, RESTRICTED, RANDOM)
+RANDOM = "random picked products (for scale only)"
+MANUAL = "picked products in their owner's order"
+
+_WHOSE: dict[str, Whose] = {OURS: "ours", RESTRICTED: "kin"}
 
 
 @dataclass(frozen=True)
@@ -44,14 +52,31 @@ class Outcome:
 
     Attributes:
         customer: codes of the shared history, shape ``[customer]``.
-        slots: offers per customer, the same for every list.
+        slots: offers per customer, the same for every list: ``K``, or as many
+            as there are picked products.
+        lists: product codes by list, best first, ``[customer, slot]``, -1:
+            empty; ours comes first.
         bought: distinct offered products bought, by list, ``[customer]``.
     """
 
     campaign: Campaign
     customer: Ints
     slots: int
+    lists: dict[str, Ints]
     bought: dict[str, Floats]
+
+    @property
+    def owner_sells_best(self) -> bool:
+        """Whether the owner's order is that of the best-selling picks."""
+        return np.array_equal(self.lists[MANUAL], self.lists[BEST_SELLING])
+
+    def without(self, name: str) -> Outcome:
+        """The same outcome without a list."""
+        return replace(
+            self,
+            lists={n: v for n, v in self.lists.items() if n != name},
+            bought={n: v for n, v in self.bought.items() if n != name},
+        )
 
 
 @dataclass(frozen=True)
@@ -63,12 +88,14 @@ class Comparison:
         pooled: figures of the lists over all campaigns, ours first.
         single: the same for each campaign.
         reason: why there is nothing to compare, else empty.
+        left_out: what is not compared, or compared once for two, in words.
     """
 
     outcomes: tuple[Outcome, ...]
     pooled: tuple[PickFigure, ...]
     single: tuple[tuple[PickFigure, ...], ...]
     reason: str
+    left_out: tuple[str, ...]
 
     @property
     def scope(self) -> str:
@@ -101,6 +128,7 @@ class Comparison:
         return {
             "scope": self.scope if self.outcomes else "",
             "reason": self.reason,
+            "left_out": list(self.left_out),
             "pooled": [_json(figure) for figure in self.pooled],
             "campaigns": {
                 outcome.campaign.campaign_id: [_json(figure) for figure in figures]
@@ -127,14 +155,14 @@ def compare(
     Raises:
         ValueError: ``recommender_for`` gave one fitted after the moment.
     """
-    past, reason = past_campaigns(tables)
-    if not past:
-        return _comparison([], reason, config.seed)
-    history = tables.history(max(campaign.starts_at for campaign in past))
+    past = past_campaigns(tables)
+    if not past.campaigns:
+        return _comparison([], past, config.seed)
+    history = tables.history(past.campaigns[-1].starts_at)
     ordered = sort_history(history)
     outcomes: list[Outcome] = []
     fitted: dict[datetime, tuple[Recommender, Generators]] = {}
-    for place, campaign in enumerate(past):
+    for place, campaign in enumerate(past.campaigns):
         start = campaign.starts_at
         if start not in fitted:
             # Campaigns come by start: what was fitted for the last is done with.
@@ -149,9 +177,9 @@ def compare(
                 name: hits(offered, customer, truth).sum(axis=1).astype(np.float64)
                 for name, offered in lists.items()
             }
-            outcomes.append(Outcome(campaign, customer, min(K, len(pool)), bought))
-    reason = "" if outcomes else "no customer of a past campaign had bought before it"
-    return _comparison(outcomes, reason, config.seed)
+            slots = min(K, len(pool))
+            outcomes.append(Outcome(campaign, customer, slots, lists, bought))
+    return _comparison(outcomes, past, config.seed)
 
 
 def _fitted_at(
@@ -170,18 +198,32 @@ def _fitted_at(
 def _who_and_what(
     history: History, campaign: Campaign, moment: Moment
 ) -> tuple[Ints, Ints]:
-    """Codes of the campaign's customers with history, and of its products."""
-    customer = codes(history.customers, campaign.customers)
-    pool = codes(history.products.ids, campaign.pool)
-    return np.intersect1d(moment.customers, customer), np.unique(pool[pool >= 0])
+    """Codes of the campaign's customers with history, and of its products.
+
+    Products keep their owner's order; those unknown at the latest start or not
+    available are left out.
+    """
+    customer = codes_in(history.customers, campaign.customers)
+    pool = codes_in(history.products.ids, campaign.pool)
+    pool = pool[pool >= 0]
+    pool = pool[history.products.available[pool]]
+    return np.intersect1d(moment.customers, customer), pool
 
 
-def _comparison(outcomes: list[Outcome], reason: str, seed: int) -> Comparison:
+def _comparison(outcomes: list[Outcome], past: Past, seed: int) -> Comparison:
+    reason, left_out = past.reason, past.left_out
+    if past.campaigns and not outcomes:
+        reason = "no customer of a past campaign had bought before it"
+    if outcomes and all(outcome.owner_sells_best for outcome in outcomes):
+        outcomes = [outcome.without(MANUAL) for outcome in outcomes]
+        said = "the owner's ranks order the picks as they sold: one list for both"
+        left_out = (*left_out, said)
     return Comparison(
         outcomes=tuple(outcomes),
         pooled=_figures(outcomes, seed),
         single=tuple(_figures([outcome], seed) for outcome in outcomes),
         reason=reason,
+        left_out=left_out,
     )
 
 
@@ -192,7 +234,7 @@ def _lists(
     pool: Ints,
     random: np.random.Generator,
 ) -> dict[str, Ints]:
-    """Product codes of every list, ``[customer, slot]``."""
+    """Product codes of every list, ours first, ``[customer, slot]``."""
     slots, moment = min(K, len(pool)), generators.moment
     sold = moment.shelf.lines_84d[pool]
     popular = pool[np.lexsort((pool, -sold))].astype(np.int32)
@@ -200,12 +242,14 @@ def _lists(
     allowed[pool] = True
     ours = recommender.score(generators, customer)
     within = recommender.score(generators, customer, allowed)
+    by_code = np.sort(pool)
     return {
         OURS: as_lists(ours, "mixed", slots, customer),
+        MANUAL: np.tile(pool[:slots], (len(customer), 1)),
         BEST_SELLING: np.tile(popular[:slots], (len(customer), 1)),
         RESTRICTED: fill(as_lists(within, "mixed", slots, customer), popular),
         RANDOM: np.array(
-            [random.choice(pool, slots, replace=False) for _ in customer], np.int32
+            [random.choice(by_code, slots, replace=False) for _ in customer], np.int32
         ),
     }
 
@@ -228,16 +272,12 @@ def fill(lists: Ints, instead: Ints) -> Ints:
 
 def _bought(tables: Tables, history: History, campaign: Campaign) -> Truth:
     rows = tables.purchases_between(campaign.starts_at, campaign.ends_at)
-    customer = codes(history.customers, rows.column("customer_id").to_pylist())
-    product = codes(history.products.ids, rows.column("product_id").to_pylist())
+    rows = rows.filter(pc.field("customer_id").isin(list(campaign.customers)))
+    customer = codes_in(history.customers, rows.column("customer_id").to_pylist())
+    product = codes_in(history.products.ids, rows.column("product_id").to_pylist())
     known = (customer >= 0) & (product >= 0)
     shape = (len(history.customers), len(history.products))
     return truth_of(customer[known], product[known], shape)
-
-
-def codes(ids: np.ndarray, wanted: Sequence[str]) -> Ints:
-    """Positions of the wanted ids, ``[wanted]``, -1: not among them."""
-    return pd.Index(ids).get_indexer(pd.Index(wanted, dtype=object)).astype(np.int32)
 
 
 def _figures(outcomes: Sequence[Outcome], seed: int) -> tuple[PickFigure, ...]:
@@ -248,7 +288,8 @@ def _figures(outcomes: Sequence[Outcome], seed: int) -> tuple[PickFigure, ...]:
         np.concatenate([o.customer for o in outcomes]), return_inverse=True
     )
     slots = np.concatenate([np.full(len(o.customer), o.slots) for o in outcomes])
-    bought = {n: np.concatenate([o.bought[n] for o in outcomes]) for n in LISTS}
+    names = tuple(outcomes[0].bought)
+    bought = {n: np.concatenate([o.bought[n] for o in outcomes]) for n in names}
 
     def per_customer(*columns: np.ndarray) -> Floats:
         summed = [np.bincount(row, column).astype(np.float64) for column in columns]
@@ -256,21 +297,23 @@ def _figures(outcomes: Sequence[Outcome], seed: int) -> tuple[PickFigure, ...]:
 
     shown, contacts = slots.astype(np.float64), np.ones(len(row))
     mine = per_customer(*bought.values(), *(b > 0 for b in bought.values()))
-    n = len(LISTS)
+    n = len(names)
     offered = per_customer(*[shown] * n, *[contacts] * n)
     ours = mine[:, [0] * n + [n] * n]
     values = bootstrap_intervals(mine, offered, seed=seed)
     ratios = bootstrap_intervals(ours, mine, seed=seed)
+
+    def against(i: int) -> tuple[Interval | None, Interval | None]:
+        # A ratio over random picks misleads; over nothing bought there is none.
+        if names[i] in (OURS, RANDOM) or not mine[:, i].any():
+            return None, None
+        return ratios[i], ratios[n + i]
+
     return tuple(
         PickFigure(
-            name=name,
-            per_slot=values[i],
-            share=values[n + i],
-            # No ratio to ourselves, nor to a list of which nothing was bought.
-            per_slot_ratio=ratios[i] if i and mine[:, i].any() else None,
-            share_ratio=ratios[n + i] if i and mine[:, i].any() else None,
+            name, _WHOSE.get(name, "theirs"), values[i], values[n + i], *against(i)
         )
-        for i, name in enumerate(LISTS)
+        for i, name in enumerate(names)
     )
 
 

@@ -16,6 +16,8 @@ WINDOW_DAYS = 28
 HISTORY_DAYS = 120
 """A campaign counts if it started this long after the first purchase."""
 
+_DAY = timedelta(days=1)
+
 
 @dataclass(frozen=True)
 class Campaign:
@@ -23,8 +25,8 @@ class Campaign:
 
     Attributes:
         starts_at, ends_at: half-open window in which purchases count.
-        customers: ids of those it was sent to.
-        pool: ids of the picked products.
+        customers: ids of those it was sent to before its first day was over.
+        pool: ids of the products picked for everyone, in their owner's order.
     """
 
     campaign_id: str
@@ -34,20 +36,37 @@ class Campaign:
     pool: tuple[str, ...]
 
 
-def past_campaigns(tables: Tables) -> tuple[list[Campaign], str]:
-    """Campaigns that can be compared, oldest first, or why there is none.
+@dataclass(frozen=True)
+class Past:
+    """Campaigns that can be compared, oldest first.
+
+    Attributes:
+        reason: why there is none, else empty.
+        left_out: what of their tables is not compared, in words.
+    """
+
+    campaigns: tuple[Campaign, ...]
+    reason: str
+    left_out: tuple[str, ...]
+
+
+def past_campaigns(tables: Tables) -> Past:
+    """Campaigns that can be compared, or why there is none.
 
     A campaign needs ``HISTORY_DAYS`` of purchases before its start, purchases
-    until the end of its window, picked products and customers it was sent to.
+    until the last day of its window, products picked for everyone and customers
+    it was sent to. A contact counts before the end of the first day: a mail sent
+    later may answer to what its customer did in the window.
     """
     for table in (CAMPAIGNS, PICKS, TOUCHES):
         if not tables.has(table):
-            return [], f"there is no table {table.name}"
+            return Past((), f"there is no table {table.name}", ())
     first, last = tables.first_and_last_purchase()
     picks, touches = _frame(tables, PICKS), _frame(tables, TOUCHES)
     sent = touches[touches["action"] == "sent"]
     rows = _frame(tables, CAMPAIGNS).sort_values(["starts_at", "campaign_id"])
     found: list[Campaign] = []
+    late = personal = 0
     for name, starts, ends in zip(
         rows["campaign_id"],
         rows["starts_at"].dt.to_pydatetime(),
@@ -55,17 +74,38 @@ def past_campaigns(tables: Tables) -> tuple[list[Campaign], str]:
         strict=True,
     ):
         end = min(ends, starts + timedelta(days=WINDOW_DAYS))
-        if starts - first < timedelta(days=HISTORY_DAYS) or end > last:
+        if starts - first < timedelta(days=HISTORY_DAYS) or last < end - _DAY:
             continue
         mine = sent[(sent["campaign_id"] == name) & (sent["ts"] < end)]
-        customers = tuple(sorted(set(mine["customer_id"])))
-        pool = _picked(picks, name, starts)
-        if customers and pool:
-            found.append(Campaign(name, starts, end, customers, pool))
-    return found, "" if found else (
-        f"no campaign with picked products and customers started {HISTORY_DAYS} days "
-        "after the first purchase and was over before the last"
+        reached = set(mine["customer_id"][mine["ts"] < starts + _DAY])
+        late += len(set(mine["customer_id"]) - reached)
+        chosen = _chosen(picks, name, starts)
+        everyone = chosen[chosen["customer_id"].isna()]
+        personal += len(chosen) - len(everyone)
+        if reached and len(everyone):
+            pool = tuple(dict.fromkeys(everyone["product_id"]))
+            found.append(Campaign(name, starts, end, tuple(sorted(reached)), pool))
+    reason = (
+        ""
+        if found
+        else (
+            f"no campaign with picked products and customers started {HISTORY_DAYS} days "
+            "after the first purchase and was over before the last"
+        )
     )
+    return Past(tuple(found), reason, _left_out(late, personal))
+
+
+def _left_out(late: int, personal: int) -> tuple[str, ...]:
+    said: list[str] = []
+    if late:
+        said.append(
+            f"{late:,} contacts after a campaign's first day are left out: they may "
+            "answer to what the customer did by then"
+        )
+    if personal:
+        said.append(f"{personal:,} picks for single customers are not compared")
+    return tuple(said)
 
 
 def _frame(tables: Tables, table: Table) -> pd.DataFrame:
@@ -73,11 +113,12 @@ def _frame(tables: Tables, table: Table) -> pd.DataFrame:
     return pd.DataFrame() if rows is None else rows.to_pandas()
 
 
-def _picked(picks: pd.DataFrame, campaign_id: str, by: datetime) -> tuple[str, ...]:
-    """Products chosen for everyone, known when the campaign started."""
+def _chosen(picks: pd.DataFrame, campaign_id: str, by: datetime) -> pd.DataFrame:
+    """Picks known when the campaign started, by rank, then list and product."""
     keep = (picks["campaign_id"] == campaign_id).to_numpy()
-    if "customer_id" in picks:
-        keep = keep & picks["customer_id"].isna().to_numpy()
     if "chosen_at" in picks:
         keep = keep & ~(picks["chosen_at"] > by).to_numpy()
-    return tuple(sorted(set(picks["product_id"][keep])))
+    chosen = picks.loc[keep].sort_values(by=["rank", "list", "product_id"])
+    if "customer_id" not in chosen:
+        chosen = chosen.assign(customer_id=None)
+    return chosen

@@ -13,7 +13,7 @@ import pytest
 
 from training import findings, report
 from training.evaluate import MODEL, Quality
-from training.findings import PickFigure
+from training.findings import PickFigure, Whose
 from training.metrics import Interval
 
 NAN = float("nan")
@@ -60,10 +60,11 @@ def _quality(month: int, auc: float) -> Quality:
     )
 
 
-def _pick(name: str, per_slot: float, ratio: float | None) -> PickFigure:
+def _pick(name: str, whose: Whose, per_slot: float, ratio: float | None) -> PickFigure:
     over = ratio and Interval(ratio, ratio - 0.1, ratio + 0.1)
     return PickFigure(
         name=name,
+        whose=whose,
         per_slot=Interval(per_slot, per_slot - 0.01, per_slot + 0.01),
         share=Interval(per_slot + 0.2, per_slot + 0.19, per_slot + 0.21),
         per_slot_ratio=over or None,
@@ -79,10 +80,10 @@ def qualities() -> list[Quality]:
 @pytest.fixture
 def picks() -> list[PickFigure]:
     return [
-        _pick("our ranking", 0.42, None),
-        _pick("best-selling picked products", 0.13, 3.23),
-        _pick("our ranking of the picked products", 0.27, 1.56),
-        _pick("random picked products", 0.01, 42.0),
+        _pick("our ranking", "ours", 0.42, None),
+        _pick("best-selling picked products", "theirs", 0.13, 3.23),
+        _pick("our ranking of the picked products", "kin", 0.27, 1.56),
+        _pick("random picked products", "theirs", 0.01, None),
     ]
 
 
