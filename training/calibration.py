@@ -31,6 +31,10 @@ class Platt:
         clipped = np.clip(probability, _EDGE, 1 - _EDGE)
         return expit(self.slope * logit(clipped) + self.intercept)
 
+    def inverse(self, probability: float) -> float:
+        """The uncalibrated probability that is calibrated to this one."""
+        return float(expit((logit(probability) - self.intercept) / self.slope))
+
 
 def fit_platt(probability: Floats, label: Floats, prior_rows: float = 500.0) -> Platt:
     """Maximum likelihood with a pull towards no change.

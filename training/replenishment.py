@@ -3,7 +3,10 @@
 The days between purchases of a group are taken as log-normal around a personal
 cycle that is shrunk to the cycle of the group (normal-normal on log days). The
 due date is conditional on the days that have passed already, so it is as of the
-cutoff and moves on while a customer is overdue.
+cutoff and moves on while a customer is overdue. One calibration, learned a horizon
+earlier, makes up for habits that ended; dates and probability are read from the
+same calibrated distribution, so a group is due within the horizon by its date
+where it is by its probability at even odds.
 """
 
 from __future__ import annotations
@@ -94,12 +97,15 @@ def predict_replenishment(history: History, snapshot: Snapshot) -> pa.Table:
     passed = _passed(c, mu, sigma)
     left = 1 - passed
 
+    calibration = _calibration(history, snapshot)
+
     def wait(share: float) -> Floats:
         """Days from the cutoff at which ``share`` of such customers have bought."""
-        quantile = np.exp(mu + sigma * norm.ppf(passed + share * left))
+        raw = calibration.inverse(share)
+        quantile = np.exp(mu + sigma * norm.ppf(passed + raw * left))
         return np.maximum(quantile - c.days_since_last, 0.0)
 
-    probability = _calibration(history, snapshot)(_due_within(c, snapshot.horizon_days))
+    probability = calibration(_due_within(c, snapshot.horizon_days))
     low, median, high = wait(0.1), wait(0.5), wait(0.9)
     cycle = np.exp(mu)
     abstain = (

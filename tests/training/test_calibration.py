@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from training.calibration import expected_calibration_error, fit_platt
+from training.calibration import Platt, expected_calibration_error, fit_platt
 
 
 def test_error_by_hand() -> None:
@@ -36,3 +36,9 @@ def test_bent_probabilities_are_mended_and_keep_their_order() -> None:
 def test_a_handful_of_rows_changes_little() -> None:
     mended = fit_platt(np.full(5, 0.5), np.ones(5))
     assert mended(np.array([0.5]))[0] == pytest.approx(0.5, abs=0.03)
+
+
+def test_inverse_undoes_the_calibration() -> None:
+    platt = Platt(slope=1.3, intercept=-0.6)
+    raw = [platt.inverse(share) for share in (0.1, 0.5, 0.9)]
+    assert platt(np.array(raw)) == pytest.approx([0.1, 0.5, 0.9])

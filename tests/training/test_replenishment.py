@@ -59,6 +59,29 @@ def test_regular_buyer_is_due_after_the_usual_gap(
     assert abs((ann["due_at"] - CUTOFF).days - 15) <= 3
 
 
+def test_dates_and_probability_are_of_one_distribution(
+    read_history: Callable[..., Any],
+) -> None:
+    random = np.random.default_rng(4)
+    rows: list[dict[str, Any]] = []
+    for customer in range(300):
+        # Half of the habits end at some time in the half year, unannounced.
+        day, end = 0.0, 180 * (random.random() if customer % 2 else 1.0)
+        while day < end:
+            ids = {"customer_id": f"c{customer:03}", "product_id": "p"}
+            ts = CUTOFF - timedelta(days=180 - day)
+            order = {"order_id": f"{customer}-{day}", "quantity": 1.0, "amount": 4.0}
+            rows.append({**ids, **order, "ts": ts})
+            day += float(random.gamma(9, (3 + customer % 50) / 9)) + 1
+    history = read_history({"purchases": rows}, CUTOFF)
+    table = predict_replenishment(history, Snapshot(CUTOFF, 14))
+    probability = table.column("probability").to_numpy()
+    assert probability.min() < 0.25 and probability.max() > 0.9
+    for name, share in (("due_p10", 0.1), ("due_at", 0.5), ("due_p90", 0.9)):
+        due = table.column(name).to_numpy() < np.datetime64(CUTOFF + timedelta(14))
+        assert (due == (probability > share)).all()
+
+
 def test_few_cycles_and_ended_habits_abstain(read_history: Callable[..., Any]) -> None:
     gaps = {"few": [10], "gone": [1] * 8, **{f"c{i}": [10] * 6 for i in range(5)}}
     table = predict_replenishment(
