@@ -1,4 +1,8 @@
-"""How a table of features becomes the matrix that LightGBM reads."""
+"""How a table of features becomes the matrix that LightGBM reads.
+
+LightGBM knows the columns as ``f0`` to ``fn``; their names stay here, so that a
+shop's column may have any name.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ Half-open windows, the horizon 14 days and the cutoff 10-15::
     scoring                                  10-15
 
 The gap between the last cutoff for fitting and the one for calibration is at
-least the horizon, so no label window of one reaches into the other.
+least the horizon, so no label window of one reaches into the other. Once the
+calibration is known, the last fit learns from all past cutoffs, the gap's too.
 """
 
 from __future__ import annotations
