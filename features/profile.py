@@ -2,6 +2,9 @@
 
 In force at a cutoff is the row with the latest ``valid_from`` before it, a null
 ``valid_from`` coming first. A row is not known before the customer joined.
+
+A text with many words is an address, a name or an id and no category: a model
+would learn it by heart and keep it. It is null for everyone; see ``left_out``.
 """
 
 from __future__ import annotations
@@ -13,8 +16,8 @@ import pyarrow as pa
 
 from features.contracts import ContractError
 from features.declare import Attribute
-from features.history import Array, Bools, Floats, Longs
-from features.snapshot import DAY_US
+from features.history import Array, Bools, Floats, History, Longs
+from features.snapshot import DAY_US, to_us
 
 NULL = "no profile row in force, or it does not say"
 
@@ -40,6 +43,12 @@ PROFILE = (
     _attribute("preferred_channel", "text", is_text=True),
 )
 """The attributes of the contract; further columns follow under their names."""
+
+MAX_WORDS = 100
+"""A text has at most this many distinct words, and one per two customers."""
+
+MIN_WORDS = 10
+"""So many words are fine however few the customers."""
 
 _TIMES = ("valid_from", "joined_at", "birthday")
 
@@ -93,32 +102,82 @@ def columns(
 
     Returns:
         By name, in the order of ``PROFILE``, then further columns: float64, or
-        dictionary of int32 and string for texts. Further columns of times are
-        left out: nothing says when they were known.
+        dictionary of int32 and string for texts. A text with too many words
+        among the rows in force is null. Further columns of times are left out,
+        since nothing says when they were known, and so are lists and the like.
 
     Raises:
         ContractError: a further column has the name of a feature.
     """
     if profiles is None or not (rows >= 0).any():
         return {a.name: _nulls(a, len(rows)) for a in PROFILE}
-    present = profiles.take(pa.array(rows, pa.int64(), mask=rows < 0))
+    used = np.unique(rows[rows >= 0])
+    wordy = _wordy(profiles.take(pa.array(used)))
+    read = profiles.drop_columns(wordy) if wordy else profiles
+    present = read.take(pa.array(rows, pa.int64(), mask=rows < 0))
     result = {a.name: _column(present, a) for a in PROFILE}
     result |= _times(profiles, rows, cutoffs_us)
     consent = result["consent"].fill_null(1.0).to_numpy(zero_copy_only=False)
     result["consent"] = _floats(np.where(rows < 0, np.nan, consent))
-    for field in profiles.schema:
-        if field.name in result or field.name in ("customer", *_TIMES):
-            continue
+    for field in _further(profiles):
         if field.name in taken:
             raise ContractError(
                 f"customers.{field.name}: expected a name that no feature has, got "
                 f"{field.name!r}; rename the column in the export"
             )
-        if not pa.types.is_temporal(field.type):
-            is_text = pa.types.is_string(field.type) or pa.types.is_null(field.type)
-            further = _attribute(field.name, "as given", is_text=is_text)
+        if _is_usable(field.type):
+            further = _attribute(field.name, "as given", is_text=_is_text(field.type))
             result[field.name] = _column(present, further)
     return result
+
+
+def left_out(history: History) -> tuple[str, ...]:
+    """Columns of ``customers`` that are no features at ``history.until``.
+
+    Args:
+        history: all input known before ``history.until``.
+
+    Returns:
+        Names of texts with too many words among the rows in force (more than
+        ``MAX_WORDS``, or more than ``MIN_WORDS`` and one per two customers),
+        then of further columns that are no number, flag or text.
+    """
+    profiles = history.profiles
+    if profiles is None:
+        return ()
+    until = np.array([to_us(history.until)])
+    rows = in_force(profiles, until, len(history.customers))[:, 0]
+    wordy = _wordy(profiles.take(pa.array(rows[rows >= 0])))
+    odd = [f.name for f in _further(profiles) if not _is_usable(f.type)]
+    return (*wordy, *odd)
+
+
+def _further(profiles: pa.Table) -> list[pa.Field]:
+    """The columns that the contract does not name."""
+    ours = {"customer", *_TIMES, *(a.name for a in PROFILE)}
+    return [field for field in profiles.schema if field.name not in ours]
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    return pa.types.is_string(dtype) or pa.types.is_null(dtype)
+
+
+def _is_usable(dtype: pa.DataType) -> bool:
+    return _is_text(dtype) or pa.types.is_boolean(dtype) or pa.types.is_floating(dtype)
+
+
+def _wordy(profiles: pa.Table) -> list[str]:
+    """Names of texts with too many words for their number of customers."""
+    names: list[str] = []
+    for field in profiles.schema:
+        if not pa.types.is_string(field.type):
+            continue
+        column = profiles.column(field.name)
+        said = profiles.column("customer").filter(column.is_valid())
+        limit = min(MAX_WORDS, max(MIN_WORDS, len(said.unique()) // 2))
+        if len(column.drop_null().unique()) > limit:
+            names.append(field.name)
+    return names
 
 
 def _nulls(attribute: Attribute, n: int) -> pa.Array:

@@ -9,6 +9,7 @@ import pytest
 from features.assemble import assemble
 from features.contracts import ContractError
 from features.history import History
+from features.profile import left_out
 
 ReadHistory = Callable[..., History]
 CUTOFF = datetime(2024, 3, 1)
@@ -114,3 +115,66 @@ def test_a_further_column_named_like_a_feature_is_an_error(
     tables = {"purchases": PURCHASES, "customers": customers}
     with pytest.raises(ContractError, match=r"^customers.orders_count: expected"):
         assemble(read_history(tables, CUTOFF), [CUTOFF])
+
+
+def shop(n: int) -> dict[str, list[dict[str, Any]]]:
+    """So many customers with two orders each, and an address."""
+    names = [f"c{i:03}" for i in range(n)]
+    purchases = [
+        {**line, "customer_id": name, "order_id": f"{name}{n}"}
+        for name in names
+        for n, line in enumerate(PURCHASES[:2])
+    ]
+    customers = [
+        {"customer_id": name, "email": f"{name}@shop", "diet": "any", "region": name}
+        for name in names
+    ]
+    return {"purchases": purchases, "customers": customers}
+
+
+@pytest.mark.parametrize(("n", "kept"), [(10, True), (11, False), (150, False)])
+def test_text_with_too_many_words_is_null_and_named(
+    read_history: ReadHistory, n: int, *, kept: bool
+) -> None:
+    history = read_history(shop(n), CUTOFF)
+    table = assemble(history, [CUTOFF])
+    assert left_out(history) == (() if kept else ("region", "email"))
+    for name in ("email", "region"):
+        assert table[name].null_count == (0 if kept else n)
+        words = table[name].combine_chunks().dictionary.to_pylist()
+        assert len(words) == (n if kept else 0)
+    assert table["diet"].null_count == 0
+
+
+def test_text_has_at_most_a_hundred_words(read_history: ReadHistory) -> None:
+    for n_words, named in ((100, ()), (101, ("diet",))):
+        tables = shop(202)
+        for i, row in enumerate(tables["customers"]):
+            row["diet"] = f"diet {i % n_words}"
+            row["email"] = row["region"] = None
+        assert left_out(read_history(tables, CUTOFF)) == named
+
+
+def test_words_of_rows_that_come_later_do_not_count(read_history: ReadHistory) -> None:
+    tables = shop(10)
+    later = [
+        {**row, "valid_from": CUTOFF, "email": row["email"] + "2"}
+        for row in tables["customers"]
+    ]
+    tables["customers"] = [{**r, "valid_from": None} for r in tables["customers"]]
+    expected = assemble(read_history(tables, CUTOFF), [CUTOFF])
+    tables["customers"] += later
+    history = read_history(tables, CUTOFF + timedelta(days=9))
+    assert assemble(history, [CUTOFF]).equals(expected)
+
+
+def test_further_lists_and_times_are_left_out_and_named(
+    read_history: ReadHistory,
+) -> None:
+    customers = [profile("a", None, likes=["milk"], seen=CUTOFF, shoe_size=2**60)]
+    history = read_history({"purchases": PURCHASES, "customers": customers}, CUTOFF)
+    table = assemble(history, [CUTOFF])
+    assert left_out(history) == ("likes", "seen")
+    assert {"likes", "seen"}.isdisjoint(table.column_names)
+    # Larger than a double can count to: a loyalty card, say.
+    assert table["shoe_size"].to_pylist() == [float(2**60), None, None]
