@@ -1,7 +1,7 @@
 """The explicit tuple of six dimensions -> one wide table on the spine.
 
 The spine has one row per (customer, cutoff) with a purchase known before the
-cutoff.
+cutoff; a return alone is none.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from features import profile
 from features.browse import BROWSE
 from features.campaign import CAMPAIGN
 from features.declare import ALL, Feature
-from features.dimension import Dimension, ratios
+from features.dimension import Dimension, ratios, with_columns
 from features.feedback import FEEDBACK
 from features.fold import fold
 from features.history import Bools, Floats, History, Longs
 from features.inquiry import INQUIRY
 from features.profile import PROFILE
-from features.purchase import PURCHASE
+from features.purchase import LINES, PURCHASE
 from features.snapshot import cutoff_array
 
 OF_EVENTS: tuple[Dimension, ...] = (PURCHASE, BROWSE, INQUIRY, FEEDBACK, CAMPAIGN)
@@ -41,6 +41,7 @@ Further columns of ``customers`` follow them under their own names.
 """
 
 _ROWS = ALL.count("rows")
+_BOUGHT = LINES.count("lines")
 
 
 def dimensions(history: History) -> dict[str, bool]:
@@ -67,7 +68,10 @@ def assemble(history: History, cutoffs: Sequence[datetime]) -> pa.Table:
         ``customer_id``, ``cutoff``, then ``FEATURES`` and further profile
         columns as float64 or, for texts, dictionary of int32 and string.
         Null: see ``Feature.null``; a dimension without any event known before
-        a cutoff is null for everyone at that cutoff.
+        a cutoff is null for everyone at that cutoff. A text with too many
+        distinct words to learn from, such as an address, is null for everyone,
+        and a further column that is no number, flag or text has no column:
+        ``profile.left_out`` names both.
 
     Raises:
         ValueError: no cutoff, not ascending, or one after ``history.until``.
@@ -79,7 +83,8 @@ def assemble(history: History, cutoffs: Sequence[datetime]) -> pa.Table:
             f"cutoffs: expected none after the end of the history ({history.until}), "
             f"got {cutoffs[-1]}; read a longer history"
         )
-    spine = fold(history.purchases, at, _ROWS)[:, :, 0] > 0
+    lines = with_columns(history.purchases, {"bought": history.purchases.bought})
+    spine = fold(lines, at, _BOUGHT)[:, :, 0] > 0
     k, customer = np.nonzero(spine.T)
     table: dict[str, pa.Array] = {
         "customer": pa.array(customer.astype(np.int32)),

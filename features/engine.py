@@ -6,19 +6,16 @@ Sorting, filtering and joining happen in the engine; what leaves it is a
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from features import quality
+from features.coding import arrays_of
 from features.contracts import (
     BROWSES,
     CAMPAIGNS,
@@ -31,6 +28,7 @@ from features.contracts import (
     TABLES,
     TOUCHES,
     ContractError,
+    SettingError,
     Table,
 )
 from features.history import (
@@ -40,14 +38,28 @@ from features.history import (
     Products,
     Promotions,
     offsets_of,
+    with_fingerprint,
 )
-from features.quality import sql_type
 from features.snapshot import from_us, to_us
+from features.sources import sql_type
+
+_BOUGHT = "quantity >= 0"
+"""SQL of ``Events.bought``."""
 
 
 def connect(memory_limit: str = "1GB", threads: int = 2) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection in UTC with bounded memory; it spills to disk."""
-    db = duckdb.connect(config={"memory_limit": memory_limit, "threads": threads})
+    """A DuckDB connection in UTC with bounded memory; it spills to disk.
+
+    Raises:
+        SettingError: DuckDB does not understand the memory limit.
+    """
+    try:
+        db = duckdb.connect(config={"memory_limit": memory_limit, "threads": threads})
+    except duckdb.ParserException:
+        raise SettingError(
+            f"engine.memory_limit: expected a size such as 1GB, got {memory_limit!r}; "
+            "give a number and KB, MB, GB or TB"
+        ) from None
     # Only after the connection: the time zones come in an extension.
     db.execute("SET TimeZone = 'UTC'")
     return db
@@ -62,6 +74,7 @@ class Tables:
     Raises:
         ContractError: ``data`` is missing, has no ``purchases``, or a table
             breaks the contract; one line per problem.
+        SettingError: DuckDB does not understand ``memory_limit``.
     """
 
     def __init__(
@@ -95,15 +108,30 @@ class Tables:
         return checked is not None and checked.rows > checked.bad_rows
 
     def write_quarantine(self, folder: Path) -> None:
-        """Write bad rows with their ``reason`` to ``folder/TABLE.parquet``."""
+        """Write bad rows with their ``reason`` to ``folder/TABLE.parquet``.
+
+        Raises:
+            SettingError: the folder cannot be written.
+        """
         for name, checked in self._checked.items():
             quality.write_bad_rows(self._db, checked, folder / f"{name}.parquet")
 
     def first_and_last_purchase(self) -> tuple[datetime, datetime]:
-        """Times of the first and the last purchase in the table."""
+        """Times of the first and the last purchase in the table; returns are none.
+
+        Raises:
+            ContractError: every order line is a return.
+        """
         low, high = self._row(
-            "SELECT epoch_us(min(ts)), epoch_us(max(ts)) FROM purchases"
+            "SELECT epoch_us(min(ts)), epoch_us(max(ts)) FROM purchases "
+            f"WHERE {_BOUGHT}"
         )
+        if low is None:
+            raise ContractError(
+                "purchases.quantity: expected at least one purchase, got only returns "
+                f"(negative quantities) in {self._checked['purchases'].file}; "
+                "check the sign in the export"
+            )
         return from_us(low), from_us(high)
 
     def history(self, until: datetime) -> History:
@@ -121,7 +149,10 @@ class Tables:
         self._reject_empty(until)
         # A table whose rows all come later must look as if it was not there.
         known = {t for t in TABLES if self.has(t) and self._any_known(t)}
-        self._code("customer_codes", "SELECT customer_id AS id FROM known_purchases")
+        self._code(
+            "customer_codes",
+            f"SELECT customer_id AS id FROM known_purchases WHERE {_BOUGHT}",
+        )
         products = "SELECT product_id AS id FROM known_purchases"
         if PRODUCTS in known:
             products += " UNION ALL SELECT product_id FROM known_products"
@@ -142,7 +173,7 @@ class Tables:
             fingerprint="",
             **optional,
         )
-        return _with_fingerprint(history)
+        return with_fingerprint(history)
 
     def purchases_between(self, start: datetime, end: datetime) -> pa.Table:
         """Purchases with ``start <= ts < end``, whenever they became known.
@@ -155,7 +186,7 @@ class Tables:
         """
         return self._db.execute(
             "SELECT customer_id, product_id, order_id, ts, quantity, amount "
-            "FROM purchases WHERE ts >= ? AND ts < ? AND quantity >= 0 ORDER BY ALL",
+            f"FROM purchases WHERE ts >= ? AND ts < ? AND {_BOUGHT} ORDER BY ALL",
             [start, end],
         ).to_arrow_table()
 
@@ -175,7 +206,8 @@ class Tables:
     def _reject_empty(self, until: datetime) -> None:
         known, twice = self._row(
             "SELECT coalesce(sum(orders), 0), count(*) FILTER (WHERE orders > 1) FROM "
-            "(SELECT count(DISTINCT order_id) AS orders FROM known_purchases GROUP BY customer_id)"
+            "(SELECT count(DISTINCT order_id) AS orders FROM known_purchases "
+            f"WHERE {_BOUGHT} GROUP BY customer_id)"
         )
         if not known:
             first, _ = self.first_and_last_purchase()
@@ -225,7 +257,7 @@ class Tables:
             f"epoch_us(coalesce(e.known_at, e.ts)) AS known_at, {named} "
             f"FROM {source} e {joins} ORDER BY ALL"
         ).to_arrow_table()
-        arrays, words = _arrays(
+        arrays, words = arrays_of(
             rows, {c.name: c.kinds for c in table.columns if c.kinds}
         )
         customer = arrays.pop("customer")
@@ -249,7 +281,7 @@ class Tables:
                 f"NULL::{sql_type(c)} AS {c.name}" for c in PRODUCTS.columns
             )
             rows = f"SELECT {nothing} WHERE false"
-        arrays, words = _arrays(
+        arrays, words = arrays_of(
             self._db.execute(
                 "SELECT p.id, coalesce(m.name, p.id) AS name, m.category, m.subcategory, "
                 "m.brand, m.price::DOUBLE AS price, m.margin_rate::DOUBLE AS margin_rate, "
@@ -277,7 +309,7 @@ class Tables:
         ).to_arrow_table()
 
     def _promotions(self) -> Promotions:
-        arrays, words = _arrays(
+        arrays, words = arrays_of(
             self._db.execute(
                 "SELECT p.code AS product, epoch_us(t.starts_at) AS starts, "
                 "epoch_us(t.ends_at) AS ends, "
@@ -297,71 +329,3 @@ def _known_before(table: Table, until: datetime) -> str:
     if table.happened:
         conditions.append(f"{table.happened} < {moment}")
     return " AND ".join(conditions) or "true"
-
-
-def _arrays(
-    rows: pa.Table,
-    words: Mapping[str, tuple[str, ...]] | None = None,
-    as_text: Sequence[str] = (),
-) -> tuple[dict[str, Array], dict[str, tuple[str, ...]]]:
-    """Arrow columns as NumPy: texts become codes (-1: null), numbers NaN for null.
-
-    Args:
-        rows: columns of any type.
-        words: closed sets; every other text gets its sorted distinct values.
-        as_text: columns to keep as text.
-
-    Returns:
-        Arrays by name, and the words of every coded column.
-    """
-    arrays: dict[str, Array] = {}
-    known = dict(words or {})
-    for name in rows.column_names:
-        column = rows.column(name).combine_chunks()
-        if name in as_text:
-            arrays[name] = column.to_numpy(zero_copy_only=False).astype(object)
-        elif pa.types.is_string(column.type) or pa.types.is_null(column.type):
-            coded = column.cast(pa.string()).dictionary_encode()
-            distinct: list[str] = coded.dictionary.to_pylist()
-            known.setdefault(name, tuple(sorted(distinct)))
-            position = {word: code for code, word in enumerate(known[name])}
-            # The last entry is met by index -1, which stands for null.
-            code_of = np.array([*(position[w] for w in distinct), -1], dtype=np.int32)
-            arrays[name] = code_of[coded.indices.fill_null(-1).to_numpy()]
-        else:
-            if pa.types.is_floating(column.type):
-                column = column.fill_null(float("nan"))
-            arrays[name] = np.ascontiguousarray(column.to_numpy(zero_copy_only=False))
-    return arrays, known
-
-
-def _with_fingerprint(history: History) -> History:
-    """The history with the hash of all that is in it, in order."""
-    digest = hashlib.sha256(str(history.until).encode())
-    for field in fields(history):
-        _feed(digest, getattr(history, field.name))
-    return replace(history, fingerprint=digest.hexdigest())
-
-
-class _Digest(Protocol):
-    """What ``hashlib`` hands out."""
-
-    def update(self, data: Any, /) -> None: ...
-
-
-def _feed(digest: _Digest, value: Any) -> None:
-    if value is None or isinstance(value, str | datetime | tuple):
-        digest.update(repr(value).encode())
-    elif isinstance(value, np.ndarray):
-        digest.update(
-            "\x1f".join(value).encode() if value.dtype == object else value.data
-        )
-    elif isinstance(value, pa.Table):
-        digest.update(repr(value.to_pydict()).encode())
-    elif isinstance(value, dict):
-        for name in sorted(value):
-            digest.update(name.encode())
-            _feed(digest, value[name])
-    else:
-        for field in fields(value):
-            _feed(digest, getattr(value, field.name))

@@ -8,10 +8,11 @@ that came later cannot move a code, a tie or a random draw.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +137,8 @@ class History:
     """All input known before ``until``.
 
     Attributes:
-        customers: ids of everyone with a purchase known before ``until``.
+        customers: ids of everyone with a purchase known before ``until``; who
+            only returned is none of them.
         purchases: columns ``product``, ``order`` (int32), ``quantity``,
             ``amount``, ``list_amount`` (float64), ``channel``, ``campaign_id``.
         browses, inquiries, feedback, touches: None where the table is missing.
@@ -159,3 +161,35 @@ class History:
     campaigns: pa.Table | None
     promotions: Promotions | None
     fingerprint: str
+
+
+def with_fingerprint(history: History) -> History:
+    """The history with the hash of all that is in it, in order."""
+    digest = hashlib.sha256(str(history.until).encode())
+    for field in fields(history):
+        _feed(digest, getattr(history, field.name))
+    return replace(history, fingerprint=digest.hexdigest())
+
+
+class _Digest(Protocol):
+    """What ``hashlib`` hands out."""
+
+    def update(self, data: Any, /) -> None: ...
+
+
+def _feed(digest: _Digest, value: Any) -> None:
+    if value is None or isinstance(value, str | datetime | tuple):
+        digest.update(repr(value).encode())
+    elif isinstance(value, np.ndarray):
+        digest.update(
+            "\x1f".join(value).encode() if value.dtype == object else value.data
+        )
+    elif isinstance(value, pa.Table):
+        digest.update(repr(value.to_pydict()).encode())
+    elif isinstance(value, dict):
+        for name in sorted(value):
+            digest.update(name.encode())
+            _feed(digest, value[name])
+    else:
+        for field in fields(value):
+            _feed(digest, getattr(value, field.name))

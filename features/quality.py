@@ -6,50 +6,34 @@ A single bad row is set aside with a reason, and the run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-from features.contracts import PURCHASES, TABLES, Column, ContractError, Table
+from features.contracts import PURCHASES, ContractError, SettingError, Table
+from features.sources import (
+    CALLED,
+    Source,
+    columns_of,
+    identifier,
+    is_accepted,
+    is_unreadable,
+    quoted,
+    read,
+    read_further,
+    sources,
+    sql_type,
+)
 
 MAX_UNREADABLE_SHARE = 0.01
 """Above this share of unreadable values a CSV column is mistyped, not dirty."""
 
-_SUFFIXES = (".parquet", ".csv")
-_TYPES = {
-    "id": "VARCHAR",
-    "text": "VARCHAR",
-    "number": "DOUBLE",
-    "flag": "BOOLEAN",
-    "time": "TIMESTAMP",
-}
-_INTEGERS = (
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "HUGEINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-)
-_ACCEPTED = {
-    "id": ("VARCHAR", *_INTEGERS),
-    "text": ("VARCHAR", "BOOLEAN", *_INTEGERS),
-    "number": ("DOUBLE", "FLOAT", "DECIMAL", *_INTEGERS),
-    "flag": ("BOOLEAN",),
-    "time": ("TIMESTAMP", "DATE"),
-}
-_CALLED = {
-    "id": "text or integer",
-    "text": "text",
-    "number": "number",
-    "flag": "true or false",
-    "time": "timestamp",
-}
+# Columns of our own, beside those of the input.
+_UNREADABLE = "__unreadable"
+_REASON = "__reason"
+_OURS = (_UNREADABLE, _REASON, "customer", "cutoff")
 
 
 @dataclass(frozen=True)
@@ -62,17 +46,13 @@ class Checked:
     bad_rows: int
 
 
-def sql_type(column: Column) -> str:
-    """The engine's type of a contract column."""
-    return _TYPES[column.dtype]
-
-
 def register(db: duckdb.DuckDBPyConnection, data: Path) -> dict[str, Checked]:
     """Create a view of good rows per table, and ``bad_TABLE`` of bad ones.
 
     Args:
-        db: connection that will hold the views.
-        data: folder of Parquet or CSV files, or a DuckDB file.
+        db: connection that will hold the views; its time zone is UTC.
+        data: folder of Parquet or CSV files, or a DuckDB file with tables or
+            views.
 
     Returns:
         By table name, only tables that are there.
@@ -86,194 +66,148 @@ def register(db: duckdb.DuckDBPyConnection, data: Path) -> dict[str, Checked]:
         )
     problems: list[str] = []
     checked: dict[str, Checked] = {}
-    for table, source, file in _sources(db, data):
+    for source in sources(db, data):
         try:
-            checked[table.name] = _register_table(db, table, source, file)
+            checked[source.table.name] = _register_table(db, source)
         except ContractError as error:
             problems.extend(error.lines)
     if PURCHASES.name not in checked and not problems:
-        problems.append(
-            f"purchases: expected a table, found none in {data}; "
-            "add purchases.parquet or purchases.csv"
+        add = (
+            "add a table or view of that name"
+            if data.is_file()
+            else "add purchases.parquet or purchases.csv"
         )
+        problems.append(f"purchases: expected a table, found none in {data}; {add}")
     if problems:
         raise ContractError(*problems)
     return checked
 
 
 def write_bad_rows(db: duckdb.DuckDBPyConnection, checked: Checked, path: Path) -> None:
-    """Write the bad rows of a table with their reason; remove a stale file."""
-    path.unlink(missing_ok=True)
+    """Write the bad rows of a table, ``reason`` first; remove a stale file.
+
+    A column of the input that is called ``reason`` is written as ``reason_1``.
+
+    Raises:
+        SettingError: the folder cannot be written.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        if checked.bad_rows:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"quarantine: expected a folder that can be written, got {path.parent} "
+            f"({error.strerror}); choose another one"
+        ) from None
     if checked.bad_rows:
-        path.parent.mkdir(parents=True, exist_ok=True)
         db.execute(
-            f"COPY (SELECT * FROM bad_{checked.name} ORDER BY ALL) TO {_quoted(str(path))} (FORMAT parquet)"
+            f"COPY (SELECT {_REASON} AS reason, * EXCLUDE ({_REASON}) "
+            f"FROM bad_{checked.name} ORDER BY ALL) TO {quoted(str(path))} (FORMAT parquet)"
         )
 
 
-def _sources(
-    db: duckdb.DuckDBPyConnection, data: Path
-) -> Iterable[tuple[Table, str, str]]:
-    """Every table that is there, as (contract, SQL source, name for messages)."""
-    if data.is_file():
-        try:
-            db.execute(f"ATTACH {_quoted(str(data))} AS input (READ_ONLY)")
-        except duckdb.Error:
-            raise ContractError(
-                f"data: expected a folder or a DuckDB file, got {data.name}; check --data"
-            ) from None
-        names = {
-            row[0]
-            for row in db.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE database_name = 'input'"
-            ).fetchall()
-        }
-        for table in TABLES:
-            if table.name in names:
-                yield table, f"input.{table.name}", f"{data.name}:{table.name}"
-        return
-    for table in TABLES:
-        files = [data / (table.name + suffix) for suffix in _SUFFIXES]
-        there = [file for file in files if file.exists()]
-        if len(there) > 1:
-            raise ContractError(
-                f"{table.name}: expected one file, got {' and '.join(f.name for f in there)}; remove one"
-            )
-        for file in there:
-            if not file.stat().st_size:
-                raise ContractError(
-                    f"{table.name}: expected rows, got an empty file in {file.name}; "
-                    "export it again"
-                )
-            reader = (
-                "read_parquet({})"
-                if file.suffix == ".parquet"
-                else "read_csv({}, all_varchar = true, header = true)"
-            )
-            yield table, reader.format(_quoted(str(file))), file.name
-
-
-def _register_table(
-    db: duckdb.DuckDBPyConnection, table: Table, source: str, file: str
-) -> Checked:
-    try:
-        found = {
-            row[0]: str(row[1])
-            for row in db.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-        }
-    except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        raise ContractError(
-            f"{table.name}: expected a readable file, got an empty or damaged one in {file} ({reason}); export it again"
-        ) from None
-    is_csv = file.endswith(".csv")
-    if not is_csv:
-        _forget_empty_columns(db, table, source, found)
-    _reject_columns(table, found, file, is_csv=is_csv)
-    further = (
-        [name for name in found if name not in {c.name for c in table.columns}]
-        if table.further
-        else []
-    )
-    fields = [
-        f"{_read(c, found.get(c.name), is_csv=is_csv)} AS {c.name}"
-        for c in table.columns
-    ]
-    fields += [f'"{name}"' for name in further]
-    if is_csv:
-        _reject_unreadable(db, table, source, file, found)
-    unreadable = _unreadable_reason(table, found) if is_csv else "NULL"
-    db.execute(
-        f"CREATE TEMP VIEW read_{table.name} AS SELECT {', '.join(fields)}, {unreadable} AS unreadable FROM {source}"
-    )
-    db.execute(
-        f"CREATE TEMP VIEW judged_{table.name} AS SELECT * EXCLUDE (unreadable), {_reason(table)} AS reason FROM read_{table.name}"
-    )
+def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
+    table = source.table
+    found = columns_of(db, source)
+    _reject_columns(source, found)
+    if source.is_csv:
+        _reject_unreadable(db, source, found)
+    further = read_further(db, source, found) if table.further else {}
+    _create_views(db, source, found, further)
     try:
         rows, bad = db.execute(
-            f"SELECT count(*), count(reason) FROM judged_{table.name}"
-        ).fetchone() or (0, 0)
+            f"SELECT count(*), count({_REASON}) FROM judged_{table.name}"
+        ).fetchall()[0]
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
         raise ContractError(
-            f"{table.name}: expected a readable file, got a damaged one in {file} ({reason}); export it again"
+            f"{table.name}: expected a readable file, got a damaged one in {source.name} ({reason}); export it again"
         ) from None
     if table.required and rows == bad:
         got = "none" if not rows else f"{bad} bad rows of {rows}"
         raise ContractError(
-            f"{table.name}: expected at least one good row, got {got} in {file}; check the export"
+            f"{table.name}: expected at least one good row, got {got} in {source.name}; check the export"
         )
-    good = f"SELECT * EXCLUDE (reason) FROM judged_{table.name}" + (
-        " WHERE reason IS NULL" if bad else ""
+    good = f"SELECT * EXCLUDE ({_REASON}) FROM judged_{table.name}" + (
+        f" WHERE {_REASON} IS NULL" if bad else ""
     )
     db.execute(f"CREATE TEMP VIEW {table.name} AS {good}")
     db.execute(
-        f"CREATE TEMP VIEW bad_{table.name} AS SELECT * FROM judged_{table.name} WHERE reason IS NOT NULL"
+        f"CREATE TEMP VIEW bad_{table.name} AS SELECT * FROM judged_{table.name} WHERE {_REASON} IS NOT NULL"
     )
-    return Checked(table.name, file, rows, bad)
+    return Checked(table.name, source.name, rows, bad)
 
 
-def _forget_empty_columns(
-    db: duckdb.DuckDBPyConnection, table: Table, source: str, found: dict[str, str]
+def _create_views(
+    db: duckdb.DuckDBPyConnection,
+    source: Source,
+    found: Mapping[str, str],
+    further: Mapping[str, str],
 ) -> None:
-    """An optional column without a value has no type of its own: it is missing."""
-    odd = [
-        column.name
-        for column in table.columns
-        if not column.required
-        and column.name in found
-        and not found[column.name].startswith(_ACCEPTED[column.dtype])
-    ]
-    if odd:
-        counts = ", ".join(f"count({name})" for name in odd)
-        values = db.execute(f"SELECT {counts} FROM {source}").fetchall()[0]
-        for name, count in zip(odd, values, strict=True):
-            if not count:
-                del found[name]
+    """``judged_TABLE``: every row in the contract's types, with its reason."""
+    table = source.table
+    fields = {
+        c.name: read(c, found.get(c.name), is_csv=source.is_csv) for c in table.columns
+    }
+    fields |= further
+    fields[_UNREADABLE] = _unreadable_reason(source, found)
+    named = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in fields.items())
+    db.execute(
+        f"CREATE TEMP VIEW read_{table.name} AS SELECT {named} FROM {source.sql}"
+    )
+    judged = f"SELECT * EXCLUDE ({_UNREADABLE}), {_reason(table)} AS {_REASON} FROM read_{table.name}"
+    if table.key:
+        repeated = _repeated(table, tuple(further))
+        judged = f"SELECT * REPLACE ({repeated} AS {_REASON}) FROM ({judged})"
+    db.execute(f"CREATE TEMP VIEW judged_{table.name} AS {judged}")
 
 
-def _reject_columns(
-    table: Table, found: dict[str, str], file: str, *, is_csv: bool
-) -> None:
+def _reject_columns(source: Source, found: Mapping[str, str]) -> None:
+    """Missing and mistyped columns, and further ones with a name that is taken."""
+    table, file = source.table, source.name
     problems: list[str] = []
     for column in table.columns:
         got = found.get(column.name)
         if got is None and column.required:
             problems.append(
-                f"{table.name}.{column.name}: expected a column of {_CALLED[column.dtype]}, got none in {file}; add it to the export"
+                f"{table.name}.{column.name}: expected a column of {CALLED[column.dtype]}, got none in {file}; add it to the export"
             )
         elif (
-            got is not None
-            and not is_csv
-            and not got.startswith(_ACCEPTED[column.dtype])
+            got is not None and not source.is_csv and not is_accepted(got, column.dtype)
         ):
             problems.append(
-                f"{table.name}.{column.name}: expected {_CALLED[column.dtype]}, "
+                f"{table.name}.{column.name}: expected {CALLED[column.dtype]}, "
                 f"got {got.lower().replace('varchar', 'text')} in {file}; cast it in the export"
             )
+    if table.further:
+        ours = {column.name for column in table.columns}
+        problems += [
+            f"{table.name}.{name}: expected a name that no column of ours has in any "
+            f"case, got {name!r} in {file}; rename the column in the export"
+            for name in found
+            if name not in ours and name.lower() in ours | {*_OURS}
+        ]
     if problems:
         raise ContractError(*problems)
 
 
 def _reject_unreadable(
-    db: duckdb.DuckDBPyConnection,
-    table: Table,
-    source: str,
-    file: str,
-    found: dict[str, str],
+    db: duckdb.DuckDBPyConnection, source: Source, found: Mapping[str, str]
 ) -> None:
     """CSV holds text only: a column with many unreadable values is mistyped."""
+    table = source.table
     typed = [c for c in table.columns if c.name in found and sql_type(c) != "VARCHAR"]
     if not typed:
         return
     counts = ", ".join(
-        f"count(*) FILTER (WHERE {_is_unreadable(c)}), any_value({c.name}) FILTER (WHERE {_is_unreadable(c)})"
+        f"count(*) FILTER (WHERE {is_unreadable(c)}), any_value({c.name}) FILTER (WHERE {is_unreadable(c)})"
         for c in typed
     )
-    row = db.execute(f"SELECT count(*), {counts} FROM {source}").fetchone() or (0,)
+    row = db.execute(f"SELECT count(*), {counts} FROM {source.sql}").fetchall()[0]
     problems = [
-        f"{table.name}.{column.name}: expected {_CALLED[column.dtype]}, got text "
-        f"in {row[1 + 2 * i]} of {row[0]} rows (such as {str(row[2 + 2 * i])[:20]!r}) in {file}; cast it in the export"
+        f"{table.name}.{column.name}: expected {CALLED[column.dtype]}, got text "
+        f"in {row[1 + 2 * i]} of {row[0]} rows (such as {str(row[2 + 2 * i])[:20]!r}) in {source.name}; cast it in the export"
         for i, column in enumerate(typed)
         if row[1 + 2 * i] > MAX_UNREADABLE_SHARE * row[0]
     ]
@@ -281,34 +215,18 @@ def _reject_unreadable(
         raise ContractError(*problems)
 
 
-def _is_unreadable(column: Column) -> str:
-    value = f"nullif(trim({column.name}), '')"
-    return f"({value} IS NOT NULL AND try_cast({value} AS {sql_type(column)}) IS NULL)"
-
-
-def _unreadable_reason(table: Table, found: dict[str, str]) -> str:
+def _unreadable_reason(source: Source, found: Mapping[str, str]) -> str:
     cases = " ".join(
-        f"WHEN {_is_unreadable(c)} THEN '{c.name}: expected {_CALLED[c.dtype]}, got text'"
-        for c in table.columns
-        if c.name in found and sql_type(c) != "VARCHAR"
+        f"WHEN {is_unreadable(c)} THEN '{c.name}: expected {CALLED[c.dtype]}, got text'"
+        for c in source.table.columns
+        if source.is_csv and c.name in found and sql_type(c) != "VARCHAR"
     )
-    return f"CASE {cases} END" if cases else "NULL"
-
-
-def _read(column: Column, found: str | None, *, is_csv: bool) -> str:
-    """SQL that reads a column in its contract type."""
-    if found is None:
-        return f"NULL::{sql_type(column)}"
-    if is_csv:
-        return f"try_cast(nullif(trim({column.name}), '') AS {sql_type(column)})"
-    if found == "TIMESTAMP WITH TIME ZONE":
-        return f"timezone('UTC', {column.name})"
-    return f"{column.name}::{sql_type(column)}"
+    return f"CASE {cases} END" if cases else "NULL::VARCHAR"
 
 
 def _reason(table: Table) -> str:
-    """SQL: why a row is bad, or null."""
-    cases = ["WHEN unreadable IS NOT NULL THEN unreadable"]
+    """SQL: why a row is bad by itself, or null."""
+    cases = [f"WHEN {_UNREADABLE} IS NOT NULL THEN {_UNREADABLE}"]
     for column in table.columns:
         name = column.name
         if column.required:
@@ -318,9 +236,10 @@ def _reason(table: Table) -> str:
             cases.append(
                 f"WHEN {name} NOT IN ({kinds}) THEN '{name}: not one of {', '.join(column.kinds)}'"
             )
-        if column.dtype == "number":
+        if column.dtype in ("number", "time"):
+            what = CALLED[column.dtype]
             cases.append(
-                f"WHEN NOT isfinite({name}) THEN '{name}: not a finite number'"
+                f"WHEN NOT isfinite({name}) THEN '{name}: not a finite {what}'"
             )
         if column.low is not None:
             cases.append(
@@ -330,14 +249,24 @@ def _reason(table: Table) -> str:
             cases.append(
                 f"WHEN {name} > {column.high} THEN '{name}: above {column.high:g}'"
             )
-    if table.key:
-        key = ", ".join(table.key)
-        order = ", ".join(c.name for c in table.columns)
-        cases.append(
-            f"WHEN row_number() OVER (PARTITION BY {key} ORDER BY {order}) > 1 THEN '{key}: repeated'"
-        )
     return f"CASE {' '.join(cases)} END"
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _repeated(table: Table, further: tuple[str, ...]) -> str:
+    """SQL: the reason of a row, also where a good row of its key came before.
+
+    The row that was known first stays, so that a later one cannot take its
+    place; among those known at once, the columns decide.
+    """
+    key = ", ".join(table.key)
+    columns = ", ".join(
+        identifier(n) for n in (*(c.name for c in table.columns), *further)
+    )
+    place = (
+        f"row_number() OVER (PARTITION BY {key}, {_REASON} IS NULL "
+        f"ORDER BY {table.known or 'NULL'} NULLS FIRST, {columns})"
+    )
+    return (
+        f"CASE WHEN {_REASON} IS NULL AND {place} > 1 THEN '{key}: repeated' "
+        f"ELSE {_REASON} END"
+    )

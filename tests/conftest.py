@@ -181,6 +181,10 @@ def _customers(rng: np.random.Generator) -> Rows:
             "household_size": float(rng.integers(1, 6)),
             "diet": str(rng.choice(["any", "vegan"])),
         }
+        if c == 1:
+            # Known from the start, although a row of the same key comes later.
+            rows.append({**row, "joined_at": datetime(2024, 12, 5), "region": "east"})
+            row["joined_at"] = None
         rows.append(row)
         if c % 3 == 0:
             change = START + timedelta(days=int(rng.integers(30, 350)))
@@ -190,7 +194,7 @@ def _customers(rng: np.random.Generator) -> Rows:
 
 
 def _products() -> Rows:
-    return [
+    rows: Rows = [
         {
             "product_id": f"p{p:02}",
             "name": f"{CATEGORIES[p % 6]} {p}",
@@ -205,6 +209,9 @@ def _products() -> Rows:
         }
         for p in range(N_PRODUCTS)
     ]
+    # Sold all year, and launched anew: the row that was known first counts.
+    again = {"name": "a relaunch", "launched_at": datetime(2024, 12, 1)}
+    return [*rows, {**rows[0], **again}]
 
 
 def _plans(rng: np.random.Generator) -> dict[str, Rows]:

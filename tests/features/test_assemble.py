@@ -31,7 +31,7 @@ ORACLE = {
     "days_gap_median": f"SELECT customer_id, median(gap) FROM (SELECT customer_id, epoch(ts - lag(ts) OVER (PARTITION BY customer_id ORDER BY ts)) / 86400 AS gap FROM ({DAYS})) GROUP BY ALL",
     "days_gap_max_90d": f"SELECT customer_id, max(gap) FROM (SELECT customer_id, epoch(ts - lag(ts) OVER (PARTITION BY customer_id ORDER BY ts)) / 86400 AS gap FROM ({DAYS}) WHERE ts >= {{cutoff}} - INTERVAL 90 DAY) GROUP BY ALL",
     "orders_decay_h21d": f"SELECT customer_id, sum(0.5 ** (epoch({{cutoff}} - ts) / 86400 / 21)) FROM ({ORDERS}) GROUP BY ALL",
-    "category_top_share": "SELECT customer_id, max(n) / sum(n) FROM (SELECT customer_id, category, count(*) AS n FROM {known} JOIN products USING (product_id) WHERE quantity >= 0 GROUP BY ALL) GROUP BY ALL",
+    "category_top_share": "SELECT customer_id, max(n) / sum(n) FROM (SELECT customer_id, category, count(*) AS n FROM {known} JOIN master USING (product_id) WHERE quantity >= 0 GROUP BY ALL) GROUP BY ALL",
     "discount_share": "SELECT customer_id, 1 - sum(amount) FILTER (list_amount IS NOT NULL) / sum(list_amount) FROM {known} GROUP BY ALL",
     "views_count_30d": "SELECT customer_id, count(*) FILTER (ts >= {cutoff} - INTERVAL 30 DAY) FROM {known_browses} WHERE kind = 'view' GROUP BY ALL",
 }
@@ -42,6 +42,8 @@ def oracle(shop_tables: dict[str, pa.Table]) -> duckdb.DuckDBPyConnection:
     db = duckdb.connect(config={"threads": 1})
     for name in ("purchases", "browses", "products"):
         db.register(name, shop_tables[name])
+    # One product is there twice: the row that was known first counts.
+    db.execute("CREATE TEMP VIEW master AS FROM products WHERE launched_at IS NULL")
     return db
 
 

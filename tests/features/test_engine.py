@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import features
-from features.contracts import ContractError
+from features.contracts import ContractError, SettingError
 from features.engine import Tables
 
 US = timedelta(microseconds=1)
@@ -179,6 +179,33 @@ def test_no_customer_with_two_orders_is_refused(tmp_path: Path) -> None:
     write(tmp_path, [line("a", "1"), line("b", "2")])
     with pytest.raises(ContractError, match="at least one customer with two orders"):
         read(tmp_path)
+
+
+def test_return_is_no_second_order(tmp_path: Path) -> None:
+    write(tmp_path, [line("a", "1"), line("a", "2", quantity=-1.0)])
+    with pytest.raises(ContractError, match="at least one customer with two orders"):
+        read(tmp_path)
+
+
+def test_returns_alone_are_no_purchases(tmp_path: Path) -> None:
+    write(tmp_path, [line("a", "1", quantity=-1.0), line("a", "2", quantity=-1.0)])
+    with pytest.raises(ContractError, match=r"^purchases.quantity: .* only returns"):
+        read(tmp_path)
+
+
+def test_first_and_last_purchase_are_no_returns(tmp_path: Path) -> None:
+    week = timedelta(days=7)
+    returned = [line(order=str(n), ts=NOON + n * week, quantity=-1.0) for n in (-1, 3)]
+    write(tmp_path, [*two_orders(), *returned])
+    with Tables(tmp_path) as tables:
+        found = tables.first_and_last_purchase()
+    assert found == (NOON, NOON + timedelta(days=3))
+
+
+def test_memory_limit_that_is_no_size_is_refused_in_one_line(tmp_path: Path) -> None:
+    write(tmp_path, two_orders())
+    with pytest.raises(SettingError, match=r"^engine.memory_limit: .* got 'lots'"):
+        Tables(tmp_path, memory_limit="lots")
 
 
 def test_bad_rows_go_to_quarantine_with_a_reason(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -99,11 +99,13 @@ def test_regularity_counts_periods_back_from_the_cutoff(row: dict[str, Any]) -> 
     assert row["fortnights_active_84d"] == 2
 
 
-def test_a_customer_who_only_returned_has_no_order(read_history: ReadHistory) -> None:
-    lines = [*PURCHASES, PURCHASES[-1] | {"customer_id": "b", "order_id": "o6"}]
-    table = assemble(read_history({"purchases": lines}, CUTOFF), [CUTOFF])
-    row = table.to_pylist()[1]
-    assert row["customer_id"] == "b"
-    assert row["orders_count"] == 0
-    assert row["days_since_last_order"] is None
-    assert row["order_amount_mean"] is None
+def test_a_customer_who_only_returned_has_no_row(read_history: ReadHistory) -> None:
+    returned = PURCHASES[-1] | {"customer_id": "b", "order_id": "o6", "quantity": -1.0}
+    later = returned | {"order_id": "o7", "ts": CUTOFF, "quantity": 1.0}
+    history = read_history({"purchases": [*PURCHASES, returned]}, CUTOFF)
+    assert list(history.customers) == ["a"]
+    history = read_history(
+        {"purchases": [*PURCHASES, returned, later]}, CUTOFF + timedelta(days=1)
+    )
+    table = assemble(history, [CUTOFF, CUTOFF + timedelta(microseconds=1)])
+    assert table["customer_id"].to_pylist() == ["a", "a", "b"]

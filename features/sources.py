@@ -1,0 +1,268 @@
+"""Finds input tables, and reads each column in its contract type.
+
+Whether a value is good is judged in ``quality``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from features.contracts import TABLES, Column, ContractError, Dtype, Table
+
+CALLED: Mapping[Dtype, str] = {
+    "id": "text or integer",
+    "text": "text",
+    "number": "number",
+    "flag": "true or false",
+    "time": "timestamp",
+}
+"""What a type is called in a message."""
+
+_SUFFIXES = (".parquet", ".csv")
+_TYPES: Mapping[Dtype, str] = {
+    "id": "VARCHAR",
+    "text": "VARCHAR",
+    "number": "DOUBLE",
+    "flag": "BOOLEAN",
+    "time": "TIMESTAMP",
+}
+_INTEGERS = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+)
+_ACCEPTED: Mapping[Dtype, tuple[str, ...]] = {
+    "id": ("VARCHAR", "ENUM", "UUID", *_INTEGERS),
+    "text": ("VARCHAR", "ENUM", "BOOLEAN", *_INTEGERS),
+    "number": ("DOUBLE", "FLOAT", "DECIMAL", *_INTEGERS),
+    "flag": ("BOOLEAN",),
+    "time": ("TIMESTAMP", "DATE"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One table that is there.
+
+    Attributes:
+        sql: what to select from.
+        name: file, or file and table, for messages.
+        is_csv: every column is read as text.
+    """
+
+    table: Table
+    sql: str
+    name: str
+    is_csv: bool = False
+
+
+def quoted(text: str) -> str:
+    """The text as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Any column name, as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def sql_type(column: Column) -> str:
+    """The engine's type of a contract column."""
+    return _TYPES[column.dtype]
+
+
+def is_accepted(sql_type: str, dtype: Dtype) -> bool:
+    """Whether a column of the engine's type can be read as the contract's."""
+    return not sql_type.endswith("]") and sql_type.startswith(_ACCEPTED[dtype])
+
+
+def sources(db: duckdb.DuckDBPyConnection, data: Path) -> Iterable[Source]:
+    """Every table that is there, in a folder or a DuckDB file.
+
+    Raises:
+        ContractError: not a DuckDB file, an empty file, or two of one table.
+    """
+    return _in_database(db, data) if data.is_file() else _in_folder(data)
+
+
+def _in_database(db: duckdb.DuckDBPyConnection, data: Path) -> Iterable[Source]:
+    try:
+        db.execute(f"ATTACH {quoted(str(data))} AS input (READ_ONLY)")
+    except duckdb.Error:
+        raise ContractError(
+            f"data: expected a folder or a DuckDB file, got {data.name}; check --data"
+        ) from None
+    names = {
+        row[0]
+        for row in db.execute(
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_catalog = 'input' AND table_schema = 'main'"
+        ).fetchall()
+    }
+    for table in TABLES:
+        if table.name in names:
+            yield Source(table, f"input.main.{table.name}", f"{data.name}:{table.name}")
+
+
+def _in_folder(data: Path) -> Iterable[Source]:
+    for table in TABLES:
+        files = [data / (table.name + suffix) for suffix in _SUFFIXES]
+        there = [file for file in files if file.exists()]
+        if len(there) > 1:
+            raise ContractError(
+                f"{table.name}: expected one file, got {' and '.join(f.name for f in there)}; remove one"
+            )
+        for file in there:
+            if not file.stat().st_size:
+                raise ContractError(
+                    f"{table.name}: expected rows, got an empty file in {file.name}; "
+                    "export it again"
+                )
+            is_csv = file.suffix == ".csv"
+            reader = (
+                "read_csv({}, all_varchar = true, header = true)"
+                if is_csv
+                else "read_parquet({})"
+            )
+            yield Source(table, reader.format(quoted(str(file))), file.name, is_csv)
+
+
+def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
+    """The engine's type by column.
+
+    A column of the wrong type without any value is left out: an optional
+    column that is null throughout has no type of its own.
+
+    Raises:
+        ContractError: the file cannot be read.
+    """
+    try:
+        found = {
+            row[0]: str(row[1])
+            for row in db.execute(f"DESCRIBE SELECT * FROM {source.sql}").fetchall()
+        }
+    except duckdb.Error as error:
+        reason = str(error).splitlines()[0]
+        raise ContractError(
+            f"{source.table.name}: expected a readable file, got an empty or damaged one in {source.name} ({reason}); export it again"
+        ) from None
+    odd = [
+        column.name
+        for column in source.table.columns
+        if not (column.required or source.is_csv)
+        and column.name in found
+        and not is_accepted(found[column.name], column.dtype)
+    ]
+    if odd:
+        counts = ", ".join(f"count({name})" for name in odd)
+        values = db.execute(f"SELECT {counts} FROM {source.sql}").fetchall()[0]
+        for name, count in zip(odd, values, strict=True):
+            if not count:
+                del found[name]
+    return found
+
+
+def read(column: Column, found: str | None, *, is_csv: bool) -> str:
+    """SQL that reads a contract column in its type; null where CSV is unreadable.
+
+    Times are naive UTC. NaN in an optional number means null.
+
+    Args:
+        column: the contract's column.
+        found: the engine's type of it, None where the table has no such column.
+        is_csv: the column holds text.
+    """
+    if found is None:
+        return f"NULL::{sql_type(column)}"
+    if is_csv:
+        sql = _read_text(text_of(column.name), column.dtype)
+    elif found == "TIMESTAMP WITH TIME ZONE":
+        sql = f"timezone('UTC', {column.name})"
+    else:
+        sql = f"{column.name}::{sql_type(column)}"
+    if column.dtype == "number" and not column.required:
+        return f"nullif({sql}, 'nan'::DOUBLE)"
+    return sql
+
+
+def is_unreadable(column: Column) -> str:
+    """SQL: a CSV value is there and cannot be read in the column's type."""
+    text = text_of(column.name)
+    return f"({text} IS NOT NULL AND {_read_text(text, column.dtype)} IS NULL)"
+
+
+def text_of(name: str) -> str:
+    """SQL: a CSV value without blanks around it, null where nothing is left."""
+    return f"nullif(trim({identifier(name)}), '')"
+
+
+def _read_text(text: str, dtype: Dtype) -> str:
+    if dtype == "time":
+        # A plain TIMESTAMP would drop the offset; the session's zone is UTC. A
+        # named zone is unreadable: DuckDB would read the rows after it in it.
+        moment = f"try_cast(regexp_replace({text}, ' ?UTC$', 'Z') AS TIMESTAMPTZ)"
+        named = f"regexp_matches({text}, '[A-Za-z]{{2}}') AND {text} NOT LIKE '%UTC'"
+        return f"CASE WHEN NOT ({named}) THEN timezone('UTC', {moment}) END"
+    return f"try_cast({text} AS {_TYPES[dtype]})"
+
+
+def read_further(
+    db: duckdb.DuckDBPyConnection, source: Source, found: Mapping[str, str]
+) -> dict[str, str]:
+    """SQL of every column that the contract does not name, by name.
+
+    Numbers of any type become finite doubles, null otherwise. A CSV column is
+    of numbers, flags or times if every value can be read so, and text if not;
+    a number with a leading zero, such as a postal code, is text.
+    """
+    ours = {column.name for column in source.table.columns}
+    names = [name for name in found if name not in ours]
+    if source.is_csv:
+        dtypes = _dtypes_of_texts(db, source, names)
+        fields = {n: _read_text(text_of(n), dtypes[n]) for n in names}
+        numbers = {name for name in names if dtypes[name] == "number"}
+    else:
+        fields = {n: identifier(n) for n in names}
+        for name in names:
+            if found[name].startswith("ENUM"):
+                fields[name] += "::VARCHAR"
+        numbers = {name for name in names if is_accepted(found[name], "number")}
+    for name in numbers:
+        double = f"{fields[name]}::DOUBLE"
+        fields[name] = f"CASE WHEN isfinite({double}) THEN {double} END"
+    return fields
+
+
+def _dtypes_of_texts(
+    db: duckdb.DuckDBPyConnection, source: Source, names: Sequence[str]
+) -> dict[str, Dtype]:
+    kinds: tuple[Dtype, ...] = ("number", "flag", "time")
+    counts: list[str] = []
+    for name in names:
+        text = text_of(name)
+        counts.append(f"count({text})")
+        for kind in kinds:
+            is_one = f"{_read_text(text, kind)} IS NOT NULL"
+            if kind == "number":
+                is_one += f" AND NOT regexp_matches({text}, '^[+-]?0[0-9]')"
+            counts.append(f"count(*) FILTER (WHERE {is_one})")
+    if not names:
+        return {}
+    row = db.execute(f"SELECT {', '.join(counts)} FROM {source.sql}").fetchall()[0]
+    dtypes: dict[str, Dtype] = {}
+    for i, name in enumerate(names):
+        filled, *readable = row[4 * i : 4 * i + 4]
+        fits = [n == filled > 0 for n in readable]
+        dtypes[name] = kinds[fits.index(True)] if any(fits) else "text"
+    return dtypes
