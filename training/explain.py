@@ -166,6 +166,14 @@ def _campaign(row: Row, _: int | None) -> str | None:
     return f"campaigns sent {_whole(sent, 'time')}, redeemed {_whole(redeemed, 'time')}"
 
 
+def _attribute(name: str, value: float | str | None) -> str:
+    """A profile feature as it stands, with two decimals at most."""
+    if name == "consent":
+        return "consent given" if value else "consent refused"
+    said = f"{round(value, 2):,.10g}" if isinstance(value, float) else value
+    return f"{name.replace('_', ' ')} {said}"
+
+
 _EVERY = ""
 
 # In order: the first that matches a feature owns it; profile features have no
@@ -280,7 +288,7 @@ def _sentences(
         first = [columns[feature]] if columns[feature] in other else []
         names = [*first, *(name for name in other if name not in first)]
         known = [n for n in names if rows[row][n] is not None][:2]
-        said = ", ".join(f"{n.replace('_', ' ')} {rows[row][n]}" for n in known)
+        said = ", ".join(_attribute(n, rows[row][n]) for n in known)
         return f"profile: {said}" if known else None
 
     return [*(of(story) for story in STORIES), profile]

@@ -112,4 +112,4 @@ def test_further_column_is_said_as_it_is(model: propensity.Propensity) -> None:
     features, _ = rows()
     plan = features.column("service_plan").to_numpy()
     said = explain.reasons(model, features.slice(int(np.argmax(plan)), 1))[0]
-    assert "profile: service plan 4.0 (lowers)" in said
+    assert "profile: service plan 4 (lowers)" in said
