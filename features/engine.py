@@ -74,7 +74,7 @@ class Tables:
     Raises:
         ContractError: ``data`` is missing, has no ``purchases``, or a table
             breaks the contract; one line per problem.
-        SettingError: DuckDB does not understand ``memory_limit``.
+        SettingError: ``memory_limit`` is no size, or too low to read a table.
     """
 
     def __init__(

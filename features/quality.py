@@ -25,6 +25,7 @@ from features.sources import (
     read_further,
     sources,
     sql_type,
+    unreadable,
 )
 
 MAX_UNREADABLE_SHARE = 0.01
@@ -120,10 +121,7 @@ def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
             f"SELECT count(*), count({_REASON}) FROM judged_{table.name}"
         ).fetchall()[0]
     except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        raise ContractError(
-            f"{table.name}: expected a readable file, got a damaged one in {source.name} ({reason}); export it again"
-        ) from None
+        raise unreadable(source, error) from None
     if table.required and rows == bad:
         got = "none" if not rows else f"{bad} bad rows of {rows}"
         raise ContractError(

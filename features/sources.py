@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from features.contracts import TABLES, Column, ContractError, Dtype, Table
+from features.contracts import TABLES, Column, ContractError, Dtype, SettingError, Table
 
 CALLED: Mapping[Dtype, str] = {
     "id": "text or integer",
@@ -146,6 +146,7 @@ def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
 
     Raises:
         ContractError: the file cannot be read.
+        SettingError: the memory limit is too low to read it.
     """
     try:
         found = {
@@ -153,10 +154,7 @@ def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
             for row in db.execute(f"DESCRIBE SELECT * FROM {source.sql}").fetchall()
         }
     except duckdb.Error as error:
-        reason = str(error).splitlines()[0]
-        raise ContractError(
-            f"{source.table.name}: expected a readable file, got an empty or damaged one in {source.name} ({reason}); export it again"
-        ) from None
+        raise unreadable(source, error) from None
     odd = [
         column.name
         for column in source.table.columns
@@ -171,6 +169,19 @@ def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
             if not count:
                 del found[name]
     return found
+
+
+def unreadable(source: Source, error: duckdb.Error) -> ContractError | SettingError:
+    """The error to raise where DuckDB could not read a table."""
+    reason = str(error).splitlines()[0]
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return SettingError(
+            f"engine.memory_limit: expected enough to read {source.name}, got too little "
+            f"({reason}); raise it"
+        )
+    return ContractError(
+        f"{source.table.name}: expected a readable file, got an empty or damaged one in {source.name} ({reason}); export it again"
+    )
 
 
 def read(column: Column, found: str | None, *, is_csv: bool) -> str:

@@ -302,6 +302,12 @@ def test_duckdb_file_reads_like_a_folder(tmp_path: Path) -> None:
     assert read(file).fingerprint == read(folder).fingerprint
 
 
+def test_memory_limit_that_is_too_low_is_no_damaged_file(tmp_path: Path) -> None:
+    write(tmp_path, two_orders())
+    with pytest.raises(SettingError, match=r"^engine.memory_limit: expected enough"):
+        Tables(tmp_path, memory_limit="0GB")
+
+
 @pytest.mark.parametrize(
     ("ts", "known_at", "seen"),
     [
