@@ -20,6 +20,7 @@ from features.config import Config
 from features.contracts import ContractError, SettingError
 from features.engine import Tables
 from features.history import History
+from features.profile import left_out
 from features.snapshot import Snapshot
 from serving.publish import publish as publish_predictions
 from training import artifacts, build, track

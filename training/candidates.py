@@ -38,7 +38,7 @@ class Candidates:
         place: 0-based rank by own history; -1: never bought.
         source: generator that ranked it best, an index into ``SOURCES``.
         scores: one row per generator after own history, ``[generator, row]``;
-            NaN: the generator does not score the product.
+            NaN: the generator has no opinion of the product.
     """
 
     customer: Ints
@@ -122,6 +122,7 @@ def _scores_of(
         at[at == len(generator.items)] = 0
         known = generator.items[at] == product
         scores[i, known] = values[row[known], at[known]]
+    scores[np.isneginf(scores)] = np.nan
     return scores
 
 

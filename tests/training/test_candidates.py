@@ -214,6 +214,7 @@ def test_no_opinion_is_no_candidate(read_history: ReadHistory) -> None:
         assert np.isneginf(list(generators)[source].scores(z)).all()
     found = candidates(generators, z, CONFIG)
     assert set(found.source[found.is_new].tolist()) == {POPULARITY}
+    assert np.isnan(found.scores[ALS - 1]).all()
     # A customer of the first block has no opinion on the shelves of the others.
     some = generators.category.scores(moment.customers[:1])[0]
     of_block = moment.history.products.ids[generators.category.items]
