@@ -76,7 +76,8 @@ class RecommendConfig(Section):
     Attributes:
         again_candidates: bought products per customer that are ranked.
         new_candidates: never bought products per customer and generator.
-        min_buyers: buyers below which a product is not offered as new.
+        min_buyers: buyers below which ALS, co-purchase and category do not offer a
+            product; lower where fewer than ``new_candidates`` have so many.
         factors, als_iterations, als_alpha, als_regularization: ALS.
         co_purchase_items: best sellers that have item-to-item weights.
         co_purchase_ridge: the larger, the closer to plain co-occurrence.
