@@ -62,6 +62,9 @@ def _tell_dimensions(history: History, announce: Announce | None) -> None:
         announce(
             f"history of: {named[True]}; no data, so null: {named[False] or 'none'}"
         )
+        wordy = left_out(history)
+        if wordy:
+            announce(f"left out, too many different words: {', '.join(wordy)}")
 
 
 def tables_of(config: Config) -> Tables:
