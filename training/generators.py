@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 from implicit.cpu.als import AlternatingLeastSquares
-from numba import njit
 from threadpoolctl import threadpool_limits
 
 from features.config import RecommendConfig
@@ -270,18 +269,6 @@ def fit_category(moment: Moment, items: Ints) -> Category:
     return Category(known, needs, group_of[known], share.astype(np.float32))
 
 
-def anchors(made: CoPurchase, customer: Ints, product: Ints) -> Ints:
-    """The bought product that speaks most for each offer, ``[row]``, -1: none."""
-    column = np.full(int(product.max(initial=-1)) + 1, -1, dtype=np.int64)
-    inside = made.items[made.items < len(column)]
-    column[inside] = np.arange(len(inside))
-    taken = made.taken
-    best = _strongest(
-        taken.indptr, taken.indices, taken.data, made.weights, customer, column[product]
-    )
-    return codes_of(made.items, best)
-
-
 def _counts(moment: Moment, items: Ints) -> sp.csr_matrix:
     """Decayed log counts of every customer code, ``[customer, item]``."""
     pairs = moment.pairs["product"]
@@ -306,21 +293,3 @@ def rows_of(offsets: Longs, customers: Ints) -> tuple[Longs, Longs]:
     row_of = np.repeat(np.arange(len(customers)), sizes)
     within = np.arange(len(row_of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return offsets[customers][row_of] + within, row_of
-
-
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _strongest(
-    offsets: Any, items: Any, values: Any, weights: Any, customer: Any, column: Any
-) -> Any:
-    """Item with the largest positive share of each score, -1: none."""
-    best = np.full(len(customer), -1, dtype=np.int64)
-    for row in range(len(customer)):
-        most = 0.0
-        if column[row] < 0:
-            continue
-        for at in range(offsets[customer[row]], offsets[customer[row] + 1]):
-            share = values[at] * weights[items[at], column[row]]
-            if share > most:
-                most = share
-                best[row] = items[at]
-    return best

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.history import Array, Bools, Floats, Longs
+from features.history import Array, Bools, Floats, History, Longs
 from features.history import Ints as Lists
+from features.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,22 @@ def truth_of(customer: Lists, product: Lists, shape: tuple[int, int]) -> Truth:
     keys = np.unique(customer.astype(np.int64) * shape[1] + product)
     count = np.bincount(keys // shape[1], minlength=shape[0])
     return Truth(keys, shape[1], count.astype(np.int64))
+
+
+def bought_in(history: History, window: Snapshot, known_before_us: int) -> Truth:
+    """Products bought in a label window, as known before a later moment."""
+    events = history.purchases
+    inside = (
+        (events.ts >= window.cutoff_us)
+        & (events.ts < window.label_end_us)
+        & (events.known_at < known_before_us)
+        & events.bought
+    )
+    return truth_of(
+        events.customer[inside],
+        events.columns["product"][inside],
+        (len(history.customers), len(history.products)),
+    )
 
 
 def codes_in(ids: Array, wanted: Sequence[str]) -> Lists:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 from scipy.special import expit
 
 from features.history import Bools, Floats, History, Ints, Longs
@@ -15,7 +17,7 @@ from features.pairs import Singles
 from features.shelf import MONTH_DAYS, SEASON_DAYS
 from features.snapshot import DAY_US, to_us
 from training.candidates import Candidates
-from training.generators import CO_PURCHASE, Generators, anchors
+from training.generators import CO_PURCHASE, CoPurchase, Generators, codes_of
 from training.metrics import truth_of
 from training.moment import Moment
 from training.predictions import LANES
@@ -99,6 +101,18 @@ def scored_of(parts: Sequence[Parts], generators: Generators) -> Scored:
         anchor,
         generators.moment,
     )
+
+
+def anchors(made: CoPurchase, customer: Ints, product: Ints) -> Ints:
+    """The bought product that speaks most for each offer, ``[row]``, -1: none."""
+    column = np.full(int(product.max(initial=-1)) + 1, -1, dtype=np.int64)
+    inside = made.items[made.items < len(column)]
+    column[inside] = np.arange(len(inside))
+    taken = made.taken
+    best = _strongest(
+        taken.indptr, taken.indices, taken.data, made.weights, customer, column[product]
+    )
+    return codes_of(made.items, best)
 
 
 def top_n(scored: Scored, lane: str, n: int) -> tuple[Ints, Ints, Longs]:
@@ -189,3 +203,21 @@ def place_within(customer: Ints) -> Ints:
     starts = np.flatnonzero(np.diff(customer, prepend=-1))
     sizes = np.diff(np.append(starts, len(customer)))
     return (np.arange(len(customer)) - np.repeat(starts, sizes)).astype(np.int32)
+
+
+@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _strongest(
+    offsets: Any, items: Any, values: Any, weights: Any, customer: Any, column: Any
+) -> Any:
+    """Item with the largest positive share of each score, -1: none."""
+    best = np.full(len(customer), -1, dtype=np.int64)
+    for row in range(len(customer)):
+        most = 0.0
+        if column[row] < 0:
+            continue
+        for at in range(offsets[customer[row]], offsets[customer[row] + 1]):
+            share = values[at] * weights[items[at], column[row]]
+            if share > most:
+                most = share
+                best[row] = items[at]
+    return best

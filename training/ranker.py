@@ -22,7 +22,7 @@ from features.snapshot import DAY_US, Snapshot, to_us
 from training.candidates import CHUNK, Candidates, candidates
 from training.generators import Generators, fit_generators, one_blas_thread
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
-from training.metrics import Truth, hits, truth_of
+from training.metrics import bought_in, hits
 from training.moment import Moment, Sorted, moment_at, sort_history
 from training.offers import (
     FITTED_LANES,
@@ -295,19 +295,3 @@ class _PastWindow:
                 for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
                     parts[lane].append(Examples(rows[mine], bought[mine]))
         return {lane: join(parts[lane]) for lane in FITTED_LANES}
-
-
-def bought_in(history: History, window: Snapshot, known_before_us: int) -> Truth:
-    """Products bought in a label window, as known before a later moment."""
-    events = history.purchases
-    inside = (
-        (events.ts >= window.cutoff_us)
-        & (events.ts < window.label_end_us)
-        & (events.known_at < known_before_us)
-        & events.bought
-    )
-    return truth_of(
-        events.customer[inside],
-        events.columns["product"][inside],
-        (len(history.customers), len(history.products)),
-    )

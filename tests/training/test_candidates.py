@@ -16,10 +16,10 @@ from training.generators import (
     CO_PURCHASE,
     POPULARITY,
     SOURCES,
-    anchors,
     fit_generators,
 )
 from training.moment import Moment, moment_at, sort_history
+from training.offers import anchors
 
 ReadHistory = Callable[..., History]
 CUTOFF = datetime(2024, 3, 1)
