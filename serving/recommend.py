@@ -21,7 +21,7 @@ from serving.published import Catalogue, Published
 
 Lane = Literal["mixed", "again", "new"]
 
-FILL_POPULAR = "popular"
+FILL_POPULAR = "popularity"
 FILL_BOUGHT = "bought"
 """Sources of the lines that fill a short list."""
 
@@ -40,7 +40,7 @@ class Item(TypedDict):
             that of popularity, capped by the line above. Null: not scored.
         probability: P(buys this product within the published horizon).
             Null: not estimated.
-        source: the strongest generator, ``popular`` or ``bought``.
+        source: the strongest generator, ``popularity`` or ``bought``.
     """
 
     product_id: str

@@ -128,7 +128,7 @@ class ItemOut(Answer):
     source: Annotated[
         str,
         Field(
-            description="The strongest generator; `popular` and `bought` fill "
+            description="The strongest generator; `popularity` and `bought` fill "
             "lists that the filters left short.",
             examples=["own history"],
         ),

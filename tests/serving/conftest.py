@@ -75,7 +75,7 @@ def draw() -> Predictions:
         offers=table(
             OFFERS,
             [
-                (0, 3, True, 0.9, 0.50, "popular", "many buy it"),
+                (0, 3, True, 0.9, 0.50, "popularity", "many buy it"),
                 (0, 0, False, 0.8, 0.45, "history", "bought 3 times"),
                 (0, 1, False, 0.8, 0.40, "history", "bought 2 times"),
                 (0, 5, True, 0.5, 0.30, "als", "like yours"),
@@ -113,7 +113,7 @@ def draw_many(customers: int, offers: int) -> Predictions:
     score = np.sort(random.random((customers, offers)), axis=1)[:, ::-1]
     small = draw()
     source = pa.DictionaryArray.from_arrays(
-        random.integers(0, 3, rows, dtype=np.int32), ["als", "history", "popular"]
+        random.integers(0, 3, rows, dtype=np.int32), ["als", "history", "popularity"]
     )
     reason = pa.DictionaryArray.from_arrays(
         random.integers(0, 500, rows, dtype=np.int32),
@@ -143,7 +143,7 @@ def draw_many(customers: int, offers: int) -> Predictions:
         offers=pa.table(columns, schema=OFFERS),
         cold_start=table(
             COLD_START,
-            [(row, 1 / (row + 1), 0.01, "popular") for row in range(products)],
+            [(row, 1 / (row + 1), 0.01, "popularity") for row in range(products)],
         ),
         bought_offsets=np.arange(customers + 1, dtype=np.int64) * bought.shape[1],
         bought_products=np.ascontiguousarray(bought.ravel()),

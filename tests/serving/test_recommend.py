@@ -115,11 +115,11 @@ def test_an_offer_carries_its_score_and_reason_and_a_fill_that_of_popularity(pub
     assert (first["product_id"], first["reason"], first["source"]) == (
         "p4",
         "many buy it",
-        "popular",
+        "popularity",
     )
     assert first["score"] == pytest.approx(0.9) and first["probability"] == 0.5
     assert (last["product_id"], last["reason"]) == ("p3", "bought by 9 of 100")
-    assert last["source"] == "popular"
+    assert last["source"] == "popularity"
     assert last["probability"] == pytest.approx(0.09)
 
 
