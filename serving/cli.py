@@ -67,7 +67,7 @@ def demo(config: ConfigFile = None, overrides: Overrides = None) -> None:
             stages.data(settings)
         found = evaluation.evaluate(settings, announce)
         final = f"{stages.cutoff_of(settings):%Y-%m-%d}"
-        named = _prefixed(announce, final)
+        named = stages.prefixed(announce, final)
         stages.features(settings, named)
         stages.train(settings, named)
         version, predictions = stages.publish(settings, named)
@@ -212,7 +212,3 @@ def _progress(console: Console) -> Generator[Callable[[str], None]]:
 
         yield announce
         finish()
-
-
-def _prefixed(announce: Callable[[str], None], prefix: str) -> Callable[[str], None]:
-    return lambda name: announce(f"{prefix}: {name}")

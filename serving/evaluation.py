@@ -15,7 +15,7 @@ from features.contracts import ContractError, SettingError
 from features.engine import Tables
 from features.snapshot import Snapshot
 from serving.experiments import offline
-from serving.stages import Announce, numbers, open_tables, tables_of
+from serving.stages import Announce, numbers, open_tables, prefixed, tables_of
 from training import backtest, ranker, report, track
 from training.build import Steps
 from training.evaluate import Quality
@@ -58,7 +58,12 @@ def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
     _write_report(evaluation)
     with track.run(config, "evaluate") as run:
         run.config(config)
-        run.params({"data_fingerprint": built[-1].fingerprint})
+        run.params(
+            {
+                f"data_fingerprint.{one.quality.cutoff:%Y-%m-%d}": one.fingerprint
+                for one in built
+            }
+        )
         for step, quality in enumerate(qualities):
             run.metrics(numbers(quality), step)
         run.files(evaluation.folder)
@@ -78,9 +83,7 @@ def _built_side_by_side(config: Config, announce: Announce | None) -> list[_Buil
     """Every evaluation cutoff's backtest, ascending, ``config.processes`` at once."""
     cutoffs = sorted(config.evaluation_cutoffs)
     if config.processes == 1:
-        return [
-            _built(config, c, _prefixed(announce, f"{c:%Y-%m-%d}")) for c in cutoffs
-        ]
+        return [_built(config, c, prefixed(announce, f"{c:%Y-%m-%d}")) for c in cutoffs]
     if announce:
         dates = " and ".join(f"{cutoff:%Y-%m-%d}" for cutoff in cutoffs)
         announce(f"build and evaluate {dates} side by side")
@@ -140,9 +143,3 @@ def _write_report(evaluation: Evaluation) -> None:
     report.draw(evaluation.qualities, picks, folder / "results.png")
     campaigns = evaluation.comparison.campaigns()
     report.write_html(evaluation.qualities, picks, campaigns, folder)
-
-
-def _prefixed(announce: Announce | None, prefix: str) -> Announce | None:
-    if announce is None:
-        return None
-    return lambda name: announce(f"{prefix}: {name}")

@@ -32,6 +32,13 @@ from training.predictions import Predictions
 Announce = Callable[[str], None]
 
 
+def prefixed(announce: Announce | None, prefix: str) -> Announce | None:
+    """Announces every step under a prefix; None stays None."""
+    if announce is None:
+        return None
+    return lambda name: announce(f"{prefix}: {name}")
+
+
 def open_tables(
     config: Config, announce: Announce | None = None, quarantine: Path | None = None
 ) -> Tables:

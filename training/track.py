@@ -26,6 +26,13 @@ MODEL = "repurchase"
 _BUNDLE = "bundle"
 """Tag of a registered version: the folder's name of the bundle it holds."""
 
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # By default an unreachable server is asked for minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+
 _PACKAGES = ("lightgbm", "implicit", "numpy", "pyarrow", "scikit-learn", "scipy")
 
 
@@ -141,6 +148,9 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 @contextmanager
 def _quiet() -> Generator[None]:
     """Hide MLflow's notices about itself; its errors still rise."""
+    # Before the import, at which MLflow starts what it would report.
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     # MLflow sets its own log level when it is imported, so that comes first.
     import mlflow  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
@@ -157,10 +167,6 @@ def _quiet() -> Generator[None]:
 
 def _open(config: Config) -> Any:
     config.workspace.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # By default an unreachable server is asked for minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     import mlflow
 
     mlflow.set_tracking_uri(uri(config))

@@ -59,6 +59,4 @@ def test_mixed_list_beats_every_generator_alone(
 @pytest.mark.slow
 def test_new_list_beats_popularity_among_the_unseen(qualities: list[Quality]) -> None:
     for quality in qualities:
-        # The point, not the interval's end: ALS differs in the last bits from
-        # processor to processor, and with it the fourth decimal of the recall.
         assert quality.recall_gain["new"]["popularity"].value > 0, quality.cutoff

@@ -103,3 +103,22 @@ def test_promoted_version_is_the_one_of_that_bundle(
     kept = mlflow.artifacts.download_artifacts(f"models:/{track.MODEL}@champion")
     (manifest,) = Path(kept).rglob("manifest.json")
     assert manifest.read_text() == "20240101-first"
+
+
+def test_mlflow_is_told_to_report_nothing_before_it_is_imported(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from features.config import Config; from training import track\n"
+        "assert 'mlflow' not in sys.modules\n"
+        f"with track.run(Config(workspace=pathlib.Path({str(tmp_path)!r})), 'quiet'): pass\n"
+        "from mlflow.telemetry import client\n"
+        "print(client.get_telemetry_client())"
+    )
+    clean = {k: v for k, v in os.environ.items() if "TELEMETRY" not in k and k != "CI"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["None"]
