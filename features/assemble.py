@@ -46,7 +46,7 @@ _BOUGHT = LINES.count("lines")
 
 def dimensions(history: History) -> dict[str, bool]:
     """Which of the six dimensions have data before ``history.until``."""
-    tables = {d.name: d.events(history) for d in OF_EVENTS}
+    tables = {d.name: history.events(d.table) for d in OF_EVENTS}
     has = {
         name: events is not None and len(events) > 0 for name, events in tables.items()
     }
@@ -107,11 +107,14 @@ def _wide(
 ) -> dict[str, Floats]:
     """One dimension's columns on the spine, NaN for null."""
     k, customer = np.nonzero(spine.T)
-    events = dimension.events(history)
-    if events is None:
-        return {f.name: np.full(len(k), np.nan) for f in dimension.features}
-    block = fold(events, at, (*dimension.aggregates, *_ROWS))
-    has_data = (block[:, :, -1] * spine).any(axis=0)
-    block[:, ~has_data] = np.nan
-    wide = {a.name: block[customer, k, i] for i, a in enumerate(dimension.aggregates)}
+    wide: dict[str, Floats] = {}
+    for stream in dimension.streams:
+        events = stream.read(history)
+        if events is None:
+            wide |= {a.name: np.full(len(k), np.nan) for a in stream.aggregates}
+            continue
+        block = fold(events, at, (*stream.aggregates, *_ROWS))
+        has_data = (block[:, :, -1] * spine).any(axis=0)
+        block[:, ~has_data] = np.nan
+        wide |= {a.name: block[customer, k, i] for i, a in enumerate(stream.aggregates)}
     return wide | ratios(wide, dimension.ratios)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from features.contracts import BROWSES
 from features.declare import ALL, Rows, ratio
-from features.dimension import dimension, with_kinds
-from features.history import Events, History
+from features.dimension import Stream, dimension, is_word
 
 CARTS = Rows("cart")
 WINDOWS = (7, 30, 90)
 
 
-def events(history: History) -> Events | None:
-    """Browse events with one boolean column per kind."""
-    return with_kinds(history.browses, "kind") if history.browses else None
-
+DERIVED = {kind: is_word("kind", kind) for kind in BROWSES.column("kind").kinds}
 
 AGGREGATES = (
     *ALL.age("browse"),
@@ -35,4 +32,4 @@ RATIOS = (
     ratio("carts_per_view_90d", "carts_count_90d", "views_count_90d", days=90),
 )
 
-BROWSE = dimension("browse", events, AGGREGATES, RATIOS)
+BROWSE = dimension("browse", Stream(BROWSES, AGGREGATES, DERIVED), ratios=RATIOS)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from features.contracts import TOUCHES
 from features.declare import Rows, ratio
-from features.dimension import dimension, with_kinds
-from features.history import Events, History
+from features.dimension import Stream, dimension, is_word
 
 SENT, REDEEMED = Rows("sent"), Rows("redeemed")
 WINDOWS = (30, 90, None)
 
 
-def events(history: History) -> Events | None:
-    """Touches with one boolean column per action."""
-    return with_kinds(history.touches, "action") if history.touches else None
-
+DERIVED = {kind: is_word("action", kind) for kind in TOUCHES.column("action").kinds}
 
 AGGREGATES = (
     *SENT.age("sent"),
@@ -38,4 +35,4 @@ RATIOS = (
     ),
 )
 
-CAMPAIGN = dimension("campaign", events, AGGREGATES, RATIOS)
+CAMPAIGN = dimension("campaign", Stream(TOUCHES, AGGREGATES, DERIVED), ratios=RATIOS)

@@ -1,47 +1,177 @@
-"""One of the six dimensions: its events, its declared features, its ratios."""
+"""One of the six dimensions: its streams of events, declared features, ratios."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from features.contracts import PURCHASES, Table
 from features.declare import Aggregate, Feature, Ratio
 from features.history import Array, Events, Floats, History
 
 
 @dataclass(frozen=True)
-class Dimension:
-    """One of the six: where its events come from, and its declared features.
+class Derived:
+    """A column made of others of the same rows.
 
-    ``events`` returns None where the table is missing.
+    Attributes:
+        needs: the columns it is made of, by their names in ``Events``.
+        make: those events and the history to the column, shape ``[row]``:
+            boolean for a flag, int32 for codes (-1: null), else numbers.
     """
 
-    name: str
-    events: Callable[[History], Events | None]
+    needs: tuple[str, ...]
+    make: Callable[[Events, History], Array]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Events of a dimension, and what is computed of them.
+
+    Attributes:
+        table: where they come from; no row of it known before a cutoff makes
+            the aggregates null for everyone.
+        aggregates: the declared features.
+        derived: columns that the declarations name and the table has not; only
+            those in use are made.
+        events: rows that are made of the history instead of the table's own,
+            such as carts that were bought. Each row holds the time it belongs
+            to and the moment from which all that it says was known.
+        needs: by table name, the columns that ``events`` reads.
+    """
+
+    table: Table
     aggregates: tuple[Aggregate, ...]
+    derived: Mapping[str, Derived] = field(default_factory=dict[str, Derived])
+    events: Callable[[History], Events | None] | None = None
+    needs: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict[str, tuple[str, ...]]
+    )
+
+    @property
+    def _named(self) -> set[str]:
+        named = (name for a in self.aggregates for name in (a.column, a.where, a.per))
+        return {name for name in named if name}
+
+    @property
+    def columns(self) -> dict[str, set[str]]:
+        """By table name, the columns that are read for the aggregates."""
+        read = {table: set(columns) for table, columns in self.needs.items()}
+        own: set[str] = set()
+        for name in self._named:
+            made = self.derived.get(name)
+            own |= set(made.needs) if made else {name}
+        if self.events is None:
+            read.setdefault(self.table.name, set()).update(own)
+        return read
+
+    def read(self, history: History) -> Events | None:
+        """The events with every column that the aggregates name.
+
+        Returns:
+            None where the table is missing.
+        """
+        events = (self.events or _rows_of(self.table))(history)
+        if events is None:
+            return None
+        made = {
+            name: self.derived[name].make(events, history)
+            for name in sorted(self._named & self.derived.keys())
+        }
+        return with_columns(events, made)
+
+
+def _rows_of(table: Table) -> Callable[[History], Events | None]:
+    return lambda history: history.events(table)
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One of the six that are made of events: streams, and ratios over them."""
+
+    name: str
+    streams: tuple[Stream, ...]
     ratios: tuple[Ratio, ...]
+
+    @property
+    def table(self) -> Table:
+        """The table that says whether the dimension has data."""
+        return self.streams[0].table
+
+    @property
+    def aggregates(self) -> tuple[Aggregate, ...]:
+        """Those of all streams, in the order of their columns."""
+        return tuple(a for stream in self.streams for a in stream.aggregates)
 
     @property
     def features(self) -> tuple[Feature, ...]:
         """All features in the order of their columns."""
         return (*self.aggregates, *self.ratios)
 
+    def only(self, names: Collection[str]) -> Dimension:
+        """The dimension with the named features, and what their ratios divide."""
+        wanted = set(names)
+        for line in reversed(self.ratios):
+            if line.name in wanted:
+                wanted |= {line.top, line.under}
+        return replace(
+            self,
+            streams=tuple(
+                replace(
+                    stream,
+                    aggregates=tuple(a for a in stream.aggregates if a.name in wanted),
+                )
+                for stream in self.streams
+            ),
+            ratios=tuple(line for line in self.ratios if line.name in wanted),
+        )
 
-def dimension(
-    name: str,
-    events: Callable[[History], Events | None],
-    aggregates: tuple[Aggregate, ...],
-    ratios: tuple[Ratio, ...] = (),
-) -> Dimension:
+
+def dimension(name: str, *streams: Stream, ratios: tuple[Ratio, ...] = ()) -> Dimension:
     """The dimension, with its name written into every feature."""
     return Dimension(
         name,
-        events,
-        tuple(replace(a, dimension=name) for a in aggregates),
-        tuple(replace(r, dimension=name) for r in ratios),
+        tuple(
+            replace(
+                stream,
+                aggregates=tuple(replace(a, dimension=name) for a in stream.aggregates),
+            )
+            for stream in streams
+        ),
+        tuple(replace(line, dimension=name) for line in ratios),
     )
+
+
+def columns_read(dimensions: Iterable[Dimension]) -> dict[str, set[str]]:
+    """By table name, the columns of ``Events`` that the dimensions read."""
+    read: dict[str, set[str]] = {PURCHASES.name: {"quantity"}}
+    for stream in (s for d in dimensions for s in d.streams if s.aggregates):
+        for table, columns in stream.columns.items():
+            read.setdefault(table, set()).update(columns)
+    return read
+
+
+def is_word(column: str, word: str) -> Derived:
+    """A flag: the column of a closed set holds the word."""
+
+    def make(events: Events, _: History) -> Array:
+        return events.columns[column] == events.words[column].index(word)
+
+    return Derived((column,), make)
+
+
+def of_product(attribute: str) -> Derived:
+    """The product's ``category``, ``subcategory`` or ``brand``; -1: unknown."""
+
+    def make(events: Events, history: History) -> Array:
+        product = events.columns["product"]
+        codes = np.append(getattr(history.products, attribute), np.int32(-1))
+        # The last entry is met by -1, an unknown product.
+        return codes[product].astype(np.int32)
+
+    return Derived(("product",), make)
 
 
 def ratios(
@@ -64,10 +194,3 @@ def ratios(
 def with_columns(events: Events, columns: Mapping[str, Array]) -> Events:
     """The same events with further columns."""
     return replace(events, columns={**events.columns, **columns})
-
-
-def with_kinds(events: Events, column: str) -> Events:
-    """The same events with one boolean column per word of a closed set."""
-    codes = events.columns[column]
-    words = enumerate(events.words[column])
-    return with_columns(events, {word: codes == code for code, word in words})

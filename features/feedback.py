@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from features import contracts
 from features.declare import ALL, Rows
-from features.dimension import dimension, with_kinds
-from features.history import Events, History
+from features.dimension import Stream, dimension, is_word
 
 NPS, CSAT, CES, RATINGS = (Rows(kind) for kind in ("nps", "csat", "ces", "rating"))
 WINDOWS = (90, None)
 SCALE = "the kind's own scale"
 
 
-def events(history: History) -> Events | None:
-    """Feedback with one boolean column per kind."""
-    return with_kinds(history.feedback, "kind") if history.feedback else None
-
+DERIVED = {
+    kind: is_word("kind", kind) for kind in contracts.FEEDBACK.column("kind").kinds
+}
 
 AGGREGATES = (
     *ALL.age("feedback"),
@@ -34,4 +33,4 @@ AGGREGATES = (
     *Rows("share").count("shares", *WINDOWS),
 )
 
-FEEDBACK = dimension("feedback", events, AGGREGATES)
+FEEDBACK = dimension("feedback", Stream(contracts.FEEDBACK, AGGREGATES, DERIVED))

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from features.contracts import Table
+
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -161,6 +163,10 @@ class History:
     campaigns: pa.Table | None
     promotions: Promotions | None
     fingerprint: str
+
+    def events(self, table: Table) -> Events | None:
+        """The events of a table; None where it is missing."""
+        return getattr(self, table.name)
 
 
 def with_fingerprint(history: History) -> History:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from features.contracts import INQUIRIES
 from features.declare import ALL, Rows, ratio
-from features.dimension import dimension, with_columns, with_kinds
-from features.history import Events, History
+from features.dimension import Derived, Stream, dimension, is_word
 
 COMPLAINTS = Rows("complaint")
 WINDOWS = (30, 90, None)
 
 
-def events(history: History) -> Events | None:
-    """Contacts with one boolean column per kind, and ``unresolved``."""
-    if history.inquiries is None:
-        return None
-    contacts = with_kinds(history.inquiries, "kind")
-    return with_columns(contacts, {"unresolved": contacts.columns["resolved"] == 0})
-
+DERIVED = {
+    **{kind: is_word("kind", kind) for kind in INQUIRIES.column("kind").kinds},
+    "unresolved": Derived(("resolved",), lambda rows, _: rows.columns["resolved"] == 0),
+}
 
 AGGREGATES = (
     *ALL.age("inquiry"),
@@ -35,4 +32,4 @@ RATIOS = (
     ratio("complaint_share", "complaints_count", "inquiries_count", unit="share"),
 )
 
-INQUIRY = dimension("inquiry", events, AGGREGATES, RATIOS)
+INQUIRY = dimension("inquiry", Stream(INQUIRIES, AGGREGATES, DERIVED), ratios=RATIOS)

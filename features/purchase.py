@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.contracts import PURCHASES
 from features.declare import ALL, Rows, ratio
-from features.dimension import dimension, with_columns
-from features.history import Array, Events, History, Ints
+from features.dimension import Derived, Stream, dimension, of_product
+from features.history import Array, Events, History, Longs
 from features.snapshot import DAY_US
 
 MONEY = "shop currency"
@@ -22,42 +23,40 @@ DAYS = Rows(where="bought", per="day")
 WINDOWS = (7, 14, 30, 60, 90, 180, 365, None)
 
 
-def events(history: History) -> Events:
-    """Order lines with the columns that the declarations name.
+def _bought(lines: Events, _: History) -> Array:
+    return lines.bought
 
-    Added: ``bought`` and ``returned``; ``day``, a code; ``category``, -1:
-    unknown; ``weekend``, ``morning`` (before 12), ``evening`` (from 17);
-    ``paid_of_listed``: ``amount`` where the list amount is known.
-    """
-    lines = history.purchases
-    columns = lines.columns
-    product, bought = columns["product"], lines.bought
+
+def _day(lines: Events, _: History) -> Array:
     day = lines.ts // DAY_US
-    hour = (lines.ts % DAY_US) // (DAY_US // 24)
-    return with_columns(
-        lines,
-        {
-            "bought": bought,
-            "returned": ~bought,
-            "day": (day - day.min(initial=0)).astype(np.int32),
-            "category": _of_product(product, history.products.category),
-            "subcategory": _of_product(product, history.products.subcategory),
-            "brand": _of_product(product, history.products.brand),
-            # 1970-01-01 was a Thursday.
-            "weekend": (day + 3) % 7 >= 5,
-            "morning": hour < 12,
-            "evening": hour >= 17,
-            "paid_of_listed": np.where(
-                np.isnan(columns["list_amount"]), np.nan, columns["amount"]
-            ),
-        },
-    )
+    return (day - day.min(initial=0)).astype(np.int32)
 
 
-def _of_product(product: Array, attribute: Ints) -> Ints:
-    """The product's attribute on every line; -1 where the product is unknown."""
-    return np.where(product >= 0, attribute[product], np.int32(-1)).astype(np.int32)
+def _is_weekend(lines: Events, _: History) -> Array:
+    # 1970-01-01 was a Thursday.
+    return (lines.ts // DAY_US + 3) % 7 >= 5
 
+
+def _hour(lines: Events) -> Longs:
+    return (lines.ts % DAY_US) // (DAY_US // 24)
+
+
+def _paid_of_listed(lines: Events, _: History) -> Array:
+    listed = lines.columns["list_amount"]
+    return np.where(np.isnan(listed), np.nan, lines.columns["amount"])
+
+
+DERIVED = {
+    "bought": Derived(("quantity",), _bought),
+    "returned": Derived(("quantity",), lambda lines, _: ~lines.bought),
+    "day": Derived((), _day),
+    "category": of_product("category"),
+    "brand": of_product("brand"),
+    "weekend": Derived((), _is_weekend),
+    "morning": Derived((), lambda lines, _: _hour(lines) < 12),
+    "evening": Derived((), lambda lines, _: _hour(lines) >= 17),
+    "paid_of_listed": Derived(("amount", "list_amount"), _paid_of_listed),
+}
 
 AGGREGATES = (
     *ORDERS.age("order"),
@@ -151,4 +150,4 @@ RATIOS = (
     ),
 )
 
-PURCHASE = dimension("purchase", events, AGGREGATES, RATIOS)
+PURCHASE = dimension("purchase", Stream(PURCHASES, AGGREGATES, DERIVED), ratios=RATIOS)
