@@ -35,8 +35,12 @@ class Statistic(IntEnum):
     SPREAD = 12
     GREATEST = 13
     LAST = 14
+    TRAILING = 15
     DISTINCT = 20
     TOP_SHARE = 21
+    GROUP_MEAN = 22
+    GROUP_SPREAD = 23
+    GROUP_GREATEST = 24
     GAP_MEAN = 30
     GAP_SPREAD = 31
     GAP_MEDIAN = 32
@@ -71,12 +75,14 @@ class Aggregate(Feature):
     Attributes:
         statistic: what is computed.
         column: number or code column it is computed from; empty: the rows.
+        weight: number column that is summed by code.
         where, per: see ``Rows``.
         parameter: half-life of ``DECAY``, length of ``PERIODS``, in days.
     """
 
     statistic: Statistic
     column: str = ""
+    weight: str = ""
     where: str = ""
     per: str = ""
     parameter: float = 0.0
