@@ -61,12 +61,13 @@ _QUERIES = {
     "touches": """
         SELECT household_id::VARCHAR AS customer_id,
                campaign_id::VARCHAR AS campaign_id,
-               start_date AS ts, 'sent' AS action
+               start_date AS ts, 'sent' AS action, NULL::VARCHAR AS coupon_id
         FROM campaigns JOIN campaign_descriptions USING (campaign_id)
         UNION ALL
-        SELECT household_id::VARCHAR, campaign_id::VARCHAR, redemption_date, 'redeemed'
+        SELECT household_id::VARCHAR, campaign_id::VARCHAR, redemption_date, 'redeemed',
+               coupon_upc::VARCHAR
         FROM coupon_redemptions
-        ORDER BY ts, customer_id, campaign_id, action
+        ORDER BY ts, customer_id, campaign_id, action, coupon_id
     """,
     "promotions": f"""
         WITH stores AS (SELECT week, count(DISTINCT store_id) AS n FROM promotions GROUP BY week),

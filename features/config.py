@@ -40,6 +40,18 @@ class EngineConfig(Section):
     threads: int = Field(default=2, ge=1)
 
 
+class QualityConfig(Section):
+    """The check of the input.
+
+    Attributes:
+        minimum_score: share of correct records that every table must reach; a
+            record is correct if it keeps the contract, is no repeat, and its
+            ids all lead to a row.
+    """
+
+    minimum_score: float = Field(default=0.95, ge=0, le=1)
+
+
 class PropensityConfig(Section):
     """The repurchase model.
 
@@ -158,6 +170,7 @@ class Config(Section):
     processes: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
     engine: EngineConfig = EngineConfig()
+    quality: QualityConfig = QualityConfig()
     propensity: PropensityConfig = PropensityConfig()
     recommend: RecommendConfig = RecommendConfig()
     serving: ServingConfig = ServingConfig()

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from features import quality
+from features import quality, scores
 from features.coding import arrays_of
 from features.contracts import (
     BROWSES,
@@ -106,6 +106,10 @@ class Tables:
         """Whether the table is there with at least one good row."""
         checked = self._checked.get(table.name)
         return checked is not None and checked.rows > checked.bad_rows
+
+    def scores(self, moment: datetime | None = None) -> tuple[scores.TableScore, ...]:
+        """Data quality of every table that is there; see ``scores.measure``."""
+        return scores.measure(self._db, self._checked, moment)
 
     def write_quarantine(self, folder: Path) -> None:
         """Write bad rows with their ``reason`` to ``folder/TABLE.parquet``.

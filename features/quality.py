@@ -23,28 +23,44 @@ from features.sources import (
     quoted,
     read,
     read_further,
+    reading,
     sources,
     sql_type,
-    unreadable,
 )
 
 MAX_UNREADABLE_SHARE = 0.01
 """Above this share of unreadable values a CSV column is mistyped, not dirty."""
 
-# Columns of our own, beside those of the input.
+REASON = "__reason"
+"""Column of ``judged_TABLE``: why the row is bad, or null."""
+
+ROW = "__row"
+"""Column of ``judged_TABLE`` without a key: equal for rows equal in every column."""
+
+REPEATED = "repeated"
+"""The reason of a row whose key a good row has already, after the key."""
+
 _UNREADABLE = "__unreadable"
-_REASON = "__reason"
-_OURS = (_UNREADABLE, _REASON, "customer", "cutoff")
+_OURS = (_UNREADABLE, REASON, ROW, "customer", "cutoff")
 
 
 @dataclass(frozen=True)
 class Checked:
-    """One table after its check: name, file, and how many rows were bad."""
+    """One table after its check.
+
+    Attributes:
+        name: of the table.
+        file: where it was read from.
+        rows: of the input.
+        bad_rows: how many of them were set aside.
+        columns: contract columns that the input has.
+    """
 
     name: str
     file: str
     rows: int
     bad_rows: int
+    columns: tuple[str, ...]
 
 
 def register(db: duckdb.DuckDBPyConnection, data: Path) -> dict[str, Checked]:
@@ -103,7 +119,7 @@ def write_bad_rows(db: duckdb.DuckDBPyConnection, checked: Checked, path: Path) 
         ) from None
     if checked.bad_rows:
         db.execute(
-            f"COPY (SELECT {_REASON} AS reason, * EXCLUDE ({_REASON}) "
+            f"COPY (SELECT {REASON} AS reason, * EXCLUDE ({REASON}) "
             f"FROM bad_{checked.name} ORDER BY ALL) TO {quoted(str(path))} (FORMAT parquet)"
         )
 
@@ -116,25 +132,26 @@ def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
         _reject_unreadable(db, source, found)
     further = read_further(db, source, found) if table.further else {}
     _create_views(db, source, found, further)
-    try:
+    with reading(table.name, source.name):
         rows, bad = db.execute(
-            f"SELECT count(*), count({_REASON}) FROM judged_{table.name}"
+            f"SELECT count(*), count({REASON}) FROM judged_{table.name}"
         ).fetchall()[0]
-    except duckdb.Error as error:
-        raise unreadable(source, error) from None
     if table.required and rows == bad:
         got = "none" if not rows else f"{bad} bad rows of {rows}"
         raise ContractError(
             f"{table.name}: expected at least one good row, got {got} in {source.name}; check the export"
         )
-    good = f"SELECT * EXCLUDE ({_REASON}) FROM judged_{table.name}" + (
-        f" WHERE {_REASON} IS NULL" if bad else ""
+    ours = REASON if table.key else f"{REASON}, {ROW}"
+    good = f"SELECT * EXCLUDE ({ours}) FROM judged_{table.name}" + (
+        f" WHERE {REASON} IS NULL" if bad else ""
     )
     db.execute(f"CREATE TEMP VIEW {table.name} AS {good}")
     db.execute(
-        f"CREATE TEMP VIEW bad_{table.name} AS SELECT * FROM judged_{table.name} WHERE {_REASON} IS NOT NULL"
+        f"CREATE TEMP VIEW bad_{table.name} AS SELECT {REASON}, * EXCLUDE ({ours}) "
+        f"FROM judged_{table.name} WHERE {REASON} IS NOT NULL"
     )
-    return Checked(table.name, source.name, rows, bad)
+    columns = tuple(c.name for c in table.columns if c.name in found)
+    return Checked(table.name, source.name, rows, bad, columns)
 
 
 def _create_views(
@@ -150,14 +167,16 @@ def _create_views(
     }
     fields |= further
     fields[_UNREADABLE] = _unreadable_reason(source, found)
+    if not table.key:
+        fields[ROW] = "hash(input)"
     named = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in fields.items())
     db.execute(
-        f"CREATE TEMP VIEW read_{table.name} AS SELECT {named} FROM {source.sql}"
+        f"CREATE TEMP VIEW read_{table.name} AS SELECT {named} FROM {source.sql} AS input"
     )
-    judged = f"SELECT * EXCLUDE ({_UNREADABLE}), {_reason(table)} AS {_REASON} FROM read_{table.name}"
+    judged = f"SELECT * EXCLUDE ({_UNREADABLE}), {_reason(table)} AS {REASON} FROM read_{table.name}"
     if table.key:
         repeated = _repeated(table, tuple(further))
-        judged = f"SELECT * REPLACE ({repeated} AS {_REASON}) FROM ({judged})"
+        judged = f"SELECT * REPLACE ({repeated} AS {REASON}) FROM ({judged})"
     db.execute(f"CREATE TEMP VIEW judged_{table.name} AS {judged}")
 
 
@@ -261,10 +280,10 @@ def _repeated(table: Table, further: tuple[str, ...]) -> str:
         identifier(n) for n in (*(c.name for c in table.columns), *further)
     )
     place = (
-        f"row_number() OVER (PARTITION BY {key}, {_REASON} IS NULL "
+        f"row_number() OVER (PARTITION BY {key}, {REASON} IS NULL "
         f"ORDER BY {table.known or 'NULL'} NULLS FIRST, {columns})"
     )
     return (
-        f"CASE WHEN {_REASON} IS NULL AND {place} > 1 THEN '{key}: repeated' "
-        f"ELSE {_REASON} END"
+        f"CASE WHEN {REASON} IS NULL AND {place} > 1 THEN '{key}: {REPEATED}' "
+        f"ELSE {REASON} END"
     )

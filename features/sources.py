@@ -5,7 +5,8 @@ Whether a value is good is judged in ``quality``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,14 @@ CALLED: Mapping[Dtype, str] = {
     "time": "timestamp",
 }
 """What a type is called in a message."""
+
+# These would say that our own SQL is wrong, not what it reads.
+_FAULTS_OF_THE_CALLER = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.ParserException,
+    duckdb.SyntaxException,
+)
 
 _SUFFIXES = (".parquet", ".csv")
 _TYPES: Mapping[Dtype, str] = {
@@ -148,13 +157,11 @@ def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
         ContractError: the file cannot be read.
         SettingError: the memory limit is too low to read it.
     """
-    try:
+    with reading(source.table.name, source.name):
         found = {
             row[0]: str(row[1])
             for row in db.execute(f"DESCRIBE SELECT * FROM {source.sql}").fetchall()
         }
-    except duckdb.Error as error:
-        raise unreadable(source, error) from None
     odd = [
         column.name
         for column in source.table.columns
@@ -171,17 +178,36 @@ def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
     return found
 
 
-def unreadable(source: Source, error: duckdb.Error) -> ContractError | SettingError:
-    """The error to raise where DuckDB could not read a table."""
-    reason = str(error).splitlines()[0]
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return SettingError(
-            f"engine.memory_limit: expected enough to read {source.name}, got too little "
-            f"({reason}); raise it"
-        )
-    return ContractError(
-        f"{source.table.name}: expected a readable file, got an empty or damaged one in {source.name} ({reason}); export it again"
-    )
+@contextmanager
+def reading(table: str, file: str) -> Generator[None]:
+    """What DuckDB says when it cannot read a table, as one line of ours.
+
+    Args:
+        table: name of the table, or of several.
+        file: where it is read from.
+
+    Raises:
+        ContractError: the file is damaged or not what its name says.
+        SettingError: the memory limit is too low.
+    """
+    try:
+        yield
+    except _FAULTS_OF_THE_CALLER:
+        raise
+    except duckdb.OutOfMemoryException as error:
+        raise SettingError(
+            f"engine.memory_limit: expected enough to read {table} in {file}, got too "
+            f"little ({_first_line(error)}); raise it"
+        ) from None
+    except duckdb.Error as error:
+        raise ContractError(
+            f"{table}: expected a readable file, got an empty or damaged one in {file} "
+            f"({_first_line(error)}); export it again"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].strip()
 
 
 def read(column: Column, found: str | None, *, is_csv: bool) -> str:

@@ -181,6 +181,49 @@ def backtest(
     console.print(f"written: {out}")
 
 
+@app.command()
+def check(
+    data: Annotated[Path | None, typer.Option(help="Input tables.")] = None,
+    cutoff: Annotated[
+        str | None, typer.Option(help="Moment for freshness, such as 2017-10-15.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File of the page; figures go beside it.")
+    ] = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Check the input against the contract and report its quality.
+
+    Exit status 0: fine; 1: a table has a lower share of correct records than
+    quality.minimum_score; 2: the contract is broken.
+    """
+    from features.snapshot import parse_cutoff
+    from serving import checkup, stages
+
+    settings = _load(config, overrides)
+    if data is not None:
+        settings = settings.model_copy(update={"data": data})
+    moment = parse_cutoff(cutoff) if cutoff else settings.cutoff
+    console = _console()
+    with (
+        _progress(console) as announce,
+        stages.open_tables(settings, announce) as tables,
+    ):
+        announce("count")
+        scores = tables.scores(moment)
+    found = checkup.Checkup(
+        str(settings.data), moment, settings.quality.minimum_score, scores
+    )
+    checkup.show(console, found)
+    page, figures = checkup.write(
+        found, out or settings.workspace / "reports" / "quality.html"
+    )
+    console.print(f"report: {page} and {figures.name}", soft_wrap=True)
+    if found.below:
+        raise typer.Exit(1)
+
+
 def _load(config: Path | None, overrides: list[str] | None) -> Config:
     return configuration.load(config, tuple(overrides or ()))
 
