@@ -8,10 +8,11 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from features import config as configuration
 from features.config import Config
@@ -84,6 +85,47 @@ def data(config: ConfigFile = None, overrides: Overrides = None) -> None:
     settings = _load(config, overrides)
     for table, rows in stages.data(settings).items():
         _console().print(f"{settings.data / table}.parquet: {rows:,} rows")
+
+
+class _WithTruths(TyperCommand):
+    """Lists the truths in the help; their module is imported only then."""
+
+    # Any: newer versions of Typer hold Click's classes as their own.
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from features.simulate import catalogue
+
+        super().format_epilog(ctx, formatter)
+        rows = [
+            (f"{name} = {default}", meaning) for name, default, meaning in catalogue()
+        ]
+        with formatter.section("Truths and their defaults"):
+            formatter.write_dl(rows)
+
+
+@app.command(cls=_WithTruths)
+def simulate(
+    customers: Annotated[int, typer.Option(min=1, help="How many to draw.")],
+    out: Annotated[Path, typer.Option(help="New or empty folder, made whole.")],
+    seed: Annotated[
+        int, typer.Option(min=0, help="Equal seed and arguments, equal bytes.")
+    ] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="They draw side by side.")] = 1,
+    truth: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Set one truth; repeatable."),
+    ] = None,
+) -> None:
+    """Write all ten tables of a shop whose truths are known, and the truths."""
+    from features import simulate as shop
+
+    truths = shop.truths_of(truth or ())
+    with _progress(_console()) as announce:
+        rows = shop.simulate(
+            out, customers, truths, seed=seed, processes=processes, announce=announce
+        )
+    for table, count in rows.items():
+        _console().print(f"{out / table}.parquet: {count:,} rows")
+    _console().print(f"truths: {out / shop.TRUTHS}")
 
 
 @app.command()

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from features.engine import Tables
 from serving import cli
 from serving.published import Published
 from serving.recommend import recommend, wishes
@@ -331,3 +332,21 @@ def test_missing_stage_is_told(
     assert "run repurchase features" in capsys.readouterr().err
     assert run("serve", *words) == 2
     assert "publish" in capsys.readouterr().err
+
+
+def test_simulated_shop_is_a_folder_of_tables_and_truths(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "shop"
+    words = ("simulate", "--customers", 50, "--seed", 3, "--truth")
+    assert run(*words, "uplift=0.5", "--out", out) == 0
+    assert f"{out}/picks.parquet: 480 rows" in capsys.readouterr().out
+    assert json.loads((out / "truths/truths.json").read_text())["uplift"] == 0.5
+    with Tables(out) as tables:
+        assert sum(tables.quarantined.values()) == 0
+
+    assert run(*words, "uplift=-2", "--out", tmp_path / "other") == 2
+    assert capsys.readouterr().err == (
+        "error: --truth: uplift: input should be greater than or equal to -1, got -2\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]
