@@ -10,9 +10,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    ValidationError,
+)
 
 from features.contracts import SettingError
+from features.database import Database, parse_data, redacted
 from features.snapshot import parse_cutoff
 
 
@@ -25,6 +34,15 @@ def _naive_utc(value: object) -> object:
 
 Cutoff = Annotated[datetime, BeforeValidator(_naive_utc)]
 """A naive UTC moment; a bare date means its midnight."""
+
+
+Data = Annotated[
+    Path | InstanceOf[Database],
+    BeforeValidator(parse_data),
+    PlainSerializer(str, when_used="json"),
+]
+"""A folder or a DuckDB file; or ``postgresql://user@host:port/database``, which is
+written anywhere without its password."""
 
 
 class Section(BaseModel):
@@ -152,7 +170,10 @@ class Config(Section):
     """The whole configuration.
 
     Attributes:
-        data: folder of input tables, or a DuckDB file.
+        data: folder of input tables, a DuckDB file, or the address of a
+            PostgreSQL database, ``postgresql://user@host:port/name`` with
+            ``?schema=NAME`` and options of libpq. Keep the password in
+            ``PGPASSWORD`` or a passfile.
         workspace: everything that the system writes.
         cutoff: moment of the build; rows at or after it are not read.
         horizon_days: label window of recommendations, tag and evaluation.
@@ -162,7 +183,7 @@ class Config(Section):
         seed: every random draw starts here.
     """
 
-    data: Path = Path("workspace/data")
+    data: Data = Path("workspace/data")
     workspace: Path = Path("workspace")
     cutoff: Cutoff | None = None
     horizon_days: int = Field(default=14, ge=1, le=180)
@@ -189,7 +210,7 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
         try:
             loaded: object = yaml.safe_load(file.read_text())
         except (OSError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
+            reason = redacted(" ".join(str(error).split()))
             raise SettingError(f"config: expected YAML in {file}, {reason}") from None
         if not isinstance(loaded, dict | None):
             raise SettingError(f"config: expected key: value lines in {file}")
@@ -197,7 +218,7 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
-            raise SettingError(f"--set: expected key=value, got {override!r}")
+            raise SettingError(f"--set: expected key=value, got {redacted(override)!r}")
         place = values
         *path, last = key.split(".")
         for name in path:
@@ -208,7 +229,7 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
             place[last] = yaml.safe_load(text)
         except yaml.YAMLError:
             raise SettingError(
-                f"--set: expected a value for {key}, got {text!r}"
+                f"--set: expected a value for {key}, got {redacted(text)!r}"
             ) from None
     try:
         return Config.model_validate(values)
@@ -218,6 +239,8 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
         where = f" in {file}" if file else ""
         ours = first.get("ctx", {}).get("error")
         said = (
-            f"{first['msg'].lower()}, got {first['input']!r}" if ours is None else ours
+            f"{first['msg'].lower()}, got {redacted(repr(first['input']))}"
+            if ours is None
+            else ours
         )
         raise SettingError(f"config: {key}: {said}{where}") from None

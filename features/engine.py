@@ -6,6 +6,7 @@ Sorting, filtering and joining happen in the engine; what leaves it is a
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ from features.contracts import (
     SettingError,
     Table,
 )
+from features.database import Database
 from features.history import (
     Array,
     Events,
@@ -40,6 +42,7 @@ from features.history import (
     offsets_of,
     with_fingerprint,
 )
+from features.postgres import local
 from features.snapshot import from_us, to_us
 from features.sources import sql_type
 
@@ -74,18 +77,21 @@ class Tables:
     Raises:
         ContractError: ``data`` is missing, has no ``purchases``, or a table
             breaks the contract; one line per problem.
-        SettingError: ``memory_limit`` is no size, or too low to read a table.
+        SettingError: ``memory_limit`` is no size, or too low to read a table; or
+            a database cannot be read.
     """
 
     def __init__(
-        self, data: Path, *, memory_limit: str = "1GB", threads: int = 2
+        self, data: Path | Database, *, memory_limit: str = "1GB", threads: int = 2
     ) -> None:
         self.data = data
-        self._db = connect(memory_limit, threads)
+        self._open = ExitStack()
         try:
-            self._checked = quality.register(self._db, data)
+            self._db = self._open.enter_context(connect(memory_limit, threads))
+            place = self._open.enter_context(local(data))
+            self._checked = quality.register(self._db, place)
         except BaseException:
-            self._db.close()
+            self._open.close()
             raise
         self.quarantined = {
             name: checked.bad_rows for name, checked in self._checked.items()
@@ -100,7 +106,7 @@ class Tables:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._db.close()
+        self._open.close()
 
     def has(self, table: Table) -> bool:
         """Whether the table is there with at least one good row."""

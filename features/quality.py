@@ -15,6 +15,7 @@ import duckdb
 from features.contracts import PURCHASES, ContractError, SettingError, Table
 from features.sources import (
     CALLED,
+    Copied,
     Source,
     columns_of,
     identifier,
@@ -63,13 +64,13 @@ class Checked:
     columns: tuple[str, ...]
 
 
-def register(db: duckdb.DuckDBPyConnection, data: Path) -> dict[str, Checked]:
+def register(db: duckdb.DuckDBPyConnection, data: Path | Copied) -> dict[str, Checked]:
     """Create a view of good rows per table, and ``bad_TABLE`` of bad ones.
 
     Args:
         db: connection that will hold the views; its time zone is UTC.
         data: folder of Parquet or CSV files, or a DuckDB file with tables or
-            views.
+            views; or the copy of a database.
 
     Returns:
         By table name, only tables that are there.
@@ -77,10 +78,6 @@ def register(db: duckdb.DuckDBPyConnection, data: Path) -> dict[str, Checked]:
     Raises:
         ContractError: one line per problem, over all tables.
     """
-    if not data.exists():
-        raise ContractError(
-            f"data: expected a folder or a DuckDB file, found nothing at {data}; check --data"
-        )
     problems: list[str] = []
     checked: dict[str, Checked] = {}
     for source in sources(db, data):
@@ -90,9 +87,9 @@ def register(db: duckdb.DuckDBPyConnection, data: Path) -> dict[str, Checked]:
             problems.extend(error.lines)
     if PURCHASES.name not in checked and not problems:
         add = (
-            "add a table or view of that name"
-            if data.is_file()
-            else "add purchases.parquet or purchases.csv"
+            "add purchases.parquet or purchases.csv"
+            if isinstance(data, Path) and data.is_dir()
+            else "add a table or view of that name"
         )
         problems.append(f"purchases: expected a table, found none in {data}; {add}")
     if problems:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -76,6 +76,17 @@ class Source:
     is_csv: bool = False
 
 
+@dataclass(frozen=True)
+class Copied:
+    """The copy of a database: a folder of Parquet files, and the database's name."""
+
+    folder: Path
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def quoted(text: str) -> str:
     """The text as an SQL string."""
     return "'" + text.replace("'", "''") + "'"
@@ -96,12 +107,22 @@ def is_accepted(sql_type: str, dtype: Dtype) -> bool:
     return not sql_type.endswith("]") and sql_type.startswith(_ACCEPTED[dtype])
 
 
-def sources(db: duckdb.DuckDBPyConnection, data: Path) -> Iterable[Source]:
-    """Every table that is there, in a folder or a DuckDB file.
+def sources(db: duckdb.DuckDBPyConnection, data: Path | Copied) -> Iterable[Source]:
+    """Every table that is there, in a folder, a DuckDB file or a copied database.
 
     Raises:
-        ContractError: not a DuckDB file, an empty file, or two of one table.
+        ContractError: nothing is there, not a DuckDB file, an empty file, or two
+            of one table.
     """
+    if isinstance(data, Copied):
+        return [
+            replace(source, name=f"{data.name}:{source.table.name}")
+            for source in _in_folder(data.folder)
+        ]
+    if not data.exists():
+        raise ContractError(
+            f"data: expected a folder or a DuckDB file, found nothing at {data}; check --data"
+        )
     return _in_database(db, data) if data.is_file() else _in_folder(data)
 
 

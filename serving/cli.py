@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 from features import config as configuration
 from features.config import Config
 from features.contracts import ContractError, SettingError
+from features.database import parse_data, redacted
 
 # The models' libraries take seconds to import: each command imports its own.
 
@@ -40,6 +41,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key; repeatable."),
 ]
+DataPlace = Annotated[
+    str | None,
+    typer.Option(help="Folder, DuckDB file or postgresql://user@host:port/database."),
+]
 
 
 def main() -> None:
@@ -51,7 +56,7 @@ def main() -> None:
     except (ContractError, SettingError) as error:
         lines = error.lines if isinstance(error, ContractError) else [str(error)]
         for line in lines:
-            print(f"error: {' '.join(line.split())}", file=sys.stderr)  # noqa: T201
+            print(f"error: {redacted(' '.join(line.split()))}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
 
 
@@ -63,7 +68,7 @@ def demo(config: ConfigFile = None, overrides: Overrides = None) -> None:
     settings = _load(config, overrides)
     console = _console()
     with _progress(console) as announce:
-        if not (settings.data / "purchases.parquet").exists():
+        if stages.has_no_data(settings):
             announce("write the real data set as input tables")
             stages.data(settings)
         found = evaluation.evaluate(settings, announce)
@@ -84,7 +89,7 @@ def data(config: ConfigFile = None, overrides: Overrides = None) -> None:
 
     settings = _load(config, overrides)
     for table, rows in stages.data(settings).items():
-        _console().print(f"{settings.data / table}.parquet: {rows:,} rows")
+        _console().print(f"{settings.data}/{table}.parquet: {rows:,} rows")
 
 
 class _WithTruths(TyperCommand):
@@ -194,7 +199,7 @@ def backtest(
         str, typer.Option(help="Moment of the build, such as 2017-10-15.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for the tables and metrics.json.")],
-    data: Annotated[Path | None, typer.Option(help="Input tables.")] = None,
+    data: DataPlace = None,
     horizon: Annotated[
         int | None, typer.Option(min=1, max=180, help="Days of the label window.")
     ] = None,
@@ -207,8 +212,8 @@ def backtest(
     from features.snapshot import Snapshot, parse_cutoff
     from serving import show, stages
 
-    changed = {"data": data, "horizon_days": horizon, "seed": seed}
-    settings = _load(config, overrides).model_copy(
+    changed = {"horizon_days": horizon, "seed": seed}
+    settings = _load(config, overrides, data).model_copy(
         update={name: value for name, value in changed.items() if value is not None}
     )
     snapshot = Snapshot(parse_cutoff(cutoff), settings.horizon_days)
@@ -225,7 +230,7 @@ def backtest(
 
 @app.command()
 def check(
-    data: Annotated[Path | None, typer.Option(help="Input tables.")] = None,
+    data: DataPlace = None,
     cutoff: Annotated[
         str | None, typer.Option(help="Moment for freshness, such as 2017-10-15.")
     ] = None,
@@ -243,9 +248,7 @@ def check(
     from features.snapshot import parse_cutoff
     from serving import checkup, stages
 
-    settings = _load(config, overrides)
-    if data is not None:
-        settings = settings.model_copy(update={"data": data})
+    settings = _load(config, overrides, data)
     moment = parse_cutoff(cutoff) if cutoff else settings.cutoff
     console = _console()
     with (
@@ -266,8 +269,13 @@ def check(
         raise typer.Exit(1)
 
 
-def _load(config: Path | None, overrides: list[str] | None) -> Config:
-    return configuration.load(config, tuple(overrides or ()))
+def _load(
+    config: Path | None, overrides: list[str] | None, data: str | None = None
+) -> Config:
+    settings = configuration.load(config, tuple(overrides or ()))
+    if data is None:
+        return settings
+    return settings.model_copy(update={"data": parse_data(data)})
 
 
 def _console() -> Console:

@@ -18,6 +18,7 @@ from features import complete_journey
 from features.assemble import dimensions
 from features.config import Config
 from features.contracts import ContractError, SettingError
+from features.database import Database
 from features.engine import Tables
 from features.history import History
 from features.profile import left_out
@@ -97,8 +98,25 @@ def cutoff_of(config: Config) -> datetime:
     return config.cutoff
 
 
+def has_no_data(config: Config) -> bool:
+    """Whether the input is a folder that has still to be filled."""
+    data = config.data
+    if isinstance(data, Database) or data.is_file():
+        return False
+    return not (data / "purchases.parquet").exists()
+
+
 def data(config: Config) -> dict[str, int]:
-    """Write the bundled real data set to ``config.data``; rows by table."""
+    """Write the bundled real data set to the folder ``config.data``; rows by table.
+
+    Raises:
+        SettingError: the input is a database.
+    """
+    if isinstance(config.data, Database):
+        raise SettingError(
+            f"data: expected a folder to write to, got {config.data}; "
+            "give --set data=FOLDER"
+        )
     return complete_journey.write_tables(config.data)
 
 
