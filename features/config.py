@@ -239,8 +239,6 @@ def load(file: Path | None, overrides: tuple[str, ...] = ()) -> Config:
         where = f" in {file}" if file else ""
         ours = first.get("ctx", {}).get("error")
         said = (
-            f"{first['msg'].lower()}, got {redacted(repr(first['input']))}"
-            if ours is None
-            else ours
+            f"{first['msg'].lower()}, got {first['input']!r}" if ours is None else ours
         )
-        raise SettingError(f"config: {key}: {said}{where}") from None
+        raise SettingError(redacted(f"config: {key}: {said}{where}")) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -14,7 +15,7 @@ _HIDDEN = "***"
 
 # Greedy up to the last @, and to the next blank: too much rather than too little.
 _IN_ADDRESS = re.compile(r"(\w+://[^:@/\s]*):\S+@")
-_IN_OPTION = re.compile(r"((?:password|passwd|pwd)\s*=\s*)[^&\s'\"]+", re.IGNORECASE)
+_IN_OPTION = re.compile(r"((?:password|passwd|pwd)\s*[=:]\s*)[^&\s'\"]+", re.IGNORECASE)
 
 
 def redacted(text: str) -> str:
@@ -57,8 +58,7 @@ class Database:
             raise _wrong(text)
         schema = options.pop("schema", None)
         options.setdefault("connect_timeout", "10")
-        query = urlencode(options, safe="/", quote_via=quote)
-        return cls(parts._replace(query=query).geturl(), schema)
+        return cls(_with_options(text, options), schema)
 
     @property
     def name(self) -> str:
@@ -76,14 +76,19 @@ class Database:
         return redacted(text)
 
     def __str__(self) -> str:
-        parts = urlsplit(self.url)
-        options = [(k, v) for k, v in parse_qsl(parts.query) if k != "connect_timeout"]
-        options += [("schema", self.schema)] if self.schema else []
-        query = urlencode(options, safe="/", quote_via=quote)
-        return redacted(parts._replace(query=query).geturl())
+        options = dict(parse_qsl(urlsplit(self.url).query))
+        del options["connect_timeout"]
+        options |= {"schema": self.schema} if self.schema else {}
+        return redacted(_with_options(self.url, options))
 
     def __repr__(self) -> str:
         return f"Database({str(self)!r})"
+
+
+def _with_options(url: str, options: Mapping[str, str]) -> str:
+    # By hand: urlunsplit would drop the slashes of an address without a host.
+    query = urlencode(options, safe="/", quote_via=quote)
+    return url.partition("?")[0] + (f"?{query}" if query else "")
 
 
 def parse_data(value: object) -> object:

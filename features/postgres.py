@@ -6,7 +6,7 @@ definition whatever the source.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,9 @@ def copy(database: Database, folder: Path) -> None:
             )
             place = f"{identifier(schema)}.{identifier(table.name)}"
             cursor.execute(f"SELECT {fields} FROM {place}")
-            _write(cursor.fetch_record_batch(), folder / f"{table.name}.parquet")
+            reader = cursor.fetch_record_batch()
+            file = folder / f"{table.name}.parquet"
+            _write(reader.schema, _batches(database, reader), file)
 
 
 @contextmanager
@@ -131,17 +133,23 @@ def _cursor(database: Database) -> Generator[Cursor]:
     try:
         with connection, connection.cursor() as cursor:
             yield cursor
-    except (Error, pa.ArrowException) as error:
-        raise SettingError(
-            f"data: expected to read {database} to its end, got "
-            f"{_said(database, error)}; mend it there and run again"
-        ) from None
+    except Error as error:
+        raise _broken_off(database, error) from None
+
+
+def _broken_off(database: Database, error: Exception) -> SettingError:
+    return SettingError(
+        f"data: expected to read {database} to its end, got "
+        f"{_said(database, error)}; mend it there and run again"
+    )
 
 
 def _said(database: Database, error: Exception) -> str:
     """What the server said, in one line."""
     text = database.hide(str(error)).partition("\n\nQuery was:")[0]
-    text = " ".join(text.split()).removeprefix("IO: [libpq] Failed to connect: ")
+    text = " ".join(text.split())
+    for prefix in ("IO: ", "[libpq] ", "Failed to connect: "):
+        text = text.removeprefix(prefix)
     return text.partition(" Is the server running")[0].rstrip(". ")
 
 
@@ -211,10 +219,19 @@ def _ends(type_name: str) -> Sequence[str]:
     return f"0001-01-01 00:00:00{zone}", f"9999-12-31 00:00:00{zone}"
 
 
-def _write(reader: pa.RecordBatchReader, file: Path) -> None:
+def _batches(
+    database: Database, reader: pa.RecordBatchReader
+) -> Generator[pa.RecordBatch]:
     try:
-        with pq.ParquetWriter(file, reader.schema) as writer:
-            for batch in reader:
+        yield from reader
+    except (OSError, pa.ArrowException) as error:
+        raise _broken_off(database, error) from None
+
+
+def _write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], file: Path) -> None:
+    try:
+        with pq.ParquetWriter(file, schema) as writer:
+            for batch in batches:
                 writer.write_batch(batch)
     except OSError as error:
         raise SettingError(
