@@ -6,104 +6,29 @@ are days back from the cutoff, half-open: ``[cutoff - window, cutoff)``; None is
 all history and leaves no mark in the name.
 
 Names read quantity, statistic, window, unit: ``orders_count_90d``,
-``spend_sum_90d``, ``days_since_last_order``.
+``spend_sum_90d``, ``days_since_last_order``. The catalogue's ``meaning`` is
+written from the declaration, in words for an aggregate and as a formula of
+columns for an expression.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+
+from features.feature import (
+    NO_DATA,
+    NO_EVENT,
+    NULL_PART,
+    TOO_FEW,
+    UNDEFINED,
+    Aggregate,
+    Difference,
+    Ratio,
+    Statistic,
+)
+from features.feature import Feature as Feature
 
 Windows = tuple[int | None, ...]
-
-NO_DATA = "the dimension has no data"
-NO_EVENT = "no such event in the window, or the dimension has no data"
-TOO_FEW = "too few events in the window, or the dimension has no data"
-UNDEFINED = "the divisor is zero or null"
-
-
-class Statistic(IntEnum):
-    """What the kernel computes; the numbers are its operation codes."""
-
-    COUNT = 0
-    DECAY = 1
-    PERIODS = 2
-    AGE_LAST = 3
-    AGE_FIRST = 4
-    TOTAL = 10
-    MEAN = 11
-    SPREAD = 12
-    GREATEST = 13
-    LAST = 14
-    TRAILING = 15
-    DISTINCT = 20
-    TOP_SHARE = 21
-    GROUP_MEAN = 22
-    GROUP_SPREAD = 23
-    GROUP_GREATEST = 24
-    GAP_MEAN = 30
-    GAP_SPREAD = 31
-    GAP_MEDIAN = 32
-    GAP_GREATEST = 33
-    GAP_LAST = 34
-
-
-@dataclass(frozen=True, kw_only=True)
-class Feature:
-    """One column of the wide table, as the catalogue shows it.
-
-    Attributes:
-        name: column name.
-        dimension: one of the six.
-        unit: unit of the value.
-        null: what a null means.
-        window_days: only events this recent count; None: all history, or not
-            a matter of events.
-    """
-
-    name: str
-    dimension: str = ""
-    unit: str
-    null: str
-    window_days: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Aggregate(Feature):
-    """A feature that the fold fills.
-
-    Attributes:
-        statistic: what is computed.
-        column: number or code column it is computed from; empty: the rows.
-        weight: number column that is summed by code.
-        where, per: see ``Rows``.
-        parameter: half-life of ``DECAY``, length of ``PERIODS``, in days.
-    """
-
-    statistic: Statistic
-    column: str = ""
-    weight: str = ""
-    where: str = ""
-    per: str = ""
-    parameter: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ratio(Feature):
-    """``times * top / under`` of two columns; ``1 -`` that if ``complement``."""
-
-    top: str
-    under: str
-    times: float = 1.0
-    complement: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attribute(Feature):
-    """A feature read from the profile row in force; ``is_text`` if no number."""
-
-    is_text: bool = False
-
 
 _OF_NUMBERS = {
     "sum": (Statistic.TOTAL, NO_DATA),
@@ -113,12 +38,26 @@ _OF_NUMBERS = {
     "max": (Statistic.GREATEST, NO_EVENT),
     "last": (Statistic.LAST, NO_EVENT),
 }
+_OF_GROUPS = {
+    "mean": (Statistic.GROUP_MEAN, NO_EVENT),
+    "spread": (Statistic.GROUP_SPREAD, TOO_FEW),
+    "max": (Statistic.GROUP_GREATEST, NO_EVENT),
+}
 _OF_GAPS = {
     "mean": Statistic.GAP_MEAN,
     "spread": Statistic.GAP_SPREAD,
     "median": Statistic.GAP_MEDIAN,
     "max": Statistic.GAP_GREATEST,
     "last": Statistic.GAP_LAST,
+}
+_SAID = {
+    "sum": "total of",
+    "mean": "mean",
+    "median": "median",
+    "spread": "standard deviation of",
+    "max": "largest",
+    "last": "last",
+    "share": "share of",
 }
 
 
@@ -141,20 +80,24 @@ class Rows:
         statistic: Statistic,
         unit: str,
         null: str,
+        meaning: str,
         *,
         windows: Windows = (None,),
         column: str = "",
+        weight: str = "",
         parameter: float = 0.0,
     ) -> tuple[Aggregate, ...]:
-        """One feature per window, the window written into the name."""
+        """One feature per window, the window written into name and meaning."""
         return tuple(
             Aggregate(
                 name=name if days is None else f"{name}_{days}d",
-                unit=unit,
+                unit=_words(unit),
                 null=null,
+                meaning=meaning + _when(days),
                 window_days=days,
                 statistic=statistic,
                 column=column,
+                weight=weight,
                 where=self.where,
                 per=self.per,
                 parameter=parameter,
@@ -165,18 +108,25 @@ class Rows:
     def count(self, what: str, *windows: int | None) -> tuple[Aggregate, ...]:
         """How many; 0 for a customer without, once the dimension has data."""
         return self._each(
-            f"{what}_count", Statistic.COUNT, what, NO_DATA, windows=windows or (None,)
+            f"{what}_count",
+            Statistic.COUNT,
+            what,
+            NO_DATA,
+            f"number of {_words(what)}",
+            windows=windows or (None,),
         )
 
     def age(self, what: str) -> tuple[Aggregate, ...]:
         """Days from the last of them to the cutoff."""
         name = f"days_since_last_{what}"
-        return self._each(name, Statistic.AGE_LAST, "days", NO_EVENT)
+        meaning = f"days from the last {_words(what)} to the cutoff"
+        return self._each(name, Statistic.AGE_LAST, "days", NO_EVENT, meaning)
 
     def age_of_first(self, what: str) -> tuple[Aggregate, ...]:
         """Days from the first of them to the cutoff."""
         name = f"days_since_first_{what}"
-        return self._each(name, Statistic.AGE_FIRST, "days", NO_EVENT)
+        meaning = f"days from the first {_words(what)} to the cutoff"
+        return self._each(name, Statistic.AGE_FIRST, "days", NO_EVENT, meaning)
 
     def decayed(
         self, what: str, *half_lives: int, column: str = "", unit: str = ""
@@ -190,6 +140,7 @@ class Rows:
                 Statistic.DECAY,
                 unit or what,
                 NO_DATA,
+                f"{_words(what)}, each halved for every {days} days of age",
                 column=column,
                 parameter=float(days),
             )
@@ -202,6 +153,7 @@ class Rows:
             Statistic.PERIODS,
             f"periods of {every} days",
             NO_DATA,
+            f"{_words(what)}, counted back from the cutoff, with at least one",
             windows=windows,
             parameter=float(every),
         )
@@ -214,6 +166,7 @@ class Rows:
         unit: str,
         *,
         windows: Windows = (None,),
+        meaning: str = "",
     ) -> tuple[Aggregate, ...]:
         """``sum``, ``mean``, ``spread``, ``max`` or ``last`` of a number.
 
@@ -221,12 +174,66 @@ class Rows:
         is the mean of a flag.
         """
         code, null = _OF_NUMBERS[statistic]
-        name = f"{what}_{statistic}"
-        return self._each(name, code, unit, null, windows=windows, column=column)
+        return self._each(
+            f"{what}_{statistic}",
+            code,
+            unit,
+            null,
+            meaning or f"{_SAID[statistic]} {_words(what)}",
+            windows=windows,
+            column=column,
+        )
 
-    def share(self, what: str, flag: str) -> tuple[Aggregate, ...]:
+    def share(
+        self, what: str, flag: str, *windows: int | None, meaning: str = ""
+    ) -> tuple[Aggregate, ...]:
         """Share of those for which the flag is true, of those where it is known."""
-        return self.number(what, "share", flag, "share")
+        said = meaning or f"share of {_words(what)} among those where it is known"
+        return self.number(
+            what, "share", flag, "share", windows=windows or (None,), meaning=said
+        )
+
+    def each(
+        self,
+        code: str,
+        what: str,
+        statistic: str,
+        column: str,
+        unit: str,
+        *,
+        windows: Windows = (None,),
+    ) -> tuple[Aggregate, ...]:
+        """``mean``, ``spread`` or ``max`` over codes of the sum of a number.
+
+        ``each("order", "order_amount", "max", "amount", ...)`` is the amount of
+        the largest order. Rows with an unknown code or number are left out.
+        """
+        operation, null = _OF_GROUPS[statistic]
+        return self._each(
+            f"{what}_{statistic}",
+            operation,
+            unit,
+            null,
+            f"{_SAID[statistic]} {_words(what)}, summed by {_words(code)},",
+            windows=windows,
+            column=code,
+            weight=column,
+        )
+
+    def trailing(
+        self, what: str, flag: str, *windows: int | None
+    ) -> tuple[Aggregate, ...]:
+        """How many at the end of the rows, since the last with the flag true."""
+        name, _, since = what.partition("_since_")
+        return self._each(
+            what,
+            Statistic.TRAILING,
+            name,
+            NO_DATA,
+            f"number of {_words(name)} since the {_words(since)}",
+            windows=windows or (None,),
+            column=flag,
+        )
 
     def distinct(
         self, what: str, code: str, *windows: int | None
@@ -237,6 +244,7 @@ class Rows:
             Statistic.DISTINCT,
             what,
             NO_DATA,
+            f"number of different {_words(what)}",
             windows=windows or (None,),
             column=code,
         )
@@ -250,6 +258,7 @@ class Rows:
             Statistic.TOP_SHARE,
             "share",
             NO_EVENT,
+            f"share of the most frequent {_words(what)}",
             windows=windows or (None,),
             column=code,
         )
@@ -266,6 +275,7 @@ class Rows:
                 _OF_GAPS[statistic],
                 "days",
                 TOO_FEW,
+                f"{_SAID[statistic]} gap between {_words(what)}",
                 windows=windows,
             )
         )
@@ -285,13 +295,39 @@ def ratio(
     days: int | None = None,
 ) -> Ratio:
     """``times * top / under``, or one minus it; null where undefined."""
+    factor = "" if times == 1 else f"{times:.4g} * "
     return Ratio(
         name=name,
         unit=unit,
         null=UNDEFINED,
+        meaning=f"{'1 - ' if complement else ''}{factor}{top} / {under}",
         window_days=days,
         top=top,
         under=under,
         times=times,
         complement=complement,
     )
+
+
+def difference(
+    name: str, top: str, minus: str, unit: str, *, days: int | None = None
+) -> Difference:
+    """``top - minus``; null where one of them is."""
+    return Difference(
+        name=name,
+        unit=unit,
+        null=NULL_PART,
+        meaning=f"{top} - {minus}",
+        window_days=days,
+        top=top,
+        minus=minus,
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _when(days: int | None) -> str:
+    """The window in words."""
+    return "" if days is None else f" in the last {days} days"

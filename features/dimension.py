@@ -1,14 +1,14 @@
-"""One of the six dimensions: its streams of events, declared features, ratios."""
+"""One of the six dimensions: its streams of events and its declared features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from features.contracts import PURCHASES, Table
-from features.declare import Aggregate, Feature, Ratio
+from features.feature import Aggregate, Difference, Expression, Feature, Ratio
 from features.history import Array, Events, Floats, History
 
 
@@ -52,8 +52,9 @@ class Stream:
 
     @property
     def _named(self) -> set[str]:
-        named = (name for a in self.aggregates for name in (a.column, a.where, a.per))
-        return {name for name in named if name}
+        aggregates = self.aggregates
+        named = ((a.column, a.weight, a.where, a.per) for a in aggregates)
+        return {name for names in named for name in names if name}
 
     @property
     def columns(self) -> dict[str, set[str]]:
@@ -89,16 +90,21 @@ def _rows_of(table: Table) -> Callable[[History], Events | None]:
 
 @dataclass(frozen=True)
 class Dimension:
-    """One of the six that are made of events: streams, and ratios over them."""
+    """One of the six that are made of events: streams, and expressions over them."""
 
     name: str
     streams: tuple[Stream, ...]
-    ratios: tuple[Ratio, ...]
+    expressions: tuple[Expression, ...]
 
     @property
     def table(self) -> Table:
         """The table that says whether the dimension has data."""
         return self.streams[0].table
+
+    @property
+    def ratios(self) -> tuple[Expression, ...]:
+        """The former name of ``expressions``."""
+        return self.expressions
 
     @property
     def aggregates(self) -> tuple[Aggregate, ...]:
@@ -108,14 +114,14 @@ class Dimension:
     @property
     def features(self) -> tuple[Feature, ...]:
         """All features in the order of their columns."""
-        return (*self.aggregates, *self.ratios)
+        return (*self.aggregates, *self.expressions)
 
     def only(self, names: Collection[str]) -> Dimension:
-        """The dimension with the named features, and what their ratios divide."""
+        """The dimension with the named features, and what they are computed of."""
         wanted = set(names)
-        for line in reversed(self.ratios):
+        for line in reversed(self.expressions):
             if line.name in wanted:
-                wanted |= {line.top, line.under}
+                wanted |= {line.top, _other(line)}
         return replace(
             self,
             streams=tuple(
@@ -125,11 +131,13 @@ class Dimension:
                 )
                 for stream in self.streams
             ),
-            ratios=tuple(line for line in self.ratios if line.name in wanted),
+            expressions=tuple(e for e in self.expressions if e.name in wanted),
         )
 
 
-def dimension(name: str, *streams: Stream, ratios: tuple[Ratio, ...] = ()) -> Dimension:
+def dimension(
+    name: str, *streams: Stream, expressions: tuple[Expression, ...] = ()
+) -> Dimension:
     """The dimension, with its name written into every feature."""
     return Dimension(
         name,
@@ -140,7 +148,7 @@ def dimension(name: str, *streams: Stream, ratios: tuple[Ratio, ...] = ()) -> Di
             )
             for stream in streams
         ),
-        tuple(replace(line, dimension=name) for line in ratios),
+        tuple(replace(line, dimension=name) for line in expressions),
     )
 
 
@@ -174,21 +182,34 @@ def of_product(attribute: str) -> Derived:
     return Derived(("product",), make)
 
 
-def ratios(
-    wide: Mapping[str, Floats], declared: tuple[Ratio, ...]
+def computed(
+    wide: Mapping[str, Floats], declared: Sequence[Expression]
 ) -> dict[str, Floats]:
-    """Every ratio over the columns of the wide table, NaN where undefined.
+    """Every expression over the columns of the wide table, NaN where undefined.
 
     Args:
         wide: columns by name, each of shape ``[row]``.
         declared: what to compute, in order; one may use those before it.
     """
     results: dict[str, Floats] = {}
+    known = dict(wide)
     for line in declared:
-        top, under = ({**wide, **results}[name] for name in (line.top, line.under))
-        value = line.times * top / np.where(under == 0, np.nan, under)
-        results[line.name] = 1.0 - value if line.complement else value
+        top, other = known[line.top], known[_other(line)]
+        if isinstance(line, Difference):
+            value = top - other
+        else:
+            value = line.times * top / np.where(other == 0, np.nan, other)
+            value = 1.0 - value if line.complement else value
+        known[line.name] = results[line.name] = value
     return results
+
+
+ratios = computed
+
+
+def _other(line: Ratio | Difference) -> str:
+    """The column that stands on the right of the expression's sign."""
+    return line.minus if isinstance(line, Difference) else line.under
 
 
 def with_columns(events: Events, columns: Mapping[str, Array]) -> Events:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.contracts import ContractError
-from features.declare import Attribute
+from features.feature import Attribute
 from features.history import Array, Bools, Floats, History, Longs
 from features.snapshot import DAY_US, to_us
 

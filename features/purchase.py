@@ -3,6 +3,8 @@
 An order is a distinct ``order_id`` with at least one line that is no return. A
 day is a distinct calendar day (of the table's own clock) with an order. Lines
 with a negative quantity are returns: they lower spend and never make an order.
+A line is discounted if it cost less than its list amount. A repeat is a line of
+a product that the customer had bought before.
 """
 
 from __future__ import annotations
@@ -10,14 +12,16 @@ from __future__ import annotations
 import numpy as np
 
 from features.contracts import PURCHASES
-from features.declare import ALL, Rows, ratio
+from features.declare import ALL, Rows, difference, ratio
 from features.dimension import Derived, Stream, dimension, of_product
+from features.followed import ANY_BEFORE, followed, only
 from features.history import Array, Events, History, Longs
 from features.snapshot import DAY_US
 
 MONEY = "shop currency"
 LINES = Rows(where="bought")
 RETURNS = Rows(where="returned")
+DISCOUNTED = Rows(where="discounted")
 ORDERS = Rows(where="bought", per="order")
 DAYS = Rows(where="bought", per="day")
 WINDOWS = (7, 14, 30, 60, 90, 180, 365, None)
@@ -32,9 +36,10 @@ def _day(lines: Events, _: History) -> Array:
     return (day - day.min(initial=0)).astype(np.int32)
 
 
-def _is_weekend(lines: Events, _: History) -> Array:
+def _weekday(lines: Events) -> Longs:
+    """0: Monday."""
     # 1970-01-01 was a Thursday.
-    return (lines.ts // DAY_US + 3) % 7 >= 5
+    return (lines.ts // DAY_US + 3) % 7
 
 
 def _hour(lines: Events) -> Longs:
@@ -46,16 +51,37 @@ def _paid_of_listed(lines: Events, _: History) -> Array:
     return np.where(np.isnan(listed), np.nan, lines.columns["amount"])
 
 
+def _is_discounted(lines: Events, _: History) -> Array:
+    """1 below the list amount, 0 not, NaN where the line does not say."""
+    listed, paid = lines.columns["list_amount"], lines.columns["amount"]
+    return np.where(np.isnan(listed) | np.isnan(paid), np.nan, paid < listed)
+
+
+def _discounted(lines: Events, history: History) -> Array:
+    return lines.bought & (_is_discounted(lines, history) == 1)
+
+
+def _repeats(history: History) -> Events:
+    """Lines of a product that was bought at an earlier time."""
+    lines = only(history.purchases, history.purchases.bought, "product")
+    return followed(lines, lines, ANY_BEFORE, by="product")
+
+
 DERIVED = {
     "bought": Derived(("quantity",), _bought),
     "returned": Derived(("quantity",), lambda lines, _: ~lines.bought),
     "day": Derived((), _day),
     "category": of_product("category"),
     "brand": of_product("brand"),
-    "weekend": Derived((), _is_weekend),
+    "weekday": Derived((), lambda lines, _: _weekday(lines).astype(np.int32)),
+    "six_hours": Derived((), lambda lines, _: (_hour(lines) // 6).astype(np.int32)),
+    "weekend": Derived((), lambda lines, _: _weekday(lines) >= 5),
     "morning": Derived((), lambda lines, _: _hour(lines) < 12),
     "evening": Derived((), lambda lines, _: _hour(lines) >= 17),
+    "night": Derived((), lambda lines, _: _hour(lines) < 6),
     "paid_of_listed": Derived(("amount", "list_amount"), _paid_of_listed),
+    "is_discounted": Derived(("amount", "list_amount"), _is_discounted),
+    "discounted": Derived(("quantity", "amount", "list_amount"), _discounted),
 }
 
 AGGREGATES = (
@@ -89,9 +115,35 @@ AGGREGATES = (
     *ORDERS.share("weekend_orders", "weekend"),
     *ORDERS.share("morning_orders", "morning"),
     *ORDERS.share("evening_orders", "evening"),
+    *ORDERS.share("night_orders", "night"),
+    *ORDERS.top_share("weekday", "weekday"),
+    *ORDERS.top_share("six_hours", "six_hours"),
+    *LINES.each("order", "order_amount", "spread", "amount", MONEY),
+    *LINES.each("order", "order_amount", "max", "amount", MONEY),
+    *LINES.each("order", "order_quantity", "mean", "quantity", "pieces"),
+    *LINES.top_share("brand", "brand", 90, None),
+    *DISCOUNTED.age("discounted_line"),
+    *DISCOUNTED.count("discounted_lines", 90),
+    *LINES.share("discounted_lines", "is_discounted", 90, None),
+    *RETURNS.age("returned_line"),
+    *RETURNS.number(
+        "returned",
+        "sum",
+        "amount",
+        MONEY,
+        windows=(90,),
+        meaning="amount of the lines returned, as given (paid back: negative)",
+    ),
+)
+REPEATS = (
+    *ALL.age("repeat"),
+    *ALL.count("repeats", 90, None),
 )
 
-RATIOS = (
+EXPRESSIONS = (
+    difference("overdue_days", "days_since_last_order", "days_gap_mean", "days"),
+    ratio("overdue_spreads", "overdue_days", "days_gap_spread", unit="spreads"),
+    ratio("days_gap_trend_90d", "days_gap_mean_90d", "days_gap_mean"),
     # Above 1: the customer is later than usual.
     ratio("overdue_mean", "days_since_last_order", "days_gap_mean"),
     ratio("overdue_median", "days_since_last_order", "days_gap_median"),
@@ -148,6 +200,38 @@ RATIOS = (
         unit="share",
         days=90,
     ),
+    ratio("spend_trend_90d_365d", "spend_sum_90d", "spend_sum_365d", times=365 / 90),
+    ratio("order_amount_trend_90d", "order_amount_mean_90d", "order_amount_mean"),
+    ratio("order_amount_variation", "order_amount_spread", "order_amount_mean"),
+    ratio(
+        "returned_share_90d",
+        "returned_lines_count_90d",
+        "lines_count_90d",
+        unit="share",
+        days=90,
+    ),
+    ratio("repeat_share", "repeats_count", "lines_count", unit="share"),
+    ratio(
+        "repeat_share_90d",
+        "repeats_count_90d",
+        "lines_count_90d",
+        unit="share",
+        days=90,
+    ),
+    # Lines of products that were new to the customer.
+    difference(
+        "new_lines_count_90d", "lines_count_90d", "repeats_count_90d", "lines", days=90
+    ),
 )
 
-PURCHASE = dimension("purchase", Stream(PURCHASES, AGGREGATES, DERIVED), ratios=RATIOS)
+PURCHASE = dimension(
+    "purchase",
+    Stream(PURCHASES, AGGREGATES, DERIVED),
+    Stream(
+        PURCHASES,
+        REPEATS,
+        events=_repeats,
+        needs={PURCHASES.name: ("quantity", "product")},
+    ),
+    expressions=EXPRESSIONS,
+)

@@ -190,11 +190,12 @@ STORIES = (
     Story("purchase", r"spend|order_amount|line_amount", _spend),
     Story(
         "purchase",
-        r"(products|categories|brands)_distinct|variety|(category|product)_top",
+        r"(products|categories|brands)_distinct|variety|(category|product|brand)_top"
+        r"|repeat|new_lines",
         _variety,
     ),
     Story("purchase", r"order_lines|lines_count|quantity", _basket),
-    Story("purchase", r"weekend|morning|evening", _habit),
+    Story("purchase", r"weekend|morning|evening|night|weekday|six_hours", _habit),
     Story("purchase", r"channels?_", _channel),
     Story("browse", _EVERY, _browse),
     Story("inquiry", _EVERY, _inquiry),

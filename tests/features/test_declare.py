@@ -6,8 +6,9 @@ from collections import Counter
 import numpy as np
 
 from features.assemble import FEATURES
-from features.declare import Ratio, Rows, ratio
-from features.dimension import ratios
+from features.declare import Rows, ratio
+from features.dimension import computed
+from features.feature import Ratio
 
 
 def test_names_read_quantity_statistic_window() -> None:
@@ -35,6 +36,6 @@ def test_an_undefined_ratio_is_null() -> None:
         ratio("part", "top", "under", times=2.0),
         ratio("rest", "part", "under", complement=True),
     )
-    found = ratios(wide, declared)
+    found = computed(wide, declared)
     np.testing.assert_array_equal(found["part"], [0.5, np.nan, np.nan])
     np.testing.assert_array_equal(found["rest"], [0.875, np.nan, np.nan])

@@ -11,7 +11,7 @@ import pytest
 
 from features.assemble import FEATURES
 from features.config import PropensityConfig
-from features.declare import Feature
+from features.feature import Feature
 from training import explain, propensity
 from training.explain import STORIES
 from training.split import Fold
