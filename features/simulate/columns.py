@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import pyarrow as pa
 Array = npt.NDArray[Any]
 
 TIME = pa.timestamp("us")
-ID = pa.dictionary(pa.int32(), pa.string())
 
 
 def digits(prefix: str, numbers: Array, width: int) -> pa.Array:
@@ -48,17 +47,16 @@ def moments(us: Array, missing: Array | None = None) -> pa.Array:
     return pa.array(us.astype("datetime64[us]"), TIME, mask=missing)
 
 
+def seconds(spans: Array) -> Array:
+    """Microseconds of spans in seconds, whole seconds."""
+    return spans.astype(np.int64) * 1_000_000
+
+
 def known_at(
     rng: np.random.Generator, us: Array, late_share: float, late_days: float
 ) -> pa.Array:
     """Null for events known at once; for late ones a moment after ``us``."""
     late = rng.random(len(us)) < late_share
     known = us.copy()
-    delay = rng.exponential(late_days * 86_400, int(late.sum()))
-    known[late] += 1_000_000 * (1 + delay.astype(np.int64))
+    known[late] += seconds(1 + rng.exponential(late_days * 86_400, int(late.sum())))
     return moments(known, ~late)
-
-
-def table(columns: Mapping[str, pa.Array]) -> pa.Table:
-    """The columns as one table."""
-    return pa.table(dict(columns))

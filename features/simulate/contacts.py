@@ -10,14 +10,13 @@ from features.simulate import columns
 from features.simulate.columns import Array
 from features.simulate.customers import CHANNELS, People
 from features.simulate.orders import Orders
-from features.simulate.truths import Truths
+from features.simulate.plans import EVENT
 from features.simulate.world import World
 
 _VIEW, _SEARCH, _CART, _FAVOURITE = range(4)
 _PRESALE, _SERVICE, _COMPLAINT = range(3)
 _NPS, _CSAT, _CES, _RATING, _RETURN, _REFERRAL, _SUGGESTION, _SHARE = range(8)
 _SENT, _OPENED, _CLICKED, _REDEEMED, _ATTENDED, _HELD_OUT = range(6)
-_EVENT = 4
 _SERVICE_CHANNELS = ("chat", "phone", "email")
 _TOUCH_CHANNELS = ("email", "sms", "push")
 _BEFORE_DAYS = 14.0
@@ -28,7 +27,6 @@ _SCALES = np.array([(0, 10), (1, 5), (1, 7), (1, 5)], np.float64)
 
 def browses_table(
     rng: np.random.Generator,
-    truths: Truths,
     world: World,
     people: People,
     orders: Orders,
@@ -36,21 +34,21 @@ def browses_table(
     """Browses in the week before orders, of what is bought, and aimless ones."""
     before = np.repeat(
         np.arange(len(orders.day)),
-        rng.poisson(truths.browses_per_order, len(orders.day)),
+        rng.poisson(world.truths.browses_per_order, len(orders.day)),
     )
     ago = np.minimum(rng.exponential(1.0, len(before)), 7)
-    aimless, aimless_day = _aimless(rng, truths.aimless_browses_per_month / 30, people)
+    aimless, aimless_day = _aimless(
+        rng, world.truths.aimless_browses_per_month / 30, people
+    )
     customer = np.concatenate([orders.customer[before], aimless])
     day = np.concatenate([orders.day[before] - ago, aimless_day])
-    any_product = np.searchsorted(
-        world.cumulative[1:-1], rng.random(len(aimless)), side="right"
-    )
+    any_product = world.products.at(rng.random(len(aimless)))
     product = np.concatenate([orders.first_product[before], any_product])
     kept = day >= people.since[customer]
     customer, day, product = customer[kept], day[kept], product[kept]
     n = len(day)
     kind = np.searchsorted((0.72, 0.86, 0.95), rng.random(n), side="right")
-    product = np.where(day < world.launched[product], world.elder[product], product)
+    product = world.products.on_sale(product, day)
     dwell = np.round(rng.lognormal(3, 1, n))
     us = world.calendar.us(day)
     return pa.table(
@@ -59,11 +57,11 @@ def browses_table(
             "ts": columns.moments(us),
             "kind": columns.coded(kind, BROWSES.column("kind").kinds),
             "product_id": columns.coded(
-                np.where(kind == _SEARCH, -1, product), world.product_ids
+                np.where(kind == _SEARCH, -1, product), world.products.ids
             ),
             "dwell_seconds": columns.numbers(np.where(kind == _VIEW, dwell, np.nan)),
             "channel": columns.coded(rng.integers(2, size=n), CHANNELS[:2]),
-            "known_at": columns.known_at(rng, us, truths.late_share, truths.late_days),
+            "known_at": world.known_at(rng, us),
         }
     )
 
@@ -80,7 +78,6 @@ def _aimless(
 
 def inquiries_table(
     rng: np.random.Generator,
-    truths: Truths,
     world: World,
     people: People,
     orders: Orders,
@@ -89,27 +86,27 @@ def inquiries_table(
 
     Answers come the slower and resolve the less, the worse the service.
     """
-    other, other_day = _aimless(rng, truths.inquiries_per_year / 365.25, people)
-    wanted = truths.presale_contacts * people.asks[orders.customer]
+    other, other_day = _aimless(rng, world.truths.inquiries_per_year / 365.25, people)
+    wanted = world.truths.presale_contacts * people.asks[orders.customer]
     before = np.repeat(np.arange(len(orders.day)), rng.poisson(wanted))
     # In (0, 14] days before: 1 - random is never 0.
     ago = _BEFORE_DAYS * (1 - rng.random(len(before)))
     customer = np.concatenate([other, orders.customer[before]])
     day = np.concatenate([other_day, orders.day[before] - ago])
-    any_product = np.searchsorted(
-        world.cumulative[1:-1], rng.random(len(other)), side="right"
-    )
+    any_product = world.products.at(rng.random(len(other)))
     product = np.concatenate([any_product, orders.first_product[before]])
     asked = np.arange(len(day)) >= len(other)
     kept = day >= people.since[customer]
     customer, day, product = customer[kept], day[kept], product[kept]
     n, quality = len(day), people.quality[customer]
     u = rng.random(n)
-    complains = u < np.minimum(truths.complaint_share * 2 * (1 - quality), 1)
+    complains = u < np.minimum(world.truths.complaint_share * 2 * (1 - quality), 1)
     kind = np.where(complains, _COMPLAINT, np.where(u < 0.7, _SERVICE, _PRESALE))
     kind = np.where(asked[kept], _PRESALE, kind)
-    seconds = 60 * truths.response_minutes * rng.lognormal(2 * (1 - 2 * quality), 0.8)
-    product = np.where(day < world.launched[product], world.elder[product], product)
+    seconds = (
+        60 * world.truths.response_minutes * rng.lognormal(2 * (1 - 2 * quality), 0.8)
+    )
+    product = world.products.on_sale(product, day)
     us = world.calendar.us(day)
     return pa.table(
         {
@@ -117,31 +114,30 @@ def inquiries_table(
             "ts": columns.moments(us),
             "kind": columns.coded(kind, INQUIRIES.column("kind").kinds),
             "product_id": columns.coded(
-                np.where(kind == _SERVICE, -1, product), world.product_ids
+                np.where(kind == _SERVICE, -1, product), world.products.ids
             ),
             "channel": columns.coded(rng.integers(3, size=n), _SERVICE_CHANNELS),
             "response_seconds": columns.numbers(np.round(seconds)),
             "resolved": pa.array(rng.random(n) < 0.5 + 0.48 * quality),
-            "known_at": columns.known_at(rng, us, truths.late_share, truths.late_days),
+            "known_at": world.known_at(rng, us),
         }
     )
 
 
 def feedback_table(
     rng: np.random.Generator,
-    truths: Truths,
     world: World,
     people: People,
     orders: Orders,
     returned: tuple[Array, Array, Array],
 ) -> pa.Table:
     """Answers after orders, scored by service quality, and a row per return."""
-    told = np.flatnonzero(rng.random(len(orders.day)) < truths.feedback_per_order)
+    told = np.flatnonzero(rng.random(len(orders.day)) < world.truths.feedback_per_order)
     us = (
         orders.us[told]
         + (rng.uniform(0.5, 5, len(told)) * 86_400).astype(np.int64) * 10**6
     )
-    in_data = us < world.calendar.us(np.array(world.calendar.last))
+    in_data = us < world.calendar.end_us
     told, us = told[in_data], us[in_data]
     n = len(told)
     kinds = np.array([_NPS, _CSAT, _CES, _RATING, _REFERRAL, _SUGGESTION, _SHARE])
@@ -168,16 +164,15 @@ def feedback_table(
                 np.concatenate([score, np.full(len(back), np.nan)])
             ),
             "product_id": columns.coded(
-                np.concatenate([product, back_product]), world.product_ids
+                np.concatenate([product, back_product]), world.products.ids
             ),
-            "known_at": columns.known_at(rng, us, truths.late_share, truths.late_days),
+            "known_at": world.known_at(rng, us),
         }
     )
 
 
 def touches_table(
     rng: np.random.Generator,
-    truths: Truths,
     world: World,
     people: People,
     orders: Orders,
@@ -185,15 +180,15 @@ def touches_table(
     """Who was contacted or held out, and what they did; also after dropout sent."""
     row, campaign = np.nonzero(people.targeted)
     alone = people.held_out[row, campaign]
-    day = world.campaign_starts[campaign] + 0.4 * rng.random(len(row))
+    day = world.campaigns.starts[campaign] + 0.4 * rng.random(len(row))
     here = ~alone & (day < people.until[row])
     opened_day = day + rng.exponential(0.5, len(row))
     opened = here & (rng.random(len(row)) < _OPENS) & (opened_day < people.until[row])
     clicked_day = opened_day + 0.002
     clicked = opened & (rng.random(len(row)) < _CLICKS)
     clicked &= clicked_day < people.until[row]
-    came_day = world.campaign_starts[campaign] + rng.uniform(1, 6, len(row))
-    is_event = world.campaign_kinds[campaign] == _EVENT
+    came_day = world.campaigns.starts[campaign] + rng.uniform(1, 6, len(row))
+    is_event = world.campaigns.kind[campaign] == EVENT
     came = here & is_event & (rng.random(len(row)) < _ATTENDS)
     came &= came_day < people.until[row]
     named = orders.campaign >= 0
@@ -223,10 +218,10 @@ def touches_table(
     return pa.table(
         {
             "customer_id": columns.coded(customer, people.ids),
-            "campaign_id": columns.coded(campaign, world.campaign_ids),
+            "campaign_id": columns.coded(campaign, world.campaigns.ids),
             "ts": columns.moments(us),
             "action": columns.coded(action, TOUCHES.column("action").kinds),
             "channel": columns.coded(channel, _TOUCH_CHANNELS),
-            "known_at": columns.known_at(rng, us, truths.late_share, truths.late_days),
+            "known_at": world.known_at(rng, us),
         }
     )

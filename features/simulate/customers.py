@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from features.simulate import columns
 from features.simulate.columns import Array
-from features.simulate.truths import Truths
 from features.simulate.world import World
 from features.snapshot import DAY_US, to_us
 
@@ -20,6 +19,9 @@ _REGIONS = ("north", "east", "south", "west")
 _TIERS = ("basic", "silver", "gold")
 _FAVOURITES = 6
 _PREFERRED_CATEGORIES = 3
+_CONSENT, _UNKNOWN = 0.95, 0.1
+_JOINED_DAYS = 1000
+_OLDEST, _YOUNGEST = (to_us(datetime(y, 1, 1)) // DAY_US for y in (1940, 2005))
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class People:
 
     Attributes:
         number: of the customer in the whole shop.
+        joined: may lie up to 1000 days before the start.
         since: from when on events are drawn: joining, or the start.
         until: dropout, or the end of the data.
         order_rate: unplanned orders a day.
         quality: of service, 0 worst to 1 best.
-        uplift: relative rise of unplanned orders after a contact.
+        uplift: relative rise of unplanned orders in a campaign that contacts
+            them, at least -1.
         asks: makes presale contacts before orders.
         targeted: (customer, campaign) the campaign would contact.
         held_out: (customer, campaign) of those, left alone.
@@ -62,18 +66,52 @@ class People:
 
 
 def people_of(
-    rng: np.random.Generator,
-    truths: Truths,
-    world: World,
-    number: Array,
-    width: int,
+    rng: np.random.Generator, world: World, number: Array, width: int
 ) -> People:
     """Draw customers; ``number`` and ``width`` make their ids."""
-    n, calendar = len(number), world.calendar
-    before = rng.random(n) < truths.joined_before
+    n, truths, last = len(number), world.truths, world.calendar.last
+    joined, since, dropout, quality = _stays(rng, world, n)
+    consent = rng.random(n) < _CONSENT
+    starts = world.campaigns.starts
+    targeted = (joined[:, None] < starts) & consent[:, None]
+    targeted &= rng.random((n, len(starts)), np.float32) < truths.campaign_reach
+    alone = rng.random((n, len(starts)), np.float32) < truths.held_out
+    mean_rate, shape = truths.orders_per_month / 30, truths.order_rate_shape
+    products = world.products
+    preferred = products.at(rng.random((n, _PREFERRED_CATEGORIES)))
+    return People(
+        number=number,
+        ids=columns.digits("c", number, width),
+        joined=joined,
+        since=since,
+        dropout=dropout,
+        until=np.minimum(dropout, last),
+        order_rate=rng.gamma(shape, mean_rate / shape, n),
+        quality=quality,
+        uplift=np.maximum(rng.normal(truths.uplift, truths.uplift_spread, n), -1),
+        asks=rng.random(n) < truths.asking_share,
+        consent=consent,
+        channel=rng.integers(len(CHANNELS), size=n),
+        targeted=targeted,
+        held_out=targeted & alone,
+        favourites=products.at(rng.random((n, _FAVOURITES))),
+        categories=products.category[preferred],
+    )
+
+
+def _stays(
+    rng: np.random.Generator, world: World, n: int
+) -> tuple[Array, Array, Array, Array]:
+    """Joining, first day in the data, dropout, and quality of service.
+
+    The dropout rate is drawn per customer, multiplied by ``service_dropout`` at
+    quality 0 and divided by it at quality 1. Who joined before the start has
+    not dropped out by then.
+    """
+    truths, calendar = world.truths, world.calendar
     joined = np.where(
-        before,
-        calendar.first - rng.uniform(0, 1000, n),
+        rng.random(n) < truths.joined_before,
+        calendar.first - rng.uniform(0, _JOINED_DAYS, n),
         rng.uniform(calendar.first, calendar.last, n),
     )
     since = np.maximum(joined, calendar.first)
@@ -81,65 +119,56 @@ def people_of(
     rate = rng.gamma(truths.lifetime_shape, 1 / truths.lifetime_shape, n)
     rate *= truths.service_dropout ** (1 - 2 * quality) / truths.lifetime_days
     dropout = since + rng.exponential(1, n) / np.maximum(rate, 1e-12)
-    mean_rate = truths.orders_per_month / 30
-    shape = truths.order_rate_shape
-    consent = rng.random(n) < 0.95
-    starts = world.campaign_starts
-    there = (joined[:, None] < starts) & consent[:, None]
-    reached = rng.random((n, len(starts)), np.float32) < truths.campaign_reach
-    alone = rng.random((n, len(starts)), np.float32) < truths.held_out
-    drawn = np.searchsorted(world.cumulative[1:-1], rng.random((n, _FAVOURITES)))
-    loved = np.searchsorted(
-        world.cumulative[1:-1], rng.random((n, _PREFERRED_CATEGORIES))
-    )
-    return People(
-        number=number,
-        ids=columns.digits("c", number, width),
-        joined=joined,
-        since=since,
-        dropout=dropout,
-        until=np.minimum(dropout, calendar.last),
-        order_rate=rng.gamma(shape, mean_rate / shape, n),
-        quality=quality,
-        uplift=np.maximum(rng.normal(truths.uplift, truths.uplift_spread, n), -1),
-        asks=rng.random(n) < truths.asking_share,
-        consent=consent,
-        channel=rng.integers(len(CHANNELS), size=n),
-        targeted=there & reached,
-        held_out=there & reached & alone,
-        favourites=drawn,
-        categories=world.category[loved],
-    )
+    return joined, since, dropout, quality
 
 
-def customers_table(
-    rng: np.random.Generator, truths: Truths, world: World, people: People
-) -> pa.Table:
+def wanted(
+    rng: np.random.Generator,
+    world: World,
+    people: People,
+    customer: Array,
+) -> Array:
+    """Products of unplanned lines: a favourite, a preferred category, or any.
+
+    Favourites and categories are drawn by share of sales themselves, so that
+    over all customers a product keeps its share.
+    """
+    n = len(customer)
+    how, which, u = rng.random((3, n))
+    truths, products = world.truths, world.products
+    slot = (which * _PREFERRED_CATEGORIES).astype(np.int64)
+    category = people.categories[customer, slot]
+    low = products.cumulative[products.bounds[category]]
+    high = products.cumulative[products.bounds[category + 1]]
+    in_category = how >= 1 - truths.category_focus
+    drawn = products.at(np.where(in_category, low + u * (high - low), u))
+    slot = (which * _FAVOURITES).astype(np.int64)
+    return np.where(how < truths.loyalty, people.favourites[customer, slot], drawn)
+
+
+def customers_table(rng: np.random.Generator, world: World, people: People) -> pa.Table:
     """A row per customer, and a second period for some of them."""
     n, calendar = len(people), world.calendar
-    changed = rng.random(n) < truths.changed_profiles
-    later = people.since + rng.uniform(0, 1, n) * (calendar.last - people.since)
+    changed = rng.random(n) < world.truths.changed_profiles
+    later = people.since + rng.random(n) * (calendar.last - people.since)
     row = np.concatenate([np.arange(n), np.flatnonzero(changed)])
     second = np.arange(len(row)) >= n
+
+    def word(words: tuple[str, ...]) -> pa.Array:
+        return columns.coded(rng.integers(len(words), size=n)[row], words)
+
     tier = rng.integers(len(_TIERS) - 1, size=n)
-    oldest, youngest = to_us(datetime(1940, 1, 1)), to_us(datetime(2005, 1, 1))
-    birth_days = rng.integers(oldest // DAY_US, youngest // DAY_US, n)
-    points = rng.integers(0, 500, n)
-    fixed = {
-        "segment": columns.coded(rng.integers(len(_SEGMENTS), size=n)[row], _SEGMENTS),
-        "region": columns.coded(rng.integers(len(_REGIONS), size=n)[row], _REGIONS),
-        "birthday": columns.moments(
-            (birth_days * DAY_US)[row], rng.random(n)[row] < 0.1
-        ),
-    }
+    born = rng.integers(_OLDEST, _YOUNGEST, n) * DAY_US
     return pa.table(
         {
             "customer_id": people.ids.take(pa.array(row)),
             "valid_from": columns.moments(calendar.us(later[row]), ~second),
             "joined_at": columns.moments(calendar.us(people.joined[row])),
-            **fixed,
+            "segment": word(_SEGMENTS),
+            "region": word(_REGIONS),
+            "birthday": columns.moments(born[row], rng.random(n)[row] < _UNKNOWN),
             "member_tier": columns.coded(tier[row] + second, _TIERS),
-            "points_balance": points[row] + 400.0 * second,
+            "points_balance": rng.integers(0, 500, n)[row] + 400.0 * second,
             "acquisition_cost": rng.gamma(2, 5, n).round(2)[row],
             "preferred_channel": columns.coded(people.channel[row], CHANNELS),
             "consent": pa.array(people.consent[row]),

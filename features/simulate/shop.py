@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.contracts import TABLES, SettingError
-from features.simulate import contacts, customers, orders
+from features.simulate import contacts, customers, lines, orders, products, replenished
 from features.simulate.truths import Truths, check
 from features.simulate.world import World, world_of
 
@@ -116,26 +116,25 @@ def _partial(out: Path) -> Path:
 
 def chunk_of(plan: Plan, number: int) -> dict[str, pa.Table]:
     """The rows of one chunk of customers, by table; two truths among them."""
-    truths = plan.truths
     world = _world(plan)
-    rng = np.random.default_rng(
-        np.random.SeedSequence(plan.seed, spawn_key=(1, number))
-    )
+    source = np.random.SeedSequence(plan.seed, spawn_key=(1, number))
+    rng = np.random.default_rng(source)
     width = max(7, len(str(plan.customers - 1)))
     numbers = np.arange(number * CHUNK, min((number + 1) * CHUNK, plan.customers))
-    people = customers.people_of(rng, truths, world, numbers, width)
-    bought, cycles = orders.orders_of(rng, truths, world, people)
-    purchases, returned = orders.purchases_table(rng, truths, world, people, bought)
-    args = (rng, truths, world, people, bought)
+    people = customers.people_of(rng, world, numbers, width)
+    cycles = replenished.cycles_of(rng, world, people)
+    ordered = orders.orders_of(rng, world, people, cycles)
+    purchases, returned = lines.purchases_table(rng, world, people, ordered)
+    drawn = rng, world, people, ordered
     return {
         "purchases": purchases,
-        "browses": contacts.browses_table(*args),
-        "inquiries": contacts.inquiries_table(*args),
-        "feedback": contacts.feedback_table(*args, returned),
-        "touches": contacts.touches_table(*args),
-        "customers": customers.customers_table(rng, truths, world, people),
+        "browses": contacts.browses_table(*drawn),
+        "inquiries": contacts.inquiries_table(*drawn),
+        "feedback": contacts.feedback_table(*drawn, returned),
+        "touches": contacts.touches_table(*drawn),
+        "customers": customers.customers_table(rng, world, people),
         f"{TRUTHS}/customers": customers.truths_table(world, people),
-        f"{TRUTHS}/cycles": orders.cycles_table(world, people, cycles),
+        f"{TRUTHS}/cycles": replenished.cycles_table(world, people, cycles),
     }
 
 
@@ -168,7 +167,8 @@ def _write(
     (folder / TRUTHS).mkdir()
     world = _world(plan)
     with _Files(folder) as files:
-        files.write({**world.tables, f"{TRUTHS}/products": world.truths})
+        files.write(world.tables)
+        files.write({f"{TRUTHS}/products": products.truths_table(world.products)})
         step = -(-plan.chunks // 10)
         for number, chunk in enumerate(chunks_of(plan, processes)):
             if number % step == 0:

@@ -18,7 +18,7 @@ import pytest
 from features.contracts import TABLES, SettingError
 from features.engine import Tables
 from features.simulate import TRUTHS, Truths, shop, simulate, truths_of
-from features.simulate.world import calendar_of
+from features.simulate.calendar import calendar_of
 
 FEW = Truths(
     products=60,
