@@ -9,7 +9,7 @@ would learn it by heart and keep it. It is null for everyone; see ``left_out``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -17,30 +17,48 @@ import pyarrow as pa
 from features.contracts import ContractError
 from features.feature import Attribute
 from features.history import Array, Bools, Floats, History, Longs
-from features.snapshot import DAY_US, to_us
+from features.snapshot import DAY_US
 
 NULL = "no profile row in force, or it does not say"
 
 Columns = dict[str, pa.Array]
 
 
-def _attribute(name: str, unit: str, *, is_text: bool = False) -> Attribute:
+NEAR_DAYS = 14
+"""A birthday this close is near."""
+
+
+def _attribute(
+    name: str, unit: str, meaning: str = "", *, is_text: bool = False
+) -> Attribute:
     return Attribute(
-        name=name, dimension="profile", unit=unit, null=NULL, is_text=is_text
+        name=name,
+        dimension="profile",
+        unit=unit,
+        null=NULL,
+        meaning=meaning or name.replace("_", " "),
+        is_text=is_text,
     )
 
 
 PROFILE = (
-    _attribute("tenure_days", "days since joined_at"),
-    _attribute("age_years", "years of 365.25 days since birthday"),
-    _attribute("days_to_birthday", "days to the next one, 0 on the day"),
+    _attribute("tenure_days", "days", "days since joined_at"),
+    _attribute("age_years", "years", "years of 365.25 days since birthday"),
+    _attribute("days_to_birthday", "days", "days to the next one, 0 on the day"),
     _attribute("points_balance", "points"),
     _attribute("acquisition_cost", "shop currency"),
-    _attribute("consent", "1 given, also where the row does not say; 0 refused"),
+    _attribute("consent", "1 or 0", "1 given, also where it does not say; 0 refused"),
     _attribute("segment", "text", is_text=True),
     _attribute("region", "text", is_text=True),
     _attribute("member_tier", "text", is_text=True),
     _attribute("preferred_channel", "text", is_text=True),
+    _attribute("is_member", "1 or 0", "1: the row in force names a tier"),
+    _attribute(
+        "is_birthday_near", "1 or 0", f"1: the next one is within {NEAR_DAYS} days"
+    ),
+    _attribute("days_since_profile_change", "days", "days since valid_from"),
+    _attribute("tier_changes_count", "changes", "rows with another tier than before"),
+    _attribute("points_change", "points", "points_balance less that of the row before"),
 )
 """The attributes of the contract; further columns follow under their names."""
 
@@ -63,6 +81,19 @@ def _us(profiles: pa.Table, name: str) -> tuple[Longs, Bools]:
     return column.fill_null(0).combine_chunks().to_numpy(), null
 
 
+def _customer(profiles: pa.Table) -> Longs:
+    return profiles.column("customer").combine_chunks().to_numpy()
+
+
+def _known_us(profiles: pa.Table) -> Longs:
+    """When each row was known; see ``contracts.CUSTOMERS``."""
+    known = np.full(profiles.num_rows, np.iinfo(np.int64).min)
+    for name in ("valid_from", "joined_at"):
+        us, null = _us(profiles, name)
+        known = np.where(null, known, np.maximum(known, us))
+    return known
+
+
 def in_force(profiles: pa.Table, cutoffs_us: Longs, n_customers: int) -> Longs:
     """The row in force of every customer at every cutoff.
 
@@ -74,11 +105,7 @@ def in_force(profiles: pa.Table, cutoffs_us: Longs, n_customers: int) -> Longs:
     Returns:
         Row numbers, shape ``[customer, cutoff]``; -1: none.
     """
-    customer = profiles.column("customer").combine_chunks().to_numpy()
-    known = np.full(len(customer), np.iinfo(np.int64).min)
-    for name in ("valid_from", "joined_at"):
-        us, null = _us(profiles, name)
-        known = np.where(null, known, np.maximum(known, us))
+    customer, known = _customer(profiles), _known_us(profiles)
     rows = np.full((n_customers, len(cutoffs_us)), -1, np.int64)
     for k, cutoff in enumerate(cutoffs_us):
         visible = np.flatnonzero(known < cutoff)
@@ -91,6 +118,7 @@ def columns(
     rows: Longs,
     cutoffs_us: Longs,
     taken: Mapping[str, Array],
+    wordy: Collection[str] | None = None,
 ) -> Columns:
     """Profile features of the spine.
 
@@ -99,24 +127,26 @@ def columns(
         rows: row in force of each spine row, -1: none, shape ``[row]``.
         cutoffs_us: cutoff of each spine row, shape ``[row]``.
         taken: names of the other columns.
+        wordy: texts with too many words, null for everyone; None: those of
+            ``profiles``, which then must be all of them.
 
     Returns:
         By name, in the order of ``PROFILE``, then further columns: float64, or
-        dictionary of int32 and string for texts. A text with too many words
-        among the rows in force is null. Further columns of times are left out,
-        since nothing says when they were known, and so are lists and the like.
+        dictionary of int32 and string for texts, words in ascending order.
+        Further columns of times are left out, since nothing says when they were
+        known, and so are lists and the like.
 
     Raises:
         ContractError: a further column has the name of a feature.
     """
     if profiles is None or not (rows >= 0).any():
         return {a.name: _nulls(a, len(rows)) for a in PROFILE}
-    used = np.unique(rows[rows >= 0])
-    wordy = _wordy(profiles.take(pa.array(used)))
-    read = profiles.drop_columns(wordy) if wordy else profiles
+    wordy = too_wordy(profiles) if wordy is None else wordy
+    read = profiles.drop_columns([n for n in wordy if n in profiles.column_names])
     present = read.take(pa.array(rows, pa.int64(), mask=rows < 0))
     result = {a.name: _column(present, a) for a in PROFILE}
     result |= _times(profiles, rows, cutoffs_us)
+    result |= _changes(profiles, rows, cutoffs_us)
     consent = result["consent"].fill_null(1.0).to_numpy(zero_copy_only=False)
     result["consent"] = _floats(np.where(rows < 0, np.nan, consent))
     for field in _further(profiles):
@@ -138,18 +168,36 @@ def left_out(history: History) -> tuple[str, ...]:
         history: all input known before ``history.until``.
 
     Returns:
-        Names of texts with too many words among the rows in force (more than
-        ``MAX_WORDS``, or more than ``MIN_WORDS`` and one per two customers),
-        then of further columns that are no number, flag or text.
+        Names of texts with too many words, then of further columns that are no
+        number, flag or text.
     """
     profiles = history.profiles
     if profiles is None:
         return ()
-    until = np.array([to_us(history.until)])
-    rows = in_force(profiles, until, len(history.customers))[:, 0]
-    wordy = _wordy(profiles.take(pa.array(rows[rows >= 0])))
     odd = [f.name for f in _further(profiles) if not _is_usable(f.type)]
-    return (*wordy, *odd)
+    return (*too_wordy(profiles), *odd)
+
+
+def too_wordy(profiles: pa.Table) -> tuple[str, ...]:
+    """Names of texts with too many words for their number of customers.
+
+    Args:
+        profiles: every row known, whether in force or not.
+
+    Returns:
+        Those with more than ``MAX_WORDS``, or with more than ``MIN_WORDS`` and
+        more than one per two customers of whom they say something.
+    """
+    names: list[str] = []
+    for field in profiles.schema:
+        if not pa.types.is_string(field.type):
+            continue
+        column = profiles.column(field.name)
+        said = profiles.column("customer").filter(column.is_valid())
+        limit = min(MAX_WORDS, max(MIN_WORDS, len(said.unique()) // 2))
+        if len(column.drop_null().unique()) > limit:
+            names.append(field.name)
+    return tuple(names)
 
 
 def _further(profiles: pa.Table) -> list[pa.Field]:
@@ -164,20 +212,6 @@ def _is_text(dtype: pa.DataType) -> bool:
 
 def _is_usable(dtype: pa.DataType) -> bool:
     return _is_text(dtype) or pa.types.is_boolean(dtype) or pa.types.is_floating(dtype)
-
-
-def _wordy(profiles: pa.Table) -> list[str]:
-    """Names of texts with too many words for their number of customers."""
-    names: list[str] = []
-    for field in profiles.schema:
-        if not pa.types.is_string(field.type):
-            continue
-        column = profiles.column(field.name)
-        said = profiles.column("customer").filter(column.is_valid())
-        limit = min(MAX_WORDS, max(MIN_WORDS, len(said.unique()) // 2))
-        if len(column.drop_null().unique()) > limit:
-            names.append(field.name)
-    return names
 
 
 def _nulls(attribute: Attribute, n: int) -> pa.Array:
@@ -225,7 +259,54 @@ def _times(profiles: pa.Table, rows: Longs, cutoffs_us: Longs) -> Columns:
         "tenure_days": _floats(np.where(no_joined, np.nan, tenure)),
         "age_years": _floats(np.where(no_birthday, np.nan, age)),
         "days_to_birthday": _floats(np.where(no_birthday, np.nan, ahead)),
+        "is_birthday_near": _floats(np.where(no_birthday, np.nan, ahead <= NEAR_DAYS)),
     }
+
+
+def _changes(profiles: pa.Table, rows: Longs, cutoffs_us: Longs) -> Columns:
+    """What changed up to the row in force, among the rows known at the cutoff."""
+    customer, known = _customer(profiles), _known_us(profiles)
+    tier, points = _codes(profiles, "member_tier"), _numbers(profiles, "points_balance")
+    began, no_begin = _us(profiles, "valid_from")
+    changes, gained = (np.full(len(rows), np.nan) for _ in range(2))
+    for cutoff in np.unique(cutoffs_us):
+        visible = np.flatnonzero(known < cutoff)
+        who = customer[visible]
+        same = np.append(False, who[1:] == who[:-1])
+        before = np.where(same, np.roll(visible, 1), visible)
+        number = np.zeros(int(customer.max(initial=-1)) + 1)
+        np.add.at(number, who, tier[visible] != tier[before])
+        here = np.flatnonzero((cutoffs_us == cutoff) & (rows >= 0))
+        place = np.searchsorted(visible, rows[here])
+        changes[here] = number[customer[rows[here]]]
+        difference = points[rows[here]] - points[before[place]]
+        gained[here] = np.where(same[place], difference, np.nan)
+    is_none = rows < 0
+    age = np.where(
+        is_none | no_begin[rows], np.nan, (cutoffs_us - began[rows]) / DAY_US
+    )
+    return {
+        "is_member": _floats(np.where(is_none, np.nan, tier[rows] >= 0)),
+        "days_since_profile_change": _floats(age),
+        "tier_changes_count": _floats(changes),
+        "points_change": _floats(gained),
+    }
+
+
+def _codes(profiles: pa.Table, name: str) -> Longs:
+    """A text column as codes, -1: null."""
+    if name not in profiles.column_names:
+        return np.full(profiles.num_rows, -1)
+    column = profiles.column(name).combine_chunks().cast(pa.string())
+    return column.dictionary_encode().indices.fill_null(-1).to_numpy()
+
+
+def _numbers(profiles: pa.Table, name: str) -> Floats:
+    """A number column, NaN: null."""
+    if name not in profiles.column_names:
+        return np.full(profiles.num_rows, np.nan)
+    column = profiles.column(name).combine_chunks().cast(pa.float64())
+    return column.fill_null(np.nan).to_numpy()
 
 
 def _days_to_birthday(born: Longs, cutoffs_us: Longs) -> Longs:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from features.assemble import assemble
 from features.contracts import ContractError
 from features.history import History
-from features.profile import left_out
+from features.profile import left_out, too_wordy
 
 ReadHistory = Callable[..., History]
 CUTOFF = datetime(2024, 3, 1)
@@ -155,17 +156,105 @@ def test_text_has_at_most_a_hundred_words(read_history: ReadHistory) -> None:
         assert left_out(read_history(tables, CUTOFF)) == named
 
 
-def test_words_of_rows_that_come_later_do_not_count(read_history: ReadHistory) -> None:
+def test_words_of_every_row_known_count_whether_in_force_or_not(
+    read_history: ReadHistory,
+) -> None:
     tables = shop(10)
-    later = [
-        {**row, "valid_from": CUTOFF, "email": row["email"] + "2"}
-        for row in tables["customers"]
+    rows = [{**row, "valid_from": None} for row in tables["customers"]]
+    moved = [{**row, "valid_from": CUTOFF, "email": f"{row['email']}2"} for row in rows]
+    tables["customers"] = rows + moved
+    # Twenty words of ten customers; at the cutoff itself only ten are known.
+    assert left_out(read_history(tables, CUTOFF)) == ()
+    history = read_history(tables, CUTOFF + US)
+    assert left_out(history) == ("email",)
+    assert assemble(history, [CUTOFF])["email"].null_count == 10
+
+
+def test_too_wordy_counts_words_of_customers_who_say_something() -> None:
+    words = [f"w{i}" for i in range(11)]
+    profiles = pa.table(
+        {
+            "customer": pa.array([*range(11), *range(11, 22)], pa.int32()),
+            "address": [*words, *([None] * 11)],
+            "region": words * 2,
+            "points_balance": [1.5] * 22,
+        }
+    )
+    # Eleven words of eleven customers are too many, of twenty-two they are not.
+    assert too_wordy(profiles) == ("address",)
+
+
+@pytest.mark.parametrize(
+    ("change", "tiers", "gained", "days"),
+    [
+        (CUTOFF - US, 2, 40.0, 1 / 86_400e6),
+        (CUTOFF, 1, None, 29.0),
+        (CUTOFF + US, 1, None, 29.0),
+    ],
+)
+def test_changes_count_rows_that_began_before_the_cutoff(
+    read_history: ReadHistory,
+    change: datetime,
+    tiers: int,
+    gained: float | None,
+    days: float,
+) -> None:
+    february = datetime(2024, 2, 1)
+    customers = [
+        profile("a", None, member_tier="basic"),
+        profile("a", february, member_tier="silver", points_balance=10.0),
+        profile("a", change, member_tier="gold", points_balance=50.0),
+        profile("b", None, member_tier=None, points_balance=7.0),
+        profile("b", february, member_tier=None, points_balance=5.0),
     ]
-    tables["customers"] = [{**r, "valid_from": None} for r in tables["customers"]]
-    expected = assemble(read_history(tables, CUTOFF), [CUTOFF])
-    tables["customers"] += later
+    tables = {"purchases": PURCHASES, "customers": customers}
     history = read_history(tables, CUTOFF + timedelta(days=9))
-    assert assemble(history, [CUTOFF]).equals(expected)
+    table = assemble(history, [february, CUTOFF])
+    assert table["tier_changes_count"].to_pylist() == [0, 0, None, tiers, 0, None]
+    assert table["points_change"].to_pylist()[3:] == [gained, -2.0, None]
+    since = table["days_since_profile_change"].to_pylist()
+    assert since[:3] == [None, None, None]
+    assert since[3:] == [pytest.approx(days), 29.0, None]
+    assert table["is_member"].to_pylist()[3:] == [1.0, 0.0, None]
+
+
+def test_a_change_that_was_known_only_when_the_customer_joined(
+    read_history: ReadHistory,
+) -> None:
+    customers = [
+        profile("a", None, joined_at=None, points_balance=1.0),
+        profile("a", CUTOFF - US, joined_at=CUTOFF, points_balance=9.0),
+    ]
+    tables = {"purchases": PURCHASES, "customers": customers}
+    history = read_history(tables, CUTOFF + timedelta(days=9))
+    table = assemble(history, [CUTOFF, CUTOFF + US])
+    assert table["points_change"].to_pylist()[::3] == [None, 8.0]
+    assert table["days_since_profile_change"].to_pylist()[0] is None
+
+
+@pytest.mark.parametrize(
+    ("birthday", "near"),
+    [((3, 1), 1.0), ((3, 15), 1.0), ((3, 16), 0.0), ((2, 29), 0.0), ((2, 28), 0.0)],
+)
+def test_a_birthday_is_near_for_a_fortnight_before_it(
+    read_history: ReadHistory, birthday: tuple[int, int], near: float
+) -> None:
+    customers = [profile("a", None, birthday=datetime(1992, *birthday))]
+    tables = {"purchases": PURCHASES, "customers": customers}
+    table = assemble(read_history(tables, CUTOFF), [CUTOFF])
+    assert table["is_birthday_near"].to_pylist() == [near, None, None]
+
+
+def test_a_leap_day_is_kept_on_the_first_of_march(read_history: ReadHistory) -> None:
+    # 2023 has no 29 February: from its 28th to 1 March is one day.
+    purchases = [{**row, "ts": datetime(2023, 1, 5)} for row in PURCHASES]
+    customers = [
+        profile("a", None, joined_at=None, birthday=datetime(1992, 2, 29)),
+    ]
+    history = read_history({"purchases": purchases, "customers": customers}, CUTOFF)
+    cutoffs = [datetime(2023, 2, 28), datetime(2023, 3, 1), datetime(2024, 2, 28)]
+    days = assemble(history, cutoffs)["days_to_birthday"].to_pylist()[::3]
+    assert days == [1.0, 0.0, 1.0]
 
 
 def test_further_lists_and_times_are_left_out_and_named(
