@@ -24,7 +24,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.contracts import TABLES, SettingError
-from features.simulate import contacts, customers, lines, orders, products, replenished
+from features.simulate import (
+    answers,
+    contacts,
+    customers,
+    lines,
+    orders,
+    products,
+    replenished,
+)
 from features.simulate.truths import Truths, check
 from features.simulate.world import World, world_of
 
@@ -97,9 +105,10 @@ def simulate(
         rows = _write(plan, partial, processes, announce or (lambda _: None))
         partial.chmod(0o755)
         partial.replace(out)
-    except BaseException:
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    finally:
         shutil.rmtree(partial, ignore_errors=True)
-        raise
     return rows
 
 
@@ -108,10 +117,14 @@ def _partial(out: Path) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
-        raise SettingError(
-            f"--out: expected a folder that can be written, got {out.parent} "
-            f"({error.strerror}); choose another one"
-        ) from None
+        raise _unwritable(out, error) from None
+
+
+def _unwritable(out: Path, error: OSError) -> SettingError:
+    return SettingError(
+        f"--out: expected a folder that can be written, got {out.parent} "
+        f"({error.strerror or error}); choose another one"
+    )
 
 
 def chunk_of(plan: Plan, number: int) -> dict[str, pa.Table]:
@@ -130,8 +143,8 @@ def chunk_of(plan: Plan, number: int) -> dict[str, pa.Table]:
         "purchases": purchases,
         "browses": contacts.browses_table(*drawn),
         "inquiries": contacts.inquiries_table(*drawn),
-        "feedback": contacts.feedback_table(*drawn, returned),
-        "touches": contacts.touches_table(*drawn),
+        "feedback": answers.feedback_table(*drawn, returned),
+        "touches": answers.touches_table(*drawn),
         "customers": customers.customers_table(rng, world, people),
         f"{TRUTHS}/customers": customers.truths_table(world, people),
         f"{TRUTHS}/cycles": replenished.cycles_table(world, people, cycles),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -169,6 +170,21 @@ def test_a_run_that_breaks_off_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(plan: shop.Plan, number: int) -> dict[str, pa.Table]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shop, "chunk_of", full)
+    said = (
+        r"^--out: expected a folder .* \(No space left on device\); choose another one$"
+    )
+    with pytest.raises(SettingError, match=said):
+        simulate(tmp_path / "shop", 10, FEW)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_two_chunks_are_in_memory_at_most(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +314,27 @@ def test_worse_service_is_slower_resolves_less_and_loses_customers(draw: Draw) -
     assert often / seldom > 2
     (often,), (seldom,) = ask(draw(5000, service_dropout=1.0), lost)
     assert often / seldom == pytest.approx(1, abs=0.15)
+
+
+def test_customers_answer_a_campaign_after_it_was_sent_and_while_they_stay(
+    drawn: Path,
+) -> None:
+    query = """
+        SELECT count(*), count(*) FILTER (WHERE s.ts IS NULL OR t.ts < s.ts),
+               count(*) FILTER (WHERE t.ts >= dropout_at)
+        FROM touches t LEFT JOIN touches s ON s.customer_id = t.customer_id
+         AND s.campaign_id = t.campaign_id AND s.action = 'sent'
+        JOIN true_customers c ON c.customer_id = t.customer_id
+        WHERE t.action NOT IN ('sent', 'held_out')"""
+    answers, early, gone = ask(drawn, query)[0]
+    assert answers > 1000
+    assert (early, gone) == (0, 0)
+    named = """
+        SELECT count(*) FROM purchases p ANTI JOIN touches t
+        ON t.customer_id = p.customer_id AND t.campaign_id = p.campaign_id
+         AND t.action = 'redeemed' AND t.ts = p.ts
+        WHERE campaign_id IS NOT NULL AND quantity > 0"""
+    assert one(drawn, named) == 0
 
 
 def test_happy_customers_score_higher(drawn: Path) -> None:
