@@ -21,6 +21,7 @@ DAYS = 366
 N_CUSTOMERS = 80
 N_PRODUCTS = 40
 CATEGORIES = ("milk", "bread", "fruit", "coffee", "soap", "paper")
+KINDS = ("discount", "coupon", "gift", "bundle", "event", "kol")
 TIMES = ("ts", "known_at", "valid_from", "joined_at", "birthday", "launched_at")
 TIMES += ("starts_at", "ends_at", "chosen_at")
 
@@ -224,7 +225,7 @@ def _plans(rng: np.random.Generator) -> dict[str, Rows]:
         campaigns.append(
             {
                 "campaign_id": name,
-                "kind": ("discount", "coupon", "gift")[month % 3],
+                "kind": KINDS[month % 6],
                 "starts_at": starts,
                 "ends_at": starts + timedelta(days=20),
                 "cost": float(100 * month),

@@ -7,6 +7,7 @@ the fold is on trial and not the reader's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,8 @@ import pyarrow as pa
 import pytest
 
 from features.assemble import FEATURES, OF_EVENTS, assemble
-from features.history import History
+from features.dimension import Stream
+from features.history import Events, History
 
 Rows = list[dict[str, Any]]
 Tables = Mapping[str, pa.Table]
@@ -188,3 +190,31 @@ def test_every_dimension_of_events_has_values_in_the_trial(
     assert not empty
     assert {f.dimension for f in FEATURES} == {*TABLE_OF}
     assert {d.name for d in OF_EVENTS} == {*TABLE_OF} - {"profile"}
+
+
+def late(rows: Rows) -> Rows:
+    """Every row reached the system up to five months after it happened."""
+    return [
+        {**row, "known_at": row["ts"] + timedelta(days=7 * i % 151)}
+        for i, row in enumerate(rows)
+    ]
+
+
+def test_without_the_filter_every_column_of_events_would_tell_the_future(
+    shop_tables: Tables, read_history: ReadHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = dict(shop_tables)
+    for name in (d.table.name for d in OF_EVENTS):
+        tables = with_rows(tables, name, late(tables[name].to_pylist()))
+    history = read_history(tables, LATER)
+    expected = bits(assemble(history, CUTOFFS))
+    read = Stream.read
+
+    def known_at_once(stream: Stream, history: History) -> Events | None:
+        events = read(stream, history)
+        return events and replace(events, known_at=events.ts)
+
+    monkeypatch.setattr(Stream, "read", known_at_once)
+    found = bits(assemble(history, CUTOFFS))
+    names = {f.name for d in OF_EVENTS for f in d.features}
+    assert sorted(name for name in names if found[name] == expected[name]) == []
