@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from features.contracts import TABLES, ContractError, SettingError, Table
 from features.database import Database
-from features.sources import Copied, identifier, quoted
+from features.sources import Copied
+from features.sql import identifier, quoted
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Cursor

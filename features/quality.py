@@ -6,28 +6,32 @@ A single bad row is set aside with a reason, and the run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-from features.contracts import PURCHASES, ContractError, SettingError, Table
+from features.contracts import (
+    PURCHASES,
+    Column,
+    ContractError,
+    SettingError,
+    Table,
+)
 from features.sources import (
     CALLED,
     Copied,
     Source,
     columns_of,
-    identifier,
     is_accepted,
     is_unreadable,
-    quoted,
     read,
     read_further,
     reading,
     sources,
-    sql_type,
 )
+from features.sql import identifier, quoted
 
 MAX_UNREADABLE_SHARE = 0.01
 """Above this share of unreadable values a CSV column is mistyped, not dirty."""
@@ -40,6 +44,26 @@ ROW = "__row"
 
 REPEATED = "repeated"
 """The reason of a row whose key a good row has already, after the key."""
+
+_RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "feedback": (
+        (
+            "kind = 'nps' AND score NOT BETWEEN 0 AND 10",
+            "score: not from 0 to 10, the scale of nps",
+        ),
+    ),
+    "campaigns": (("ends_at < starts_at", "ends_at: before starts_at"),),
+    "promotions": (("ends_at < starts_at", "ends_at: before starts_at"),),
+    "picks": (("rank <> floor(rank)", "rank: not a whole number"),),
+}
+"""What columns must keep together, or by more than their type: SQL of a bad row,
+and its reason. A row that was known before it happened is good: it is read once both
+moments lie before the cutoff."""
+
+_PLAUSIBLE = ("ts", "joined_at", "birthday")
+_YEARS = (1900, 2199)
+"""Years of moments that happened. Of other times an end of the calendar may mean
+"always" or "never"."""
 
 _UNREADABLE = "__unreadable"
 _OURS = (_UNREADABLE, REASON, ROW, "customer", "cutoff")
@@ -81,6 +105,9 @@ def register(db: duckdb.DuckDBPyConnection, data: Path | Copied) -> dict[str, Ch
     problems: list[str] = []
     checked: dict[str, Checked] = {}
     for source in sources(db, data):
+        if isinstance(source, ContractError):
+            problems.extend(source.lines)
+            continue
         try:
             checked[source.table.name] = _register_table(db, source)
         except ContractError as error:
@@ -134,7 +161,7 @@ def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
             f"SELECT count(*), count({REASON}) FROM judged_{table.name}"
         ).fetchall()[0]
     if table.required and rows == bad:
-        got = "none" if not rows else f"{bad} bad rows of {rows}"
+        got = "none" if not rows else f"{bad} bad rows of {rows} ({_usual(db, table)})"
         raise ContractError(
             f"{table.name}: expected at least one good row, got {got} in {source.name}; check the export"
         )
@@ -149,6 +176,15 @@ def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
     )
     columns = tuple(c.name for c in table.columns if c.name in found)
     return Checked(table.name, source.name, rows, bad, columns)
+
+
+def _usual(db: duckdb.DuckDBPyConnection, table: Table) -> str:
+    """The reason of most bad rows; of equally frequent ones the first."""
+    row = db.execute(
+        f"SELECT {REASON} FROM judged_{table.name} GROUP BY {REASON} "
+        f"ORDER BY count(*) DESC, {REASON} LIMIT 1"
+    ).fetchall()[0]
+    return str(row[0])
 
 
 def _create_views(
@@ -170,7 +206,7 @@ def _create_views(
     db.execute(
         f"CREATE TEMP VIEW read_{table.name} AS SELECT {named} FROM {source.sql} AS input"
     )
-    judged = f"SELECT * EXCLUDE ({_UNREADABLE}), {_reason(table)} AS {REASON} FROM read_{table.name}"
+    judged = f"SELECT * EXCLUDE ({_UNREADABLE}), {_reason(source, found)} AS {REASON} FROM read_{table.name}"
     if table.key:
         repeated = _repeated(table, tuple(further))
         judged = f"SELECT * REPLACE ({repeated} AS {REASON}) FROM ({judged})"
@@ -178,29 +214,35 @@ def _create_views(
 
 
 def _reject_columns(source: Source, found: Mapping[str, str]) -> None:
-    """Missing and mistyped columns, and further ones with a name that is taken."""
+    """Missing and mistyped columns, and names that are nearly ours or taken."""
     table, file = source.table, source.name
+    ours = {column.name for column in table.columns}
+    nearly = {name.lower(): name for name in found if name not in ours}
     problems: list[str] = []
     for column in table.columns:
-        got = found.get(column.name)
-        if got is None and column.required:
+        got, place = found.get(column.name), f"{table.name}.{column.name}"
+        if column.name in nearly:
             problems.append(
-                f"{table.name}.{column.name}: expected a column of {CALLED[column.dtype]}, got none in {file}; add it to the export"
+                f"{place}: expected a column of that name and none in other letters, "
+                f"got {nearly[column.name]!r} in {file}; rename it in the export"
+            )
+        elif got is None and column.required:
+            problems.append(
+                f"{place}: expected a column of {CALLED[column.dtype]}, got none in {file}; add it to the export"
             )
         elif (
             got is not None and not source.is_csv and not is_accepted(got, column.dtype)
         ):
             problems.append(
-                f"{table.name}.{column.name}: expected {CALLED[column.dtype]}, "
+                f"{place}: expected {CALLED[column.dtype]}, "
                 f"got {got.lower().replace('varchar', 'text')} in {file}; cast it in the export"
             )
     if table.further:
-        ours = {column.name for column in table.columns}
         problems += [
             f"{table.name}.{name}: expected a name that no column of ours has in any "
             f"case, got {name!r} in {file}; rename the column in the export"
-            for name in found
-            if name not in ours and name.lower() in ours | {*_OURS}
+            for lower, name in nearly.items()
+            if lower in _OURS
         ]
     if problems:
         raise ContractError(*problems)
@@ -211,20 +253,27 @@ def _reject_unreadable(
 ) -> None:
     """CSV holds text only: a column with many unreadable values is mistyped."""
     table = source.table
-    typed = [c for c in table.columns if c.name in found and sql_type(c) != "VARCHAR"]
-    if not typed:
-        return
+    there = [c for c in table.columns if c.name in found and c.dtype != "text"]
     counts = ", ".join(
-        f"count(*) FILTER (WHERE {is_unreadable(c)}), any_value({c.name}) FILTER (WHERE {is_unreadable(c)})"
-        for c in typed
+        f"count(*) FILTER (WHERE {is_unreadable(c)}), min({c.name}) FILTER (WHERE {is_unreadable(c)})"
+        for c in there
     )
-    row = db.execute(f"SELECT count(*), {counts} FROM {source.sql}").fetchall()[0]
-    problems = [
-        f"{table.name}.{column.name}: expected {CALLED[column.dtype]}, got text "
-        f"in {row[1 + 2 * i]} of {row[0]} rows (such as {str(row[2 + 2 * i])[:20]!r}) in {source.name}; cast it in the export"
-        for i, column in enumerate(typed)
-        if row[1 + 2 * i] > MAX_UNREADABLE_SHARE * row[0]
-    ]
+    with reading(table.name, source.name):
+        row = db.execute(f"SELECT count(*), {counts} FROM {source.sql}").fetchall()[0]
+    problems: list[str] = []
+    for i, column in enumerate(there):
+        bad, sample = row[1 + 2 * i : 3 + 2 * i]
+        if bad > MAX_UNREADABLE_SHARE * row[0]:
+            # Of an id nothing is shown: it may be a person's.
+            got = (
+                "numbers with a decimal point"
+                if column.dtype == "id"
+                else f"text (such as {str(sample)[:20]!r})"
+            )
+            problems.append(
+                f"{table.name}.{column.name}: expected {CALLED[column.dtype]}, got {got} "
+                f"in {bad} of {row[0]} rows in {source.name}; cast it in the export"
+            )
     if problems:
         raise ContractError(*problems)
 
@@ -233,37 +282,54 @@ def _unreadable_reason(source: Source, found: Mapping[str, str]) -> str:
     cases = " ".join(
         f"WHEN {is_unreadable(c)} THEN '{c.name}: expected {CALLED[c.dtype]}, got text'"
         for c in source.table.columns
-        if source.is_csv and c.name in found and sql_type(c) != "VARCHAR"
+        if source.is_csv and c.name in found and c.dtype not in ("text", "id")
     )
     return f"CASE {cases} END" if cases else "NULL::VARCHAR"
 
 
-def _reason(table: Table) -> str:
+def _reason(source: Source, found: Mapping[str, str]) -> str:
     """SQL: why a row is bad by itself, or null."""
-    cases = [f"WHEN {_UNREADABLE} IS NOT NULL THEN {_UNREADABLE}"]
+    table = source.table
+    cases = [(f"{_UNREADABLE} IS NOT NULL", _UNREADABLE)]
     for column in table.columns:
-        name = column.name
-        if column.required:
-            cases.append(f"WHEN {name} IS NULL THEN '{name}: missing'")
-        if column.kinds:
-            kinds = ", ".join(f"'{kind}'" for kind in column.kinds)
-            cases.append(
-                f"WHEN {name} NOT IN ({kinds}) THEN '{name}: not one of {', '.join(column.kinds)}'"
-            )
-        if column.dtype in ("number", "time"):
-            what = CALLED[column.dtype]
-            cases.append(
-                f"WHEN NOT isfinite({name}) THEN '{name}: not a finite {what}'"
-            )
-        if column.low is not None:
-            cases.append(
-                f"WHEN {name} < {column.low} THEN '{name}: below {column.low:g}'"
-            )
-        if column.high is not None:
-            cases.append(
-                f"WHEN {name} > {column.high} THEN '{name}: above {column.high:g}'"
-            )
-    return f"CASE {' '.join(cases)} END"
+        is_text = not source.is_csv and found.get(column.name) == "VARCHAR"
+        cases += [
+            (condition, quoted(f"{column.name}: {reason}"))
+            for condition, reason in _faults(column, is_text=is_text)
+        ]
+    rules = _RULES.get(table.name, ())
+    cases += [(condition, quoted(reason)) for condition, reason in rules]
+    whens = " ".join(f"WHEN {condition} THEN {reason}" for condition, reason in cases)
+    return f"CASE {whens} END"
+
+
+def _faults(column: Column, *, is_text: bool) -> Iterator[tuple[str, str]]:
+    """SQL of a bad value, and what is bad about it.
+
+    Args:
+        column: the contract's column.
+        is_text: its values come as texts that nobody has trimmed.
+    """
+    name = column.name
+    if column.required:
+        yield f"{name} IS NULL", "missing"
+    if column.dtype == "id" and is_text:
+        # Cheaper than to trim, and an id with blanks is a second customer.
+        blanks = f"prefix({name}, ' ') OR suffix({name}, ' ')"
+        yield f"{name} = '' OR {blanks}", "empty or with blanks around it"
+    if column.kinds:
+        kinds = ", ".join(quoted(kind) for kind in column.kinds)
+        yield f"{name} NOT IN ({kinds})", f"not one of {', '.join(column.kinds)}"
+    if column.dtype in ("number", "time"):
+        yield f"NOT isfinite({name})", f"not a finite {CALLED[column.dtype]}"
+    if name in _PLAUSIBLE:
+        low, high = _YEARS
+        yield f"{name} < TIMESTAMP '{low}-01-01'", f"before {low}"
+        yield f"{name} >= TIMESTAMP '{high + 1}-01-01'", f"after {high}"
+    if column.low is not None:
+        yield f"{name} < {column.low}", f"below {column.low:g}"
+    if column.high is not None:
+        yield f"{name} > {column.high}", f"above {column.high:g}"
 
 
 def _repeated(table: Table, further: tuple[str, ...]) -> str:

@@ -5,14 +5,18 @@ Whether a value is good is judged in ``quality``.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
+from features import csv_file
 from features.contracts import TABLES, Column, ContractError, Dtype, SettingError, Table
+from features.sql import identifier, path, quoted
 
 CALLED: Mapping[Dtype, str] = {
     "id": "text or integer",
@@ -87,16 +91,6 @@ class Copied:
         return self.name
 
 
-def quoted(text: str) -> str:
-    """The text as an SQL string."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """Any column name, as SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def sql_type(column: Column) -> str:
     """The engine's type of a contract column."""
     return _TYPES[column.dtype]
@@ -107,31 +101,50 @@ def is_accepted(sql_type: str, dtype: Dtype) -> bool:
     return not sql_type.endswith("]") and sql_type.startswith(_ACCEPTED[dtype])
 
 
-def sources(db: duckdb.DuckDBPyConnection, data: Path | Copied) -> Iterable[Source]:
+def sources(
+    db: duckdb.DuckDBPyConnection, data: Path | Copied
+) -> list[Source | ContractError]:
     """Every table that is there, in a folder, a DuckDB file or a copied database.
 
+    Returns:
+        In the order of the contract; instead of a table whose file cannot be read,
+        the error that says so.
+
     Raises:
-        ContractError: nothing is there, not a DuckDB file, an empty file, or two
-            of one table.
+        ContractError: nothing is there, or no DuckDB file that can be read.
     """
     if isinstance(data, Copied):
+        copies = (data.folder / f"{table.name}.parquet" for table in TABLES)
         return [
-            replace(source, name=f"{data.name}:{source.table.name}")
-            for source in _in_folder(data.folder)
+            Source(table, f"read_parquet({path(file)})", f"{data.name}:{table.name}")
+            for table, file in zip(TABLES, copies, strict=True)
+            if file.exists()
         ]
-    if not data.exists():
+    try:
+        is_folder = stat.S_ISDIR(data.stat().st_mode)
+        if is_folder:
+            _ = next(data.iterdir(), None)
+    except FileNotFoundError:
         raise ContractError(
             f"data: expected a folder or a DuckDB file, found nothing at {data}; check --data"
-        )
-    return _in_database(db, data) if data.is_file() else _in_folder(data)
+        ) from None
+    except OSError as error:
+        raise ContractError(
+            f"data: expected a folder or a DuckDB file that can be read, got "
+            f"{error.strerror} at {data}; check links and permissions"
+        ) from None
+    if not is_folder:
+        return list(_in_database(db, data))
+    return [source for table in TABLES if (source := _in_folder(table, data))]
 
 
 def _in_database(db: duckdb.DuckDBPyConnection, data: Path) -> Iterable[Source]:
     try:
         db.execute(f"ATTACH {quoted(str(data))} AS input (READ_ONLY)")
-    except duckdb.Error:
+    except duckdb.Error as error:
         raise ContractError(
-            f"data: expected a folder or a DuckDB file, got {data.name}; check --data"
+            "data: expected a folder, or a DuckDB file that this version can read and "
+            f"nobody writes to, got {data.name} ({_first_line(error)}); check --data"
         ) from None
     names = {
         row[0]
@@ -145,27 +158,54 @@ def _in_database(db: duckdb.DuckDBPyConnection, data: Path) -> Iterable[Source]:
             yield Source(table, f"input.main.{table.name}", f"{data.name}:{table.name}")
 
 
-def _in_folder(data: Path) -> Iterable[Source]:
-    for table in TABLES:
-        files = [data / (table.name + suffix) for suffix in _SUFFIXES]
-        there = [file for file in files if file.exists()]
-        if len(there) > 1:
+def _in_folder(table: Table, data: Path) -> Source | ContractError | None:
+    files = [data / (table.name + suffix) for suffix in _SUFFIXES]
+    # A link that leads nowhere is there too, and a fault.
+    there = [file for file in files if os.path.lexists(file)]
+    if len(there) > 1:
+        names = " and ".join(file.name for file in there)
+        return ContractError(
+            f"{table.name}: expected one file, got {names}; remove one"
+        )
+    try:
+        return _of_file(table, there[0]) if there else None
+    except ContractError as error:
+        return error
+    except OSError as error:
+        return ContractError(
+            f"{table.name}: expected a file that can be read, got {error.strerror} in "
+            f"{there[0].name}; check links and permissions"
+        )
+
+
+def _of_file(table: Table, file: Path) -> Source:
+    """The table in a file, or in a folder of Parquet files as Spark writes it.
+
+    Raises:
+        ContractError: nothing is in it, or CSV without a header that fits.
+        OSError: it cannot be opened.
+    """
+    is_csv = file.suffix == ".csv"
+    first = file
+    if file.is_dir() and not is_csv:
+        first = next(iter(sorted(file.glob("*.parquet"))), file)
+    if first.is_dir():
+        raise ContractError(
+            f"{table.name}: expected a file, got a folder without Parquet files in "
+            f"{file.name}; export it again"
+        )
+    with first.open("rb") as opened:
+        if not opened.read(1):
             raise ContractError(
-                f"{table.name}: expected one file, got {' and '.join(f.name for f in there)}; remove one"
+                f"{table.name}: expected rows, got an empty file in {file.name}; "
+                "export it again"
             )
-        for file in there:
-            if not file.stat().st_size:
-                raise ContractError(
-                    f"{table.name}: expected rows, got an empty file in {file.name}; "
-                    "export it again"
-                )
-            is_csv = file.suffix == ".csv"
-            reader = (
-                "read_csv({}, all_varchar = true, header = true)"
-                if is_csv
-                else "read_parquet({})"
-            )
-            yield Source(table, reader.format(quoted(str(file))), file.name, is_csv)
+    if is_csv:
+        ours = [column.name for column in table.columns]
+        sql = csv_file.reader(file, table.name, ours)
+    else:
+        sql = f"read_parquet({path(file)})"
+    return Source(table, sql, file.name, is_csv)
 
 
 def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
@@ -178,11 +218,12 @@ def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
         ContractError: the file cannot be read.
         SettingError: the memory limit is too low to read it.
     """
-    with reading(source.table.name, source.name):
-        found = {
-            row[0]: str(row[1])
-            for row in db.execute(f"DESCRIBE SELECT * FROM {source.sql}").fetchall()
-        }
+    try:
+        rows = db.execute(f"DESCRIBE SELECT * FROM {source.sql}").fetchall()
+    except duckdb.Error as error:
+        # Whatever it is: a view of theirs may be as wrong as a file.
+        raise _told(source.table.name, source.name, error) from None
+    found = {row[0]: str(row[1]) for row in rows}
     odd = [
         column.name
         for column in source.table.columns
@@ -215,16 +256,27 @@ def reading(table: str, file: str) -> Generator[None]:
         yield
     except _FAULTS_OF_THE_CALLER:
         raise
-    except duckdb.OutOfMemoryException as error:
-        raise SettingError(
-            f"engine.memory_limit: expected enough to read {table} in {file}, got too "
-            f"little ({_first_line(error)}); raise it"
-        ) from None
     except duckdb.Error as error:
-        raise ContractError(
-            f"{table}: expected a readable file, got an empty or damaged one in {file} "
-            f"({_first_line(error)}); export it again"
-        ) from None
+        raise _told(table, file, error) from None
+
+
+def _told(table: str, file: str, error: duckdb.Error) -> ContractError | SettingError:
+    reason = _first_line(error)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return SettingError(
+            f"engine.memory_limit: expected enough to read {table} in {file}, got too "
+            f"little ({reason}); raise it"
+        )
+    if "No space left on device" in str(error):
+        return SettingError(
+            f"data: expected room to sort {table} in {file} on disk, got none "
+            f"({reason}); free some, or raise engine.memory_limit"
+        )
+    return ContractError(
+        csv_file.explain(table, file, str(error))
+        or f"{table}: expected a readable file, got an empty or damaged one in {file} "
+        f"({reason}); export it again"
+    )
 
 
 def _first_line(error: Exception) -> str:
@@ -234,7 +286,8 @@ def _first_line(error: Exception) -> str:
 def read(column: Column, found: str | None, *, is_csv: bool) -> str:
     """SQL that reads a contract column in its type; null where CSV is unreadable.
 
-    Times are naive UTC. NaN in an optional number means null.
+    Times are naive UTC. NaN in an optional number means null, and so does an empty
+    text in an optional id.
 
     Args:
         column: the contract's column.
@@ -251,12 +304,20 @@ def read(column: Column, found: str | None, *, is_csv: bool) -> str:
         sql = f"{column.name}::{sql_type(column)}"
     if column.dtype == "number" and not column.required:
         return f"nullif({sql}, 'nan'::DOUBLE)"
+    if column.dtype == "id" and not (column.required or is_csv):
+        return f"nullif({sql}, '')"
     return sql
 
 
 def is_unreadable(column: Column) -> str:
-    """SQL: a CSV value is there and cannot be read in the column's type."""
+    """SQL: a CSV value is there and cannot be read in the column's type.
+
+    An id that reads as ``17.0`` went through a number on its way, and would be
+    another one than ``17`` elsewhere.
+    """
     text = text_of(column.name)
+    if column.dtype == "id":
+        return f"coalesce(regexp_matches({text}, '^-?[0-9]+\\.0+$'), false)"
     return f"({text} IS NOT NULL AND {_read_text(text, column.dtype)} IS NULL)"
 
 

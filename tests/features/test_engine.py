@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import features
-from features.contracts import ContractError, SettingError
+from features.contracts import ContractError
 from features.engine import Tables
 
 US = timedelta(microseconds=1)
@@ -55,116 +54,8 @@ def test_the_package_is_this_checkout() -> None:
     assert Path(str(features.__file__)).is_relative_to(root / "features")
 
 
-def drop(name: str) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        file = folder / "purchases.parquet"
-        pq.write_table(pq.read_table(file).drop_columns([name]), file)
-
-    return change
-
-
-def cast(name: str, value: Any) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        write(folder, [{**row, name: value} for row in two_orders()])
-
-    return change
-
-
-def text(content: str, name: str = "purchases.csv") -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        (folder / "purchases.parquet").unlink()
-        (folder / name).write_text(content)
-
-    return change
-
-
 HEADER = "customer_id,product_id,ts,order_id,quantity,amount\n"
 ROW = "a,p,2024-03-01 12:00:00,1,1,2.5\n"
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (
-            lambda f: (f / "purchases.parquet").unlink(),
-            "purchases: expected a table, found none",
-        ),
-        (
-            drop("amount"),
-            "purchases.amount: expected a column of number, got none in purchases.parquet",
-        ),
-        (
-            drop("customer_id"),
-            "purchases.customer_id: expected a column of text or integer",
-        ),
-        (
-            cast("amount", "2.50"),
-            "purchases.amount: expected number, got text in purchases.parquet; cast it",
-        ),
-        (cast("ts", "2024-03-01"), "purchases.ts: expected timestamp, got text"),
-        (
-            cast("customer_id", 1.5),
-            "purchases.customer_id: expected text or integer, got double",
-        ),
-        (
-            text(""),
-            "purchases: expected rows, got an empty file in purchases.csv; export it again",
-        ),
-        (
-            text(HEADER),
-            "purchases: expected at least one good row, got none in purchases.csv",
-        ),
-        (
-            text("", "purchases.parquet"),
-            "got an empty file in purchases.parquet",
-        ),
-        (
-            text("PAR1 no", "purchases.parquet"),
-            "got an empty or damaged one in purchases.parquet",
-        ),
-        (
-            text(HEADER + ROW.replace("2.5", "cheap")),
-            "purchases.amount: expected number, got text in 1 of 1 rows (such as 'cheap')",
-        ),
-        (
-            text(HEADER + ROW.replace("2024-03-01 12:00:00", "last May")),
-            "purchases.ts: expected timestamp, got text",
-        ),
-        (
-            text(HEADER + ROW.replace("a,", ",")),
-            "expected at least one good row, got 1 bad rows of 1",
-        ),
-        (
-            lambda f: (f / "purchases.csv").write_text(HEADER),
-            "purchases: expected one file, got purchases.parquet and purchases.csv",
-        ),
-    ],
-)
-def test_broken_table_is_refused_in_one_line(
-    tmp_path: Path, change: Callable[[Path], None], message: str
-) -> None:
-    write(tmp_path, two_orders())
-    change(tmp_path)
-    with pytest.raises(ContractError) as refused:
-        read(tmp_path)
-    assert len(refused.value.lines) == 1
-    assert message in refused.value.lines[0]
-    assert "\n" not in refused.value.lines[0]
-
-
-def test_every_problem_of_every_table_is_told_at_once(tmp_path: Path) -> None:
-    write(tmp_path, [{"customer_id": "a", "ts": "x"}])
-    write(tmp_path, [{"product_id": "p", "price": "dear"}], "products")
-    with pytest.raises(ContractError) as refused:
-        read(tmp_path)
-    told = " ".join(refused.value.lines)
-    for column in ("purchases.ts", "purchases.product_id", "products.price"):
-        assert column in told
-
-
-def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="found nothing at"):
-        Tables(tmp_path / "nowhere")
 
 
 def test_cutoff_before_the_first_purchase_is_refused(tmp_path: Path) -> None:
@@ -173,12 +64,6 @@ def test_cutoff_before_the_first_purchase_is_refused(tmp_path: Path) -> None:
         ContractError, match="expected a moment after the first purchase"
     ):
         read(tmp_path, NOON)
-
-
-def test_no_customer_with_two_orders_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, [line("a", "1"), line("b", "2")])
-    with pytest.raises(ContractError, match="at least one customer with two orders"):
-        read(tmp_path)
 
 
 def test_return_is_no_second_order(tmp_path: Path) -> None:
@@ -200,12 +85,6 @@ def test_first_and_last_purchase_are_no_returns(tmp_path: Path) -> None:
     with Tables(tmp_path) as tables:
         found = tables.first_and_last_purchase()
     assert found == (NOON, NOON + timedelta(days=3))
-
-
-def test_memory_limit_that_is_no_size_is_refused_in_one_line(tmp_path: Path) -> None:
-    write(tmp_path, two_orders())
-    with pytest.raises(SettingError, match=r"^engine.memory_limit: .* got 'lots'"):
-        Tables(tmp_path, memory_limit="lots")
 
 
 def test_bad_rows_go_to_quarantine_with_a_reason(tmp_path: Path) -> None:
@@ -300,12 +179,6 @@ def test_duckdb_file_reads_like_a_folder(tmp_path: Path) -> None:
             f"CREATE TABLE purchases AS FROM read_parquet('{folder}/purchases.parquet')"
         )
     assert read(file).fingerprint == read(folder).fingerprint
-
-
-def test_memory_limit_that_is_too_low_is_no_damaged_file(tmp_path: Path) -> None:
-    write(tmp_path, two_orders())
-    with pytest.raises(SettingError, match=r"^engine.memory_limit: expected enough"):
-        Tables(tmp_path, memory_limit="0GB")
 
 
 @pytest.mark.parametrize(
