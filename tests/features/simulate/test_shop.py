@@ -10,13 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from features.contracts import TABLES, SettingError
 from features.engine import Tables
-from features.simulate import TRUTHS, Truths, shop, simulate
+from features.simulate import TRUTHS, Truths, shop, simulate, truths_of
 
 Draw = Callable[..., Any]
 
@@ -47,6 +48,31 @@ def test_all_ten_tables_keep_the_contract(few: Truths, drawn: Any) -> None:
     arguments = json.loads((drawn.folder / TRUTHS / "truths.json").read_text())
     assert (arguments.pop("customers"), arguments.pop("seed")) == (20_000, 1)
     assert Truths.model_validate(arguments) == few
+
+
+@pytest.mark.parametrize(
+    "extreme",
+    [
+        "products=1 categories=1 picks_per_campaign=1 replenished_products=1",
+        "promoted_products=0 replenished_products=0",
+        "products=50 promoted_products=1 promotion_effect=20 popularity_exponent=3",
+        "uplift=-1 uplift_spread=0 held_out=0 campaign_reach=1",
+        "uplift=10 uplift_spread=10 held_out=1 service_dropout=100",
+        "late_share=1 return_rate=1 feedback_per_order=1 discount_share=1",
+        "pick_quality=0 products=40 picks_per_campaign=40 loyalty=0 category_focus=1",
+        "start=2023-01-04T13:37:11 end=2023-03-02T01:02:03 campaigns=2",
+        "cycle_days=2 cycle_spread=0 replenished_items=5 order_rate_shape=0.01",
+        "joined_before=0 lifetime_days=0.5 lifetime_shape=0.01 orders_per_month=30",
+    ],
+)
+def test_extreme_truths_keep_the_contract(tmp_path: Path, extreme: str) -> None:
+    truths = truths_of(extreme.split())
+    with np.errstate(all="raise", under="ignore"):
+        simulate(tmp_path / "shop", 200, truths)
+    with Tables(tmp_path / "shop") as tables:
+        assert tables.quarantined == {table.name: 0 for table in TABLES}
+        first, last = tables.first_and_last_purchase()
+    assert truths.start <= first <= last < truths.end
 
 
 def test_ids_are_padded_to_the_size_of_the_shop(draw: Draw) -> None:
