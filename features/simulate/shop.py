@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -164,7 +166,9 @@ def chunks_of(plan: Plan, processes: int) -> Iterator[dict[str, pa.Table]]:
         return
     # Spawned: a fork would copy the locks of Arrow's threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=_end_with_parent
+    ) as pool:
         waiting: deque[Future[dict[str, pa.Table]]] = deque()
         for number in range(plan.chunks):
             waiting.append(pool.submit(chunk_of, plan, number))
@@ -172,6 +176,18 @@ def chunks_of(plan: Plan, processes: int) -> Iterator[dict[str, pa.Table]]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is killed; it would wait for work forever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from datetime import timedelta
@@ -105,6 +107,23 @@ def test_a_run_that_breaks_off_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         simulate(tmp_path / "shop", 10, few)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_run_leaves_no_folder_and_no_workers(tmp_path: Path) -> None:
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from features.simulate import simulate
+        out, said = Path(sys.argv[1]), lambda text: print(text, flush=True)
+        simulate(out, 200_000, processes=2, announce=said)"""
+    words = [sys.executable, "-c", program, str(tmp_path / "shop")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"customers 1 to 20,000\n"
+        process.kill()
+        # The workers hold the pipe too: it ends when the last of them does.
+        process.communicate(timeout=60)
+    assert not (tmp_path / "shop").exists()
 
 
 def test_a_full_disk_is_one_line(
