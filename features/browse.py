@@ -55,23 +55,23 @@ DERIVED = {
 AGGREGATES = (
     *ALL.age("browse"),
     *CARTS.age("cart"),
-    *ALL.count("browses", *WINDOWS, None),
+    *ALL.count("browses", *WINDOWS, None, of="events of browsing"),
     *VIEWS.count("views", *WINDOWS),
     *SEARCHES.count("searches", *WINDOWS),
-    *CARTS.count("carts", *WINDOWS),
+    *CARTS.count("carts", *WINDOWS, of="products put into the cart"),
     *FAVOURITES.count("favourites", *WINDOWS),
     *ALL.number("dwell", "sum", "dwell_seconds", "seconds", windows=WINDOWS),
     *ALL.number("dwell", "mean", "dwell_seconds", "seconds", windows=(90,)),
     *ALL.distinct("browsed_products", "product", 30, 90),
     *VIEWS.age("view"),
     *ALL.decayed("browses", 7),
-    *DAYS.count("browse_days", 30),
+    *DAYS.count("browse_days", 30, of="days with an event"),
     *ALL.distinct("browsed_categories", "category", 90),
     *ALL.top_share("browsed_product", "product", 90),
     *ALL.top_share("browsed_category", "category", 90),
 )
 BOUGHT_CARTS = (
-    *ALL.count("bought_carts", *WINDOWS),
+    *ALL.count("bought_carts", *WINDOWS, of="products put into the cart and bought"),
     *ALL.number(
         "cart_to_buy_days",
         "mean",
@@ -81,7 +81,7 @@ BOUGHT_CARTS = (
         meaning="mean days from the cart to the purchase of its product",
     ),
 )
-BOUGHT_VIEWS = ALL.count("bought_views", 90)
+BOUGHT_VIEWS = ALL.count("bought_views", 90, of="views of a product that was bought")
 
 EXPRESSIONS = (
     ratio(

@@ -99,23 +99,23 @@ DERIVED = {
 }
 
 AGGREGATES = (
-    *SENT.age("sent"),
-    *REDEEMED.age("redeemed"),
-    *SENT.count("sent", *WINDOWS),
-    *OPENED.count("opened", *WINDOWS),
-    *CLICKED.count("clicked", *WINDOWS),
-    *REDEEMED.count("redeemed", *WINDOWS),
-    *Rows("attended").count("attended"),
-    *Rows("held_out").count("held_out"),
+    *SENT.age("sent", of="contact sent"),
+    *REDEEMED.age("redeemed", of="redemption"),
+    *SENT.count("sent", *WINDOWS, of="contacts sent"),
+    *OPENED.count("opened", *WINDOWS, of="contacts opened"),
+    *CLICKED.count("clicked", *WINDOWS, of="contacts clicked"),
+    *REDEEMED.count("redeemed", *WINDOWS, of="redemptions"),
+    *Rows("attended").count("attended", of="events attended"),
+    *Rows("held_out").count("held_out", of="contacts held out as control"),
     *SENT.distinct("campaigns_sent", "campaign_id", *WINDOWS),
     *REDEEMED.distinct("campaigns_redeemed", "campaign_id"),
     *RESPONSES.age("response"),
-    *SENT.count("sent", 7),
+    *SENT.count("sent", 7, of="contacts sent"),
     *RESPONSES.count("responses", 90, None),
     *SENT_OR_RESPONSE.trailing("sent_since_last_response", "response"),
 )
 ANSWERED = (
-    *ALL.count("answered_sent", 90),
+    *ALL.count("answered_sent", 90, of="contacts sent that were answered"),
     *ALL.number(
         "sent_to_response_days",
         "mean",
@@ -149,8 +149,8 @@ OFFERS = (
         None,
         meaning="share of order lines below list amount or of a campaign",
     ),
-    *ORDERS.age("campaign_order"),
-    *ORDERS.count("campaign_orders", 90, None),
+    *ORDERS.age("campaign_order", of="order of a campaign"),
+    *ORDERS.count("campaign_orders", 90, None, of="orders of a campaign"),
 )
 OF_LINES = {
     "bought": Derived(("quantity",), lambda lines, _: lines.bought),

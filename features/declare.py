@@ -3,7 +3,8 @@
 An aggregate reads a customer's rows before a cutoff, in order of time.
 ``Rows`` says which ones, its methods say what is computed of them. ``windows``
 are days back from the cutoff, half-open: ``[cutoff - window, cutoff)``; None is
-all history and leaves no mark in the name.
+all history and leaves no mark in the name. ``of`` are words for the catalogue
+where those of the name would not do.
 
 Names read quantity, statistic, window, unit: ``orders_count_90d``,
 ``spend_sum_90d``, ``days_since_last_order``. The catalogue's ``meaning`` is
@@ -105,21 +106,24 @@ class Rows:
             for days in windows
         )
 
-    def count(self, what: str, *windows: int | None) -> tuple[Aggregate, ...]:
+    def count(
+        self, what: str, *windows: int | None, of: str = ""
+    ) -> tuple[Aggregate, ...]:
         """How many; 0 for a customer without, once the dimension has data."""
+        said = of or _words(what)
         return self._each(
             f"{what}_count",
             Statistic.COUNT,
-            what,
+            said,
             NO_DATA,
-            f"number of {_words(what)}",
+            f"number of {said}",
             windows=windows or (None,),
         )
 
-    def age(self, what: str) -> tuple[Aggregate, ...]:
+    def age(self, what: str, of: str = "") -> tuple[Aggregate, ...]:
         """Days from the last of them to the cutoff."""
         name = f"days_since_last_{what}"
-        meaning = f"days from the last {_words(what)} to the cutoff"
+        meaning = f"days from the last {of or _words(what)} to the cutoff"
         return self._each(name, Statistic.AGE_LAST, "days", NO_EVENT, meaning)
 
     def age_of_first(self, what: str) -> tuple[Aggregate, ...]:
@@ -146,14 +150,16 @@ class Rows:
             )
         )
 
-    def active(self, what: str, every: int, *windows: int) -> tuple[Aggregate, ...]:
+    def active(
+        self, what: str, every: int, *windows: int, of: str = "event"
+    ) -> tuple[Aggregate, ...]:
         """In how many of the periods of ``every`` days before the cutoff."""
         return self._each(
             f"{what}_active",
             Statistic.PERIODS,
             f"periods of {every} days",
             NO_DATA,
-            f"{_words(what)}, counted back from the cutoff, with at least one",
+            f"{_words(what)}, counted back from the cutoff, with an {of}",
             windows=windows,
             parameter=float(every),
         )
@@ -214,7 +220,7 @@ class Rows:
             operation,
             unit,
             null,
-            f"{_SAID[statistic]} {_words(what)}, summed by {_words(code)},",
+            f"{_SAID[statistic]} {_words(what)}, summed by {_words(code)}",
             windows=windows,
             column=code,
             weight=column,
@@ -264,7 +270,7 @@ class Rows:
         )
 
     def gaps(
-        self, what: str, *statistics: str, windows: Windows = (None,)
+        self, what: str, *statistics: str, windows: Windows = (None,), of: str = ""
     ) -> tuple[Aggregate, ...]:
         """Statistics of the days from one to the next, both in the window."""
         return tuple(
@@ -275,7 +281,7 @@ class Rows:
                 _OF_GAPS[statistic],
                 "days",
                 TOO_FEW,
-                f"{_SAID[statistic]} gap between {_words(what)}",
+                f"{_SAID[statistic]} gap between {of or _words(what)}",
                 windows=windows,
             )
         )

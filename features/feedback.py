@@ -38,8 +38,8 @@ DERIVED = {
 AGGREGATES = (
     *ALL.age("feedback"),
     *ALL.count("feedbacks", *WINDOWS),
-    *NPS.number("nps", "last", "score", "0 to 10"),
-    *NPS.number("nps", "mean", "score", "0 to 10"),
+    *NPS.number("nps", "last", "score", "0 to 10", meaning="last NPS score"),
+    *NPS.number("nps", "mean", "score", "0 to 10", meaning="mean NPS score"),
     *CSAT.number("csat", "last", "score", SCALE),
     *CSAT.number("csat", "mean", "score", SCALE),
     *CES.number("ces", "last", "score", SCALE),
@@ -51,9 +51,9 @@ AGGREGATES = (
     *REFERRALS.count("referrals", *WINDOWS),
     *Rows("suggestion").count("suggestions", *WINDOWS),
     *SHARES.count("shares", *WINDOWS),
-    *NPS.count("nps"),
-    *NPS.share("promoter", "promoter"),
-    *NPS.share("detractor", "detractor"),
+    *NPS.count("nps", of="NPS answers"),
+    *NPS.share("promoter", "promoter", meaning="share of NPS scores of 9 or 10"),
+    *NPS.share("detractor", "detractor", meaning="share of NPS scores of 6 or less"),
     *RETURNS.age("return"),
     *REFERRALS.age("referral"),
 )

@@ -17,6 +17,7 @@ PRESALES, SERVICES, COMPLAINTS = (
 )
 WINDOWS = (30, 90, None)
 TO_ORDER_DAYS = 14
+RESOLVED = "share resolved of the contacts that say so or not"
 
 
 def _is_unresolved(rows: Events, _: History) -> Array:
@@ -55,27 +56,49 @@ AGGREGATES = (
     *ALL.age("inquiry"),
     *COMPLAINTS.age("complaint"),
     *ALL.count("inquiries", *WINDOWS),
-    *PRESALES.count("presales", *WINDOWS),
-    *SERVICES.count("services", *WINDOWS),
+    *PRESALES.count("presales", *WINDOWS, of="presale contacts"),
+    *SERVICES.count("services", *WINDOWS, of="service contacts"),
     *COMPLAINTS.count("complaints", *WINDOWS),
-    *Rows("unresolved").count("unresolved", 90, None),
-    *ALL.share("resolved", "resolved"),
-    *ALL.number("response", "mean", "response_seconds", "seconds", windows=(90, None)),
-    *ALL.number("response", "max", "response_seconds", "seconds", windows=(90,)),
-    *PRESALES.age("presale"),
+    *Rows("unresolved").count("unresolved", 90, None, of="contacts left unresolved"),
+    *ALL.share("resolved", "resolved", meaning=RESOLVED),
+    *ALL.number(
+        "response",
+        "mean",
+        "response_seconds",
+        "seconds",
+        windows=(90, None),
+        meaning="mean time to the response",
+    ),
+    *ALL.number(
+        "response",
+        "max",
+        "response_seconds",
+        "seconds",
+        windows=(90,),
+        meaning="longest time to the response",
+    ),
+    *PRESALES.age("presale", of="presale contact"),
     *ALL.count("inquiries", 14),
-    *PRESALES.count("presales", 14),
+    *PRESALES.count("presales", 14, of="presale contacts"),
     *ALL.decayed("inquiries", 14),
-    *ALL.share("resolved", "resolved", 90),
-    *ALL.number("response", "last", "response_seconds", "seconds"),
+    *ALL.share("resolved", "resolved", 90, meaning=RESOLVED),
+    *ALL.number(
+        "response",
+        "last",
+        "response_seconds",
+        "seconds",
+        meaning="time to the last response",
+    ),
 )
 ORDERS = Rows(per="order")
 ORDERS_AFTER_PRESALE = (
-    *ORDERS.age("order_after_presale"),
-    *ORDERS.count("orders_after_presale", 90, None),
+    *ORDERS.age("order_after_presale", of="order after a presale contact"),
+    *ORDERS.count(
+        "orders_after_presale", 90, None, of="orders after a presale contact"
+    ),
 )
 PRESALES_BEFORE_ORDER = (
-    *ALL.count("presales_before_order", 90),
+    *ALL.count("presales_before_order", 90, of="presale contacts before an order"),
     *ALL.number(
         "presale_to_order_days",
         "mean",

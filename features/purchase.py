@@ -22,6 +22,7 @@ MONEY = "shop currency"
 LINES = Rows(where="bought")
 RETURNS = Rows(where="returned")
 DISCOUNTED = Rows(where="discounted")
+WITH_ORDER = "days with an order"
 ORDERS = Rows(where="bought", per="order")
 DAYS = Rows(where="bought", per="day")
 WINDOWS = (7, 14, 30, 60, 90, 180, 365, None)
@@ -89,12 +90,14 @@ AGGREGATES = (
     *ORDERS.age_of_first("order"),
     *ORDERS.count("orders", *WINDOWS),
     *ORDERS.decayed("orders", 7, 21, 60),
-    *DAYS.count("days", 5, 10, 14, 21, 30, 45, 90, 180, None),
+    *DAYS.count("days", 5, 10, 14, 21, 30, 45, 90, 180, None, of=WITH_ORDER),
     *DAYS.decayed("days", 14, 35, 90),
-    *DAYS.active("weeks", 7, 28, 56, 84),
-    *DAYS.active("fortnights", 14, 84, 168, 364),
-    *DAYS.gaps("days", "mean", "spread", "median", "max", "last"),
-    *DAYS.gaps("days", "mean", "spread", "median", "max", windows=(90, 180)),
+    *DAYS.active("weeks", 7, 28, 56, 84, of="order"),
+    *DAYS.active("fortnights", 14, 84, 168, 364, of="order"),
+    *DAYS.gaps("days", "mean", "spread", "median", "max", "last", of=WITH_ORDER),
+    *DAYS.gaps(
+        "days", "mean", "spread", "median", "max", windows=(90, 180), of=WITH_ORDER
+    ),
     *ALL.number("spend", "sum", "amount", MONEY, windows=WINDOWS),
     *ALL.decayed("spend", 21, 60, column="amount", unit=MONEY),
     *LINES.number("line_amount", "mean", "amount", MONEY),
@@ -136,8 +139,8 @@ AGGREGATES = (
     ),
 )
 REPEATS = (
-    *ALL.age("repeat"),
-    *ALL.count("repeats", 90, None),
+    *ALL.age("repeat", of="line of a product bought before"),
+    *ALL.count("repeats", 90, None, of="lines of products bought before"),
 )
 
 EXPRESSIONS = (

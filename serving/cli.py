@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -134,8 +134,26 @@ def simulate(
 
 
 @app.command()
-def features(config: ConfigFile = None, overrides: Overrides = None) -> None:
+def features(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Print the catalogue instead.")
+    ] = False,
+    dimension: Annotated[
+        str | None, typer.Option(help="With --describe: only this dimension.")
+    ] = None,
+    form: Annotated[
+        Literal["table", "csv", "json"],
+        typer.Option("--format", help="With --describe."),
+    ] = "table",
+) -> None:
     """Write the history of every customer at every training cutoff."""
+    if describe:
+        from serving import describe as catalogue
+
+        catalogue.show(_console(), catalogue.chosen(dimension), form)
+        return
     from serving import stages
 
     with _progress(_console()) as announce:

@@ -1,0 +1,75 @@
+"""The catalogue of features, for a reader or for a program."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from features.assemble import FEATURES
+from features.contracts import SettingError
+from features.feature import Feature
+
+Format = Literal["table", "csv", "json"]
+COLUMNS = ("name", "dimension", "window", "unit", "null", "meaning")
+
+
+def chosen(dimension: str | None) -> tuple[Feature, ...]:
+    """The declared features of one dimension, or of all six.
+
+    Raises:
+        SettingError: there is no such dimension.
+    """
+    names = tuple(dict.fromkeys(feature.dimension for feature in FEATURES))
+    if dimension is not None and dimension not in names:
+        raise SettingError(
+            f"--dimension: expected one of {', '.join(names)}, got {dimension!r}"
+        )
+    return tuple(f for f in FEATURES if dimension in (None, f.dimension))
+
+
+def show(console: Console, features: Sequence[Feature], form: Format) -> None:
+    """Print the catalogue: a table with one heading a dimension, CSV or JSON."""
+    rows = [_row(feature) for feature in features]
+    if form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(row.values() for row in rows)
+    elif form == "json":
+        print(json.dumps(rows, indent=2))  # noqa: T201
+    else:
+        _tables(console, rows)
+
+
+def _row(feature: Feature) -> dict[str, str | int | None]:
+    """``window`` is in days; null: all history, or no matter of events."""
+    values = (
+        feature.name,
+        feature.dimension,
+        feature.window_days,
+        feature.unit,
+        feature.null,
+        feature.meaning,
+    )
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _tables(console: Console, rows: Sequence[dict[str, str | int | None]]) -> None:
+    for dimension in dict.fromkeys(row["dimension"] for row in rows):
+        mine = [row for row in rows if row["dimension"] == dimension]
+        console.print(f"\n{dimension}: {len(mine)} features", style="bold")
+        table = Table("name", "window", "unit", "meaning", "null means")
+        table.columns[1].justify = "right"
+        for row in mine:
+            days = row["window"]
+            table.add_row(
+                str(row["name"]),
+                "" if days is None else f"{days} d",
+                *(str(row[name]) for name in ("unit", "meaning", "null")),
+            )
+        console.print(table, highlight=False)
