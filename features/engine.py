@@ -65,6 +65,8 @@ def connect(memory_limit: str = "1GB", threads: int = 2) -> duckdb.DuckDBPyConne
         ) from None
     # Only after the connection: the time zones come in an extension.
     db.execute("SET TimeZone = 'UTC'")
+    # It would be drawn into whatever is printed, on a terminal or not.
+    db.execute("SET enable_progress_bar = false")
     return db
 
 
