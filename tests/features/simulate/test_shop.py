@@ -97,6 +97,12 @@ def test_a_used_folder_is_refused_and_stays(few: Truths, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_an_empty_folder_is_filled(few: Truths, tmp_path: Path) -> None:
+    assert simulate(tmp_path, 10, few)["picks"] == 12 * 10
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {TRUTHS, *(f"{table.name}.parquet" for table in TABLES)}
+
+
 def test_a_run_that_breaks_off_leaves_nothing(
     few: Truths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
