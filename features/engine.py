@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from features import quality, scores
 from features.coding import arrays_of
+from features.columns import sql_type
 from features.contracts import (
     BROWSES,
     CAMPAIGNS,
@@ -44,7 +45,6 @@ from features.history import (
 )
 from features.postgres import local
 from features.snapshot import from_us, to_us
-from features.sources import sql_type
 
 _BOUGHT = "quantity >= 0"
 """SQL of ``Events.bought``."""

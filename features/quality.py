@@ -6,31 +6,16 @@ A single bad row is set aside with a reason, and the run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-from features.contracts import (
-    PURCHASES,
-    Column,
-    ContractError,
-    SettingError,
-    Table,
-)
-from features.sources import (
-    CALLED,
-    Copied,
-    Source,
-    columns_of,
-    is_accepted,
-    is_unreadable,
-    read,
-    read_further,
-    reading,
-    sources,
-)
+from features.columns import CALLED, is_accepted, is_unreadable, read, read_further
+from features.contracts import PURCHASES, ContractError, SettingError, Table
+from features.rules import UNREADABLE, reason, unreadable_reason
+from features.sources import Copied, Source, columns_of, reading, sources
 from features.sql import identifier, quoted
 
 MAX_UNREADABLE_SHARE = 0.01
@@ -45,28 +30,7 @@ ROW = "__row"
 REPEATED = "repeated"
 """The reason of a row whose key a good row has already, after the key."""
 
-_RULES: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "feedback": (
-        (
-            "kind = 'nps' AND score NOT BETWEEN 0 AND 10",
-            "score: not from 0 to 10, the scale of nps",
-        ),
-    ),
-    "campaigns": (("ends_at < starts_at", "ends_at: before starts_at"),),
-    "promotions": (("ends_at < starts_at", "ends_at: before starts_at"),),
-    "picks": (("rank <> floor(rank)", "rank: not a whole number"),),
-}
-"""What columns must keep together, or by more than their type: SQL of a bad row,
-and its reason. A row that was known before it happened is good: it is read once both
-moments lie before the cutoff."""
-
-_PLAUSIBLE = ("ts", "joined_at", "birthday")
-_YEARS = (1900, 2199)
-"""Years of moments that happened. Of other times an end of the calendar may mean
-"always" or "never"."""
-
-_UNREADABLE = "__unreadable"
-_OURS = (_UNREADABLE, REASON, ROW, "customer", "cutoff")
+_OURS = (UNREADABLE, REASON, ROW, "customer", "cutoff")
 
 
 @dataclass(frozen=True)
@@ -154,7 +118,11 @@ def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
     _reject_columns(source, found)
     if source.is_csv:
         _reject_unreadable(db, source, found)
-    further = read_further(db, source, found) if table.further else {}
+    further = (
+        read_further(db, table, source.sql, found, is_csv=source.is_csv)
+        if table.further
+        else {}
+    )
     _create_views(db, source, found, further)
     with reading(table.name, source.name):
         rows, bad = db.execute(
@@ -199,14 +167,14 @@ def _create_views(
         c.name: read(c, found.get(c.name), is_csv=source.is_csv) for c in table.columns
     }
     fields |= further
-    fields[_UNREADABLE] = _unreadable_reason(source, found)
+    fields[UNREADABLE] = unreadable_reason(source, found)
     if not table.key:
         fields[ROW] = "hash(input)"
     named = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in fields.items())
     db.execute(
         f"CREATE TEMP VIEW read_{table.name} AS SELECT {named} FROM {source.sql} AS input"
     )
-    judged = f"SELECT * EXCLUDE ({_UNREADABLE}), {_reason(source, found)} AS {REASON} FROM read_{table.name}"
+    judged = f"SELECT * EXCLUDE ({UNREADABLE}), {reason(source, found)} AS {REASON} FROM read_{table.name}"
     if table.key:
         repeated = _repeated(table, tuple(further))
         judged = f"SELECT * REPLACE ({repeated} AS {REASON}) FROM ({judged})"
@@ -276,60 +244,6 @@ def _reject_unreadable(
             )
     if problems:
         raise ContractError(*problems)
-
-
-def _unreadable_reason(source: Source, found: Mapping[str, str]) -> str:
-    cases = " ".join(
-        f"WHEN {is_unreadable(c)} THEN '{c.name}: expected {CALLED[c.dtype]}, got text'"
-        for c in source.table.columns
-        if source.is_csv and c.name in found and c.dtype not in ("text", "id")
-    )
-    return f"CASE {cases} END" if cases else "NULL::VARCHAR"
-
-
-def _reason(source: Source, found: Mapping[str, str]) -> str:
-    """SQL: why a row is bad by itself, or null."""
-    table = source.table
-    cases = [(f"{_UNREADABLE} IS NOT NULL", _UNREADABLE)]
-    for column in table.columns:
-        is_text = not source.is_csv and found.get(column.name) == "VARCHAR"
-        cases += [
-            (condition, quoted(f"{column.name}: {reason}"))
-            for condition, reason in _faults(column, is_text=is_text)
-        ]
-    rules = _RULES.get(table.name, ())
-    cases += [(condition, quoted(reason)) for condition, reason in rules]
-    whens = " ".join(f"WHEN {condition} THEN {reason}" for condition, reason in cases)
-    return f"CASE {whens} END"
-
-
-def _faults(column: Column, *, is_text: bool) -> Iterator[tuple[str, str]]:
-    """SQL of a bad value, and what is bad about it.
-
-    Args:
-        column: the contract's column.
-        is_text: its values come as texts that nobody has trimmed.
-    """
-    name = column.name
-    if column.required:
-        yield f"{name} IS NULL", "missing"
-    if column.dtype == "id" and is_text:
-        # Cheaper than to trim, and an id with blanks is a second customer.
-        blanks = f"prefix({name}, ' ') OR suffix({name}, ' ')"
-        yield f"{name} = '' OR {blanks}", "empty or with blanks around it"
-    if column.kinds:
-        kinds = ", ".join(quoted(kind) for kind in column.kinds)
-        yield f"{name} NOT IN ({kinds})", f"not one of {', '.join(column.kinds)}"
-    if column.dtype in ("number", "time"):
-        yield f"NOT isfinite({name})", f"not a finite {CALLED[column.dtype]}"
-    if name in _PLAUSIBLE:
-        low, high = _YEARS
-        yield f"{name} < TIMESTAMP '{low}-01-01'", f"before {low}"
-        yield f"{name} >= TIMESTAMP '{high + 1}-01-01'", f"after {high}"
-    if column.low is not None:
-        yield f"{name} < {column.low}", f"below {column.low:g}"
-    if column.high is not None:
-        yield f"{name} > {column.high}", f"above {column.high:g}"
 
 
 def _repeated(table: Table, further: tuple[str, ...]) -> str:

@@ -1,13 +1,10 @@
-"""Finds input tables, and reads each column in its contract type.
-
-Whether a value is good is judged in ``quality``.
-"""
+"""Finds input tables, and says in one line what cannot be read of them."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +12,9 @@ from pathlib import Path
 import duckdb
 
 from features import csv_file
-from features.contracts import TABLES, Column, ContractError, Dtype, SettingError, Table
-from features.sql import identifier, path, quoted
-
-CALLED: Mapping[Dtype, str] = {
-    "id": "text or integer",
-    "text": "text",
-    "number": "number",
-    "flag": "true or false",
-    "time": "timestamp",
-}
-"""What a type is called in a message."""
+from features.columns import is_accepted
+from features.contracts import TABLES, ContractError, SettingError, Table
+from features.sql import path, quoted
 
 # These would say that our own SQL is wrong, not what it reads.
 _FAULTS_OF_THE_CALLER = (
@@ -36,32 +25,6 @@ _FAULTS_OF_THE_CALLER = (
 )
 
 _SUFFIXES = (".parquet", ".csv")
-_TYPES: Mapping[Dtype, str] = {
-    "id": "VARCHAR",
-    "text": "VARCHAR",
-    "number": "DOUBLE",
-    "flag": "BOOLEAN",
-    "time": "TIMESTAMP",
-}
-_INTEGERS = (
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "HUGEINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "UHUGEINT",
-)
-_ACCEPTED: Mapping[Dtype, tuple[str, ...]] = {
-    "id": ("VARCHAR", "ENUM", "UUID", *_INTEGERS),
-    "text": ("VARCHAR", "ENUM", "BOOLEAN", *_INTEGERS),
-    "number": ("DOUBLE", "FLOAT", "DECIMAL", *_INTEGERS),
-    "flag": ("BOOLEAN",),
-    "time": ("TIMESTAMP", "DATE"),
-}
 
 
 @dataclass(frozen=True)
@@ -89,16 +52,6 @@ class Copied:
 
     def __str__(self) -> str:
         return self.name
-
-
-def sql_type(column: Column) -> str:
-    """The engine's type of a contract column."""
-    return _TYPES[column.dtype]
-
-
-def is_accepted(sql_type: str, dtype: Dtype) -> bool:
-    """Whether a column of the engine's type can be read as the contract's."""
-    return not sql_type.endswith("]") and sql_type.startswith(_ACCEPTED[dtype])
 
 
 def sources(
@@ -281,107 +234,3 @@ def _told(table: str, file: str, error: duckdb.Error) -> ContractError | Setting
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].strip()
-
-
-def read(column: Column, found: str | None, *, is_csv: bool) -> str:
-    """SQL that reads a contract column in its type; null where CSV is unreadable.
-
-    Times are naive UTC. NaN in an optional number means null, and so does an empty
-    text in an optional id.
-
-    Args:
-        column: the contract's column.
-        found: the engine's type of it, None where the table has no such column.
-        is_csv: the column holds text.
-    """
-    if found is None:
-        return f"NULL::{sql_type(column)}"
-    if is_csv:
-        sql = _read_text(text_of(column.name), column.dtype)
-    elif found == "TIMESTAMP WITH TIME ZONE":
-        sql = f"timezone('UTC', {column.name})"
-    else:
-        sql = f"{column.name}::{sql_type(column)}"
-    if column.dtype == "number" and not column.required:
-        return f"nullif({sql}, 'nan'::DOUBLE)"
-    if column.dtype == "id" and not (column.required or is_csv):
-        return f"nullif({sql}, '')"
-    return sql
-
-
-def is_unreadable(column: Column) -> str:
-    """SQL: a CSV value is there and cannot be read in the column's type.
-
-    An id that reads as ``17.0`` went through a number on its way, and would be
-    another one than ``17`` elsewhere.
-    """
-    text = text_of(column.name)
-    if column.dtype == "id":
-        return f"coalesce(regexp_matches({text}, '^-?[0-9]+\\.0+$'), false)"
-    return f"({text} IS NOT NULL AND {_read_text(text, column.dtype)} IS NULL)"
-
-
-def text_of(name: str) -> str:
-    """SQL: a CSV value without blanks around it, null where nothing is left."""
-    return f"nullif(trim({identifier(name)}), '')"
-
-
-def _read_text(text: str, dtype: Dtype) -> str:
-    if dtype == "time":
-        # A plain TIMESTAMP would drop the offset; the session's zone is UTC. A
-        # named zone is unreadable: DuckDB would read the rows after it in it.
-        moment = f"try_cast(regexp_replace({text}, ' ?UTC$', 'Z') AS TIMESTAMPTZ)"
-        named = f"regexp_matches({text}, '[A-Za-z]{{2}}') AND {text} NOT LIKE '%UTC'"
-        return f"CASE WHEN NOT ({named}) THEN timezone('UTC', {moment}) END"
-    return f"try_cast({text} AS {_TYPES[dtype]})"
-
-
-def read_further(
-    db: duckdb.DuckDBPyConnection, source: Source, found: Mapping[str, str]
-) -> dict[str, str]:
-    """SQL of every column that the contract does not name, by name.
-
-    Numbers of any type become finite doubles, null otherwise. A CSV column is
-    of numbers, flags or times if every value can be read so, and text if not;
-    a number with a leading zero, such as a postal code, is text.
-    """
-    ours = {column.name for column in source.table.columns}
-    names = [name for name in found if name not in ours]
-    if source.is_csv:
-        dtypes = _dtypes_of_texts(db, source, names)
-        fields = {n: _read_text(text_of(n), dtypes[n]) for n in names}
-        numbers = {name for name in names if dtypes[name] == "number"}
-    else:
-        fields = {n: identifier(n) for n in names}
-        for name in names:
-            if found[name].startswith("ENUM"):
-                fields[name] += "::VARCHAR"
-        numbers = {name for name in names if is_accepted(found[name], "number")}
-    for name in numbers:
-        double = f"{fields[name]}::DOUBLE"
-        fields[name] = f"CASE WHEN isfinite({double}) THEN {double} END"
-    return fields
-
-
-def _dtypes_of_texts(
-    db: duckdb.DuckDBPyConnection, source: Source, names: Sequence[str]
-) -> dict[str, Dtype]:
-    kinds: tuple[Dtype, ...] = ("number", "flag", "time")
-    counts: list[str] = []
-    for name in names:
-        text = text_of(name)
-        counts.append(f"count({text})")
-        for kind in kinds:
-            is_one = f"{_read_text(text, kind)} IS NOT NULL"
-            if kind == "number":
-                is_one += f" AND NOT regexp_matches({text}, '^[+-]?0[0-9]')"
-            counts.append(f"count(*) FILTER (WHERE {is_one})")
-    if not names:
-        return {}
-    row = db.execute(f"SELECT {', '.join(counts)} FROM {source.sql}").fetchall()[0]
-    dtypes: dict[str, Dtype] = {}
-    for i, name in enumerate(names):
-        filled, *readable = row[4 * i : 4 * i + 4]
-        fits = [n == filled > 0 for n in readable]
-        dtypes[name] = kinds[fits.index(True)] if any(fits) else "text"
-    return dtypes
