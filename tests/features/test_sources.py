@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.contracts import CUSTOMERS, ContractError
+from features.contracts import CUSTOMERS, ContractError, SettingError
 from features.engine import Tables
+from features.sources import reading
 
 NOON = datetime(2024, 3, 1, 12)
 HEADER = "customer_id,product_id,ts,order_id,quantity,amount\n"
@@ -129,3 +130,82 @@ def test_further_columns_of_a_csv_are_numbers_flags_times_or_text(
         "ratio": [None, 0.5, None],
         "nothing": [None, None, None],
     }
+
+
+def damaged(folder: Path) -> Path:
+    """A column that no rule looks at is damaged, behind a good footer."""
+    rows = [
+        {
+            "customer_id": "a",
+            "product_id": "p",
+            "ts": NOON,
+            "order_id": str(n),
+            "quantity": 1.0,
+            "amount": 1.0,
+            "channel": f"web {n * 7919}",
+        }
+        for n in range(3000)
+    ]
+    file = folder / "purchases.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    group = pq.ParquetFile(file).metadata.row_group(0)
+    (column,) = (
+        column
+        for column in map(group.column, range(group.num_columns))
+        if column.path_in_schema == "channel"
+    )
+    start, content = column.dictionary_page_offset, bytearray(file.read_bytes())
+    for at in range(start, start + column.total_compressed_size, 3):
+        content[at] ^= 0xFF
+    file.write_bytes(content)
+    return folder
+
+
+def test_damage_that_shows_only_while_a_column_is_read_is_one_line(
+    tmp_path: Path,
+) -> None:
+    with Tables(damaged(tmp_path)) as tables, pytest.raises(ContractError) as refused:
+        tables.scores()
+    (told,) = refused.value.lines
+    assert told.startswith(
+        "purchases: expected a readable file, got an empty or damaged one in "
+        "purchases.parquet ("
+    )
+    assert told.endswith("); export it again")
+
+
+def test_memory_that_runs_out_while_rows_are_read_is_a_setting() -> None:
+    with (
+        duckdb.connect(config={"memory_limit": "10MB", "threads": 1}) as db,
+        pytest.raises(SettingError) as refused,
+        reading("browses", "browses.parquet"),
+    ):
+        db.execute("SET max_temp_directory_size = '0KB'")
+        db.execute(
+            "SELECT count(DISTINCT md5(range::VARCHAR)) FROM range(3000000)"
+        ).fetchall()
+    told = str(refused.value)
+    assert told.startswith(
+        "engine.memory_limit: expected enough to read browses in browses.parquet, got "
+        "too little ("
+    )
+    assert told.endswith("); raise it")
+    assert "\n" not in told
+
+
+def test_disk_that_is_full_while_rows_are_sorted_is_no_damaged_file() -> None:
+    with pytest.raises(SettingError) as refused, reading("browses", "b.parquet"):
+        raise duckdb.IOException("IO Error: write: No space left on device")
+    assert str(refused.value) == (
+        "data: expected room to sort browses in b.parquet on disk, got none (IO Error: "
+        "write: No space left on device); free some, or raise engine.memory_limit"
+    )
+
+
+def test_fault_of_our_own_sql_keeps_its_traceback() -> None:
+    with (
+        duckdb.connect() as db,
+        pytest.raises(duckdb.BinderException),
+        reading("browses", "b.parquet"),
+    ):
+        db.execute("SELECT nothing")

@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving import checkup, cli
+from features.config import Config
+from features.contracts import SettingError
+from features.database import Database
+from serving import checkup, cli, stages
 
 SHOP = {
     "purchases": [
@@ -139,3 +142,31 @@ def test_share_is_never_rounded_to_all_or_nothing(
     share: float | None, text: str
 ) -> None:
     assert checkup.percent(share) == text
+
+
+def test_password_of_an_address_is_in_no_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "postgresql://me:s3cret@127.0.0.1:1/shop"
+    monkeypatch.setattr(sys, "argv", ["repurchase", "check", "--data", url])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    (line,) = told.err.splitlines()
+    assert line.startswith("error: data: expected a PostgreSQL database at postgresql:")
+    assert "s3cret" not in told.out + told.err
+
+
+def test_real_data_set_is_written_to_folders_only(tmp_path: Path) -> None:
+    database = Config(data=Database.parse("postgresql://me:s3cret@h/shop"))
+    with pytest.raises(
+        SettingError, match=r"^data: expected a folder to write to, got "
+    ):
+        stages.data(database)
+    assert not stages.has_no_data(database)
+    assert stages.has_no_data(Config(data=tmp_path))
+    assert stages.has_no_data(Config(data=tmp_path / "new"))
+    (tmp_path / "purchases.parquet").touch()
+    assert not stages.has_no_data(Config(data=tmp_path))
+    assert not stages.has_no_data(Config(data=tmp_path / "purchases.parquet"))
