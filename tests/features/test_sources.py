@@ -66,7 +66,7 @@ def test_nan_in_an_optional_number_is_null_and_in_a_required_one_a_bad_row(
         {
             "customer_id": "a",
             "product_id": "p",
-            "ts": NOON,
+            "ts": NOON + timedelta(days=order),
             "order_id": str(order),
             "quantity": 1.0,
             "amount": amount,
@@ -81,7 +81,7 @@ def test_nan_in_an_optional_number_is_null_and_in_a_required_one_a_bad_row(
         assert tables.quarantined == {"purchases": 2}
         purchases = tables.history(datetime(2024, 4, 1)).purchases
     listed = purchases.columns["list_amount"]
-    assert np.array_equal(listed, [np.nan, 3.0], equal_nan=True)
+    assert np.array_equal(np.sort(listed), [3.0, np.nan], equal_nan=True)
 
 
 def test_views_of_a_duckdb_file_are_tables(tmp_path: Path) -> None:
