@@ -66,10 +66,20 @@ class Run:
         self._mlflow.log_artifacts(str(folder), folder.name)
 
     def data(self, features: pa.Table, source: str, fingerprint: str) -> None:
-        """Record the rows that a model was fitted on, by hash."""
+        """Record the rows that a model was fitted on, by hash.
+
+        Args:
+            features: the rows.
+            source: folder or file, or address without its password.
+            fingerprint: of the history behind the rows.
+        """
+        from mlflow.data.code_dataset_source import CodeDatasetSource
+
+        # MLflow resolves paths, and knows no kind of source for a database.
+        is_address = "://" in source
         dataset = self._mlflow.data.from_pandas(
             features.slice(0, 1000).to_pandas(),
-            source=source,
+            source=CodeDatasetSource({"data": source}) if is_address else source,
             name="features",
             digest=fingerprint[:32],
         )

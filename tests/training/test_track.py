@@ -17,6 +17,7 @@ import pytest
 
 from features.config import Config, TrackingConfig
 from features.contracts import SettingError
+from features.database import Database
 from training import track
 
 
@@ -47,6 +48,36 @@ def test_run_that_raises_ends_as_failed(tmp_path: Path) -> None:
         [client.get_experiment_by_name("repurchase").experiment_id]
     )
     assert (found.info.status, found.data.params) == ("FAILED", {"seed": "1"})
+
+
+@pytest.mark.parametrize(
+    ("source", "kept"),
+    [("workspace/data", "workspace/data"), ("postgresql://me@h/shop", "://me@h/shop")],
+)
+def test_rows_of_a_folder_and_of_a_database_are_recorded(
+    tmp_path: Path, source: str, kept: str
+) -> None:
+    import mlflow
+
+    config = Config(workspace=tmp_path)
+    with track.run(config, "train") as run:
+        run.data(pa.table({"customer": [1], "orders": [2.0]}), source, "abc")
+    found = mlflow.MlflowClient(track.uri(config)).get_run(run.run_id)
+    (recorded,) = found.inputs.dataset_inputs
+    assert recorded.dataset.digest == "abc"
+    assert kept in recorded.dataset.source
+
+
+def test_configuration_is_recorded_without_a_password(tmp_path: Path) -> None:
+    import mlflow
+
+    data = Database.parse("postgresql://me:s3cret@h/shop")
+    config = Config(workspace=tmp_path, data=data)
+    with track.run(config, "train") as run:
+        run.config(config)
+    found = mlflow.MlflowClient(track.uri(config)).get_run(run.run_id)
+    assert found.data.params["data"] == "postgresql://me:***@h/shop"
+    assert "s3cret" not in str(found.to_dictionary())
 
 
 def test_bundle_that_was_never_registered_is_not_promoted(tmp_path: Path) -> None:
