@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
@@ -45,6 +46,7 @@ from features.history import (
 )
 from features.postgres import local
 from features.snapshot import from_us, to_us
+from features.sql import quoted
 
 _BOUGHT = "quantity >= 0"
 """SQL of ``Events.bought``."""
@@ -89,7 +91,11 @@ class Tables:
         self.data = data
         self._open = ExitStack()
         try:
+            # Of its own: DuckDB would share one with every process of this folder.
+            spilled = TemporaryDirectory(prefix="repurchase-")
+            folder = self._open.enter_context(spilled)
             self._db = self._open.enter_context(connect(memory_limit, threads))
+            self._db.execute(f"SET temp_directory = {quoted(folder)}")
             place = self._open.enter_context(local(data))
             self._checked = quality.register(self._db, place)
         except BaseException:
