@@ -889,3 +889,27 @@ def test_memory_limit_that_is_no_size(tmp_path: Path) -> None:
         "engine.memory_limit: expected a size such as 1GB, got 'lots'; give a number "
         "and KB, MB, GB or TB"
     )
+
+
+def test_working_folder_need_not_be_writable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Enough lines to sort on disk.
+    many = pa.table(
+        {
+            "customer_id": pa.array([f"c{n % 50_000}" for n in range(400_000)]),
+            "product_id": pa.array([f"p{n}" for n in range(400_000)]),
+            "order_id": pa.array([f"o{n}" for n in range(400_000)]),
+            "ts": pa.array([NOON] * 400_000, pa.timestamp("us")),
+            "quantity": pa.array([1.0] * 400_000),
+            "amount": pa.array([float(n) for n in range(400_000)]),
+        }
+    )
+    rows(many)(tmp_path)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    with Tables(tmp_path, memory_limit="40MB", threads=1) as tables:
+        lines = tables.purchases_between(NOON, UNTIL)
+        assert list(empty.iterdir()) == []
+    assert lines.num_rows == 400_000
