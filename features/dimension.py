@@ -31,8 +31,7 @@ class Stream:
     """Events of a dimension, and what is computed of them.
 
     Attributes:
-        table: where they come from; no row of it known before a cutoff makes
-            the aggregates null for everyone.
+        table: where they come from.
         aggregates: the declared features.
         derived: columns that the declarations name and the table has not; only
             those in use are made.
@@ -98,7 +97,7 @@ class Dimension:
 
     @property
     def table(self) -> Table:
-        """The table that says whether the dimension has data."""
+        """The first; no row of it known before a cutoff: all null for everyone."""
         return self.streams[0].table
 
     @property

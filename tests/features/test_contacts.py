@@ -399,7 +399,7 @@ def test_dependence_on_offers(read_history: ReadHistory) -> None:
         order(30, "o4", campaign_id="k1", list_amount=None),
         order(9, "o5", campaign_id="k1", list_amount=9.0, quantity=-1.0),
     ]
-    row = one_row(read_history({"purchases": purchases}, CUTOFF))
+    row = one_row(read_history({"purchases": purchases, "touches": TOUCHES}, CUTOFF))
     assert row["offer_lines_share"] == 4 / 5
     assert row["offer_lines_share_90d"] == 3 / 4
     assert row["campaign_orders_count"] == 2
@@ -428,6 +428,7 @@ def test_orders_of_campaigns_before_the_cutoff_and_in_the_window(
     of_campaign = order(days, "o3", campaign_id="k1", known_at=known_at)
     of_campaign["ts"] += shift
     plain = [order(100 + n, f"o{n}", campaign_id=None) for n in range(2)]
-    row = one_row(read_history({"purchases": [*plain, of_campaign]}, LATER))
+    tables = {"purchases": [*plain, of_campaign], "touches": TOUCHES}
+    row = one_row(read_history(tables, LATER))
     assert row["campaign_orders_count_90d"] == count
     assert row["offer_lines_share_90d"] == (1 if count else None)
