@@ -6,8 +6,11 @@ cutoff; a return alone is none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +18,16 @@ import pyarrow as pa
 from features import profile
 from features.browse import BROWSE
 from features.campaign import CAMPAIGN
-from features.declare import ALL, Feature
-from features.dimension import Dimension, ratios, with_columns
+from features.contracts import CUSTOMERS
+from features.declare import Aggregate, Feature
+from features.dimension import Dimension, ratios
 from features.feedback import FEEDBACK
-from features.fold import fold
-from features.history import Bools, Floats, History, Longs
+from features.fold import fold, stack
+from features.history import Floats, History, Longs
 from features.inquiry import INQUIRY
+from features.plan import Plan, plan
 from features.profile import PROFILE
-from features.purchase import LINES, PURCHASE
+from features.purchase import PURCHASE
 from features.snapshot import cutoff_array
 
 OF_EVENTS: tuple[Dimension, ...] = (PURCHASE, BROWSE, INQUIRY, FEEDBACK, CAMPAIGN)
@@ -40,38 +45,45 @@ FEATURES: tuple[Feature, ...] = (
 Further columns of ``customers`` follow them under their own names.
 """
 
-_ROWS = ALL.count("rows")
-_BOUGHT = LINES.count("lines")
+
+_NEVER = np.iinfo(np.int64).max
+
+
+@lru_cache
+def _plan(aggregates: tuple[Aggregate, ...]) -> Plan:
+    return plan(aggregates)
 
 
 def dimensions(history: History) -> dict[str, bool]:
     """Which of the six dimensions have data before ``history.until``."""
-    tables = {d.name: history.events(d.table) for d in OF_EVENTS}
-    has = {
-        name: events is not None and len(events) > 0 for name, events in tables.items()
-    }
+    has = {d.name: d.table.name in history.since for d in OF_EVENTS}
     profiles = history.profiles
     return has | {"profile": profiles is not None and profiles.num_rows > 0}
 
 
-def assemble(history: History, cutoffs: Sequence[datetime]) -> pa.Table:
+def assemble(
+    history: History,
+    cutoffs: Sequence[datetime],
+    dimensions: Sequence[Dimension] = OF_EVENTS,
+) -> pa.Table:
     """Six-dimension history of every customer, as known at each cutoff.
 
     Args:
-        history: all input known before ``history.until``.
+        history: all input known before ``history.until``, or a part of it.
         cutoffs: strictly ascending, none after ``history.until``; only rows
             with ``ts < cutoff`` and ``known_at < cutoff`` count.
+        dimensions: those made of events; profile features always follow.
 
     Returns:
         One row per (customer, cutoff) with a purchase known before the cutoff,
         ordered by cutoff, then customer: ``customer`` (code, int32),
         ``customer_id``, ``cutoff``, then ``FEATURES`` and further profile
         columns as float64 or, for texts, dictionary of int32 and string.
-        Null: see ``Feature.null``; a dimension without any event known before
-        a cutoff is null for everyone at that cutoff. A text with too many
-        distinct words to learn from, such as an address, is null for everyone,
-        and a further column that is no number, flag or text has no column:
-        ``profile.left_out`` names both.
+        Null: see ``Feature.null``; a dimension of whose table no row was known
+        before a cutoff is null for everyone at that cutoff. A text with too
+        many distinct words to learn from, such as an address, is null for
+        everyone, and a further column that is no number, flag or text has no
+        column: ``profile.left_out`` names both.
 
     Raises:
         ValueError: no cutoff, not ascending, or one after ``history.until``.
@@ -83,38 +95,77 @@ def assemble(history: History, cutoffs: Sequence[datetime]) -> pa.Table:
             f"cutoffs: expected none after the end of the history ({history.until}), "
             f"got {cutoffs[-1]}; read a longer history"
         )
-    lines = with_columns(history.purchases, {"bought": history.purchases.bought})
-    spine = fold(lines, at, _BOUGHT)[:, :, 0] > 0
-    k, customer = np.nonzero(spine.T)
+    places, customer, k = _spine(history, at)
+    codes = pa.array(customer.astype(np.int32))
     table: dict[str, pa.Array] = {
-        "customer": pa.array(customer.astype(np.int32)),
-        "customer_id": pa.array(history.customers[customer], pa.string()),
+        "customer": codes,
+        "customer_id": pa.array(history.customers, pa.string()).take(codes),
         "cutoff": pa.array(at[k]).cast(pa.timestamp("us")),
     }
-    for dimension in OF_EVENTS:
-        wide = _wide(dimension, history, at, spine)
+    for dimension in dimensions:
+        wide = _wide(dimension, history, at, places, k)
         for name, column in wide.items():
             table[name] = pa.array(column, pa.float64(), from_pandas=True)
-    rows = np.full(len(k), -1, np.int64)
-    if history.profiles is not None:
-        in_force = profile.in_force(history.profiles, at, len(history.customers))
-        rows = in_force[customer, k]
-    return pa.table(table | profile.columns(history.profiles, rows, at[k], table))
+    rows, profiles = np.full(len(k), -1, np.int64), history.profiles
+    if history.since.get(CUSTOMERS.name, _NEVER) >= at[-1]:
+        profiles = None
+    if profiles is not None:
+        rows = profile.in_force(profiles, at, len(history.customers))[customer, k]
+    return pa.table(
+        table | profile.columns(profiles, rows, at[k], table, history.wordy)
+    )
+
+
+def assemble_parts(
+    parts: Iterable[History],
+    cutoffs: Sequence[datetime],
+    dimensions: Sequence[Dimension] = OF_EVENTS,
+    threads: int = 2,
+) -> Generator[pa.Table]:
+    """``assemble`` of every part, in order, on all threads, in bounded memory.
+
+    While ``threads`` parts are folded, one more is read and one is waiting.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[pa.Table]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(assemble, part, cutoffs, dimensions))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _spine(history: History, at: Longs) -> tuple[Longs, Longs, Longs]:
+    """Who has a purchase known before each cutoff.
+
+    Returns:
+        The row of every (customer, cutoff), -1: none, ordered by cutoff, then
+        customer; then the customer and the position of the cutoff of each row.
+    """
+    lines = history.purchases
+    known = np.where(lines.bought, np.maximum(lines.ts, lines.known_at), _NEVER)
+    # Every customer of a history has a line, so that no slice is empty.
+    spine = np.minimum.reduceat(known, lines.offsets[:-1])[:, None] < at
+    k, customer = np.nonzero(spine.T)
+    places = np.full(spine.shape, -1, np.int64)
+    places[customer, k] = np.arange(len(k))
+    return places, customer, k
 
 
 def _wide(
-    dimension: Dimension, history: History, at: Longs, spine: Bools
+    dimension: Dimension, history: History, at: Longs, places: Longs, k: Longs
 ) -> dict[str, Floats]:
     """One dimension's columns on the spine, NaN for null."""
-    k, customer = np.nonzero(spine.T)
     wide: dict[str, Floats] = {}
-    for stream in dimension.streams:
+    for stream in (s for s in dimension.streams if s.aggregates):
         events = stream.read(history)
         if events is None:
-            wide |= {a.name: np.full(len(k), np.nan) for a in stream.aggregates}
-            continue
-        block = fold(events, at, (*stream.aggregates, *_ROWS))
-        has_data = (block[:, :, -1] * spine).any(axis=0)
-        block[:, ~has_data] = np.nan
-        wide |= {a.name: block[customer, k, i] for i, a in enumerate(stream.aggregates)}
+            block = np.full((len(stream.aggregates), len(k)), np.nan)
+        else:
+            steps = _plan(stream.aggregates)
+            block = fold(stack(events, steps), at, steps, places)
+            has_data = history.since.get(dimension.table.name, _NEVER) < at
+            block[:, ~has_data[k]] = np.nan
+        wide |= {a.name: block[i] for i, a in enumerate(stream.aggregates)}
     return wide | ratios(wide, dimension.ratios)

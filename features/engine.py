@@ -6,7 +6,8 @@ Sorting, filtering and joining happen in the engine; what leaves it is a
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,36 +18,20 @@ import duckdb
 import pyarrow as pa
 
 from features import quality, scores
-from features.coding import arrays_of
-from features.columns import sql_type
-from features.contracts import (
-    BROWSES,
-    CAMPAIGNS,
-    CUSTOMERS,
-    FEEDBACK,
-    INQUIRIES,
-    PRODUCTS,
-    PROMOTIONS,
-    PURCHASES,
-    TABLES,
-    TOUCHES,
-    ContractError,
-    SettingError,
-    Table,
-)
+from features.contracts import TABLES, ContractError, SettingError, Table
 from features.database import Database
-from features.history import (
-    Array,
-    Events,
-    History,
-    Products,
-    Promotions,
-    offsets_of,
-    with_fingerprint,
-)
+from features.history import History
+from features.parts import Reader
 from features.postgres import local
 from features.snapshot import from_us, to_us
+from features.spool import PART_SHIFT, Memory
 from features.sql import quoted
+
+CUSTOMERS_PER_PART = 8192
+"""Rows and features of so many customers are in memory per worker at once."""
+
+HELD_BYTES = 1_000_000_000
+"""Rows on their way to the kernel that stay in memory; the others go to disk."""
 
 _BOUGHT = "quantity >= 0"
 """SQL of ``Events.bought``."""
@@ -69,6 +54,10 @@ def connect(memory_limit: str = "1GB", threads: int = 2) -> duckdb.DuckDBPyConne
     db.execute("SET TimeZone = 'UTC'")
     # It would be drawn into whatever is printed, on a terminal or not.
     db.execute("SET enable_progress_bar = false")
+    # Rows are put in order by what they say, so the engine need not keep it.
+    db.execute("SET preserve_insertion_order = false")
+    # So that it reads on while we count.
+    db.execute("SET streaming_buffer_size = '64MB'")
     return db
 
 
@@ -159,39 +148,55 @@ class Tables:
             ContractError: no purchase was known before ``until``, or no
                 customer had ordered twice.
         """
+        with closing(self._parts(until, n_parts=1)) as parts:
+            return next(parts)
+
+    def parts(
+        self,
+        until: datetime,
+        columns: Mapping[str, set[str]] | None = None,
+        customers_per_part: int = CUSTOMERS_PER_PART,
+    ) -> Generator[History]:
+        """The same in parts of customers, in bounded memory.
+
+        Args:
+            until: as of ``history``.
+            columns: by table name, the columns of ``Events`` to read; tables
+                not named are left out. None: all.
+            customers_per_part: about how many.
+
+        Raises:
+            ContractError: as of ``history``.
+        """
+        return self._parts(until, columns, customers_per_part=customers_per_part)
+
+    def _parts(
+        self,
+        until: datetime,
+        columns: Mapping[str, set[str]] | None = None,
+        *,
+        n_parts: int | None = None,
+        customers_per_part: int = CUSTOMERS_PER_PART,
+    ) -> Generator[History]:
         for table in (t for t in TABLES if self.has(t)):
             self._db.execute(
                 f"CREATE OR REPLACE TEMP VIEW known_{table.name} AS "
                 f"SELECT * FROM {table.name} WHERE {_known_before(table, until)}"
             )
-        self._reject_empty(until)
+        customers = self._customers(until)
+        n_parts = n_parts or -(-customers // customers_per_part)
+        self._db.execute(
+            "CREATE OR REPLACE TEMP TABLE customer_keys AS SELECT id, key, "
+            f"((key >> {PART_SHIFT}) % {n_parts})::INTEGER AS part FROM known_ids "
+            "ORDER BY part"
+        )
         # A table whose rows all come later must look as if it was not there.
-        known = {t for t in TABLES if self.has(t) and self._any_known(t)}
-        self._code(
-            "customer_codes",
-            f"SELECT customer_id AS id FROM known_purchases WHERE {_BOUGHT}",
-        )
-        products = "SELECT product_id AS id FROM known_purchases"
-        if PRODUCTS in known:
-            products += " UNION ALL SELECT product_id FROM known_products"
-        self._code("product_codes", products)
-        customers = self._ids("customer_codes")
-        optional = {
-            table.name: self._events(table, len(customers)) if table in known else None
-            for table in (BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
-        }
-        history = History(
-            until=until,
-            customers=customers,
-            products=self._products(master=PRODUCTS in known),
-            purchases=self._events(PURCHASES, len(customers)),
-            profiles=self._profiles() if CUSTOMERS in known else None,
-            campaigns=self._known(CAMPAIGNS) if CAMPAIGNS in known else None,
-            promotions=self._promotions() if PROMOTIONS in known else None,
-            fingerprint="",
-            **optional,
-        )
-        return with_fingerprint(history)
+        known = frozenset(t for t in TABLES if self.has(t) and self._any_known(t))
+        with TemporaryDirectory(prefix="repurchase-") as folder:
+            reader = Reader(
+                self._db, until, known, Path(folder), n_parts, Memory(HELD_BYTES)
+            )
+            yield from reader.parts(columns)
 
     def purchases_between(self, start: datetime, end: datetime) -> pa.Table:
         """Purchases with ``start <= ts < end``, whenever they became known.
@@ -221,123 +226,38 @@ class Tables:
     def _row(self, query: str) -> tuple[Any, ...]:
         return self._db.execute(query).fetchall()[0]
 
-    def _reject_empty(self, until: datetime) -> None:
-        known, twice = self._row(
-            "SELECT coalesce(sum(orders), 0), count(*) FILTER (WHERE orders > 1) FROM "
-            "(SELECT count(DISTINCT order_id) AS orders FROM known_purchases "
-            f"WHERE {_BOUGHT} GROUP BY customer_id)"
+    def _customers(self, until: datetime) -> int:
+        """The table ``known_ids`` of everyone with a purchase; how many they are."""
+        bought = f"known_purchases WHERE {_BOUGHT}"
+        self._db.execute(
+            "CREATE OR REPLACE TEMP TABLE known_ids AS SELECT customer_id AS id, "
+            f"hash(customer_id) AS key FROM {bought} GROUP BY customer_id"
         )
-        if not known:
+        (customers,) = self._row("SELECT count(*) FROM known_ids")
+        if not customers:
             first, _ = self.first_and_last_purchase()
             raise ContractError(
                 f"cutoff: expected a moment after the first purchase ({first:%Y-%m-%d}), "
                 f"got {until:%Y-%m-%d}; choose a later cutoff"
             )
-        if not twice:
+        # The first rows settle it almost always, and spare a pass over all.
+        if not any(
+            self._row(
+                "SELECT count(*) > 0 FROM (SELECT customer_id FROM "
+                f"(SELECT * FROM {bought} {limit}) "
+                "GROUP BY ALL HAVING min(order_id) <> max(order_id))"
+            )[0]
+            for limit in ("LIMIT 200000", "")
+        ):
             raise ContractError(
                 "purchases.order_id: expected at least one customer with two orders "
                 f"before {until:%Y-%m-%d}, got none in {self._checked['purchases'].file}; "
                 "check that order_id tells orders apart and customer_id is stable"
             )
-
-    def _code(self, name: str, ids: str) -> None:
-        self._db.execute(
-            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT id, "
-            f"(row_number() OVER (ORDER BY id) - 1)::INTEGER AS code "
-            f"FROM (SELECT DISTINCT id FROM ({ids}) WHERE id IS NOT NULL)"
-        )
-
-    def _ids(self, name: str) -> Array:
-        rows = self._db.execute(f"SELECT id FROM {name} ORDER BY code").to_arrow_table()
-        return rows.column("id").to_numpy().astype(object)
-
-    def _events(self, table: Table, n_customers: int) -> Events:
-        source = f"known_{table.name}"
-        fields: dict[str, str] = {}
-        joins = "JOIN customer_codes c ON c.id = e.customer_id"
-        for column in table.columns:
-            if column.name == "product_id":
-                fields["product"] = "coalesce(p.code, -1)"
-                joins += " LEFT JOIN product_codes p ON p.id = e.product_id"
-            elif column.name == "order_id":
-                self._code("order_codes", f"SELECT order_id AS id FROM {source}")
-                fields["order"] = "o.code"
-                joins += " JOIN order_codes o ON o.id = e.order_id"
-            elif column.dtype in ("number", "flag"):
-                fields[column.name] = (
-                    f"coalesce(e.{column.name}::DOUBLE, 'nan'::DOUBLE)"
-                )
-            elif column.name not in ("customer_id", "ts", "known_at"):
-                fields[column.name] = f"e.{column.name}"
-        named = ", ".join(f'{sql} AS "{name}"' for name, sql in fields.items())
-        rows = self._db.execute(
-            f"SELECT c.code AS customer, epoch_us(e.ts) AS ts, "
-            f"epoch_us(coalesce(e.known_at, e.ts)) AS known_at, {named} "
-            f"FROM {source} e {joins} ORDER BY ALL"
-        ).to_arrow_table()
-        arrays, words = arrays_of(
-            rows, {c.name: c.kinds for c in table.columns if c.kinds}
-        )
-        customer = arrays.pop("customer")
-        return Events(
-            customer=customer,
-            ts=arrays.pop("ts"),
-            known_at=arrays.pop("known_at"),
-            columns=arrays,
-            words=words,
-            offsets=offsets_of(customer, n_customers),
-        )
+        return customers
 
     def _any_known(self, table: Table) -> bool:
         return bool(self._db.execute(f"FROM known_{table.name} LIMIT 1").fetchall())
-
-    def _products(self, *, master: bool) -> Products:
-        if master:
-            rows = "SELECT * FROM known_products"
-        else:
-            nothing = ", ".join(
-                f"NULL::{sql_type(c)} AS {c.name}" for c in PRODUCTS.columns
-            )
-            rows = f"SELECT {nothing} WHERE false"
-        arrays, words = arrays_of(
-            self._db.execute(
-                "SELECT p.id, coalesce(m.name, p.id) AS name, m.category, m.subcategory, "
-                "m.brand, m.price::DOUBLE AS price, m.margin_rate::DOUBLE AS margin_rate, "
-                "m.service_life_days::DOUBLE AS service_life_days, "
-                "coalesce(m.available, true) AS available "
-                f"FROM product_codes p LEFT JOIN ({rows}) m ON m.product_id = p.id "
-                "ORDER BY p.code"
-            ).to_arrow_table(),
-            as_text=("id", "name"),
-        )
-        return Products(
-            ids=arrays.pop("id"), names=arrays.pop("name"), words=words, **arrays
-        )
-
-    def _known(self, table: Table) -> pa.Table:
-        return self._db.execute(
-            f"SELECT * FROM known_{table.name} ORDER BY ALL"
-        ).to_arrow_table()
-
-    def _profiles(self) -> pa.Table:
-        return self._db.execute(
-            "SELECT c.code AS customer, t.valid_from, t.* EXCLUDE (customer_id, valid_from) "
-            "FROM known_customers t JOIN customer_codes c ON c.id = t.customer_id "
-            "ORDER BY ALL NULLS FIRST"
-        ).to_arrow_table()
-
-    def _promotions(self) -> Promotions:
-        arrays, words = arrays_of(
-            self._db.execute(
-                "SELECT p.code AS product, epoch_us(t.starts_at) AS starts, "
-                "epoch_us(t.ends_at) AS ends, "
-                "epoch_us(coalesce(t.known_at, t.starts_at)) AS known_at, t.kind, "
-                "t.price::DOUBLE AS price, t.reach::DOUBLE AS reach FROM known_promotions t "
-                "JOIN product_codes p ON p.id = t.product_id ORDER BY ALL"
-            ).to_arrow_table(),
-            {"kind": PROMOTIONS.column("kind").kinds},
-        )
-        return Promotions(words=words["kind"], **arrays)
 
 
 def _known_before(table: Table, until: datetime) -> str:

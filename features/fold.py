@@ -5,90 +5,120 @@ after both its time and the moment it was known; that test stands in one
 place, ``_let_in``. Rows that were known late may have to go in between others,
 so a customer who has one is walked anew for every cutoff.
 
-A *stream* is the rows of one ``(where, per)`` pair. A feature is computed from
-a window of a stream, in order of time, so sums do not depend on an engine.
+A *stream* is the rows of one ``(where, per)`` pair, a *frame* a window of it.
+A feature is computed from the rows of its frame in order of time, so sums do
+not depend on an engine, on other cutoffs, or on how customers are cut into
+slices. Where a frame holds what it held at the cutoff before, a feature that
+does not look at the age of rows is taken over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
 
-from features.declare import Aggregate, Statistic
+from features.declare import Statistic
 from features.history import Array, Events, Floats, Longs
+from features.plan import Plan, Steps
 from features.snapshot import DAY_US
 
 F = TypeVar("F", bound=Callable[..., object])
+
+_LN_2 = float(np.log(2.0))
 
 
 def _compiled(function: F) -> F:
     # Compiled once per installation; without fastmath, so sums keep their order.
     # All kernels stand in this file: the cache does not see changes of others.
-    return cast(F, numba.njit(cache=True)(function))
+    # Nothing is allocated inside, so no references are counted (``_nrt``), which
+    # makes a value two and a half times cheaper.
+    options: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+    return cast(F, numba.njit(**options)(function))
 
 
-class _Input(NamedTuple):
-    """Columns of shape ``[row]``, or ``[column, row]`` for those by position."""
+def _part(function: F) -> F:
+    # Inlined, so that the tuples of arrays cost nothing to hand down.
+    return cast(F, numba.njit(cache=True, nogil=True, inline="always")(function))
+
+
+class Input(NamedTuple):
+    """Columns of shape ``[row]``, or ``[column, row]`` for those by position.
+
+    ``offsets`` has shape ``[customer + 1]``.
+    """
 
     ts: Longs
     known_at: Longs
     wheres: Array  # bool
     codes: Array  # int32
-    values: Array  # float64
+    values: Floats
+    offsets: Longs
 
 
-class _Streams(NamedTuple):
+class _Work(NamedTuple):
     """What a cutoff may know of one customer; refilled for the next one.
 
-    ``kind`` is ``[stream, 2]``: positions of ``where`` and ``per``, -1: none.
     ``rows`` and ``times`` are ``[stream, row]``, filled up to ``length``.
     ``seen`` is ``[stream, code]``: the walk in which ``per`` last met a code.
+    ``bounds`` is ``[frame, 2]``: first row of the frame and the one after it. ``marks`` is ``[2, code]``: the call that last met a code
+    and how often, so that nothing has to be cleared between calls; ``sums``,
+    ``[code]``, goes with it. ``met`` is ``[row]``, scratch.
     """
 
-    kind: Longs
     rows: Longs
     times: Longs
     length: Longs
     seen: Longs
+    bounds: Longs
+    marks: Longs
+    sums: Floats
+    met: Longs
+    calls: Longs
 
 
-@_compiled
+@_part
 def _of_rows(
-    op: int, s: _Streams, i: int, a: int, b: int, weights: Floats, at: int, p: float
+    op: int, w: _Work, i: int, a: int, b: int, values: Floats, v: int, at: int, p: float
 ) -> float:
     """Counts and ages of the events ``a`` to ``b`` of stream ``i``."""
-    times = s.times[i]
+    times = w.times
     if op == Statistic.COUNT:
         return float(b - a)
     if op == Statistic.DECAY:
-        total = 0.0
+        total, rate = 0.0, -_LN_2 / (p * DAY_US)
         for j in range(a, b):
-            weight = weights[s.rows[i, j]] if len(weights) else 1.0
+            weight = values[v, w.rows[i, j]] if v >= 0 else 1.0
             if not np.isnan(weight):
-                total += weight * 0.5 ** ((at - times[j]) / DAY_US / p)
+                total += weight * np.exp(rate * (at - times[i, j]))
         return total
     if op == Statistic.PERIODS:
-        length, n, last = np.int64(p * DAY_US), 0, np.int64(-1)
+        length, different, last = np.int64(p * DAY_US), 0, np.int64(-1)
         for j in range(a, b):
             # The last microsecond before the cutoff is in period 0.
-            period = (at - 1 - times[j]) // length
-            n += period != last
+            period = (at - 1 - times[i, j]) // length
+            different += period != last
             last = period
-        return float(n)
-    if a == b:
-        return np.nan
-    return (at - times[b - 1 if op == Statistic.AGE_LAST else a]) / DAY_US
+        return float(different)
+    return (at - times[i, b - 1 if op == Statistic.AGE_LAST else a]) / DAY_US
 
 
-@_compiled
-def _of_numbers(op: int, values: Floats, rows: Longs) -> float:
-    """Statistics of a number column over the rows, nulls (NaN) left out."""
+@_part
+def _of_numbers(
+    op: int, w: _Work, i: int, a: int, b: int, values: Floats, v: int
+) -> float:
+    """Statistics of number column ``v`` over the rows, nulls (NaN) left out."""
+    rows = w.rows
+    if op == Statistic.TRAILING:
+        j = b
+        while j > a and values[v, rows[i, j - 1]] == 0.0:
+            j -= 1
+        return float(b - j)
     n, total, top, last = 0, 0.0, -np.inf, np.nan
-    for i in range(len(rows)):
-        value = float(values[rows[i]])
+    for j in range(a, b):
+        value = values[v, rows[i, j]]
         if not np.isnan(value):
             n += 1
             total += value
@@ -104,23 +134,22 @@ def _of_numbers(op: int, values: Floats, rows: Longs) -> float:
     if op == Statistic.MEAN:
         return mean
     squares = 0.0
-    for i in range(len(rows)):
-        value = float(values[rows[i]])
+    for j in range(a, b):
+        value = values[v, rows[i, j]]
         if not np.isnan(value):
             squares += (value - mean) ** 2
-    return np.sqrt(squares / (n - 1)) if n > 1 else np.nan
+    return float(np.sqrt(squares / (n - 1))) if n > 1 else np.nan
 
 
-@_compiled
-def _of_codes(op: int, codes: Longs, rows: Longs, call: int, marks: Longs) -> float:
-    """Distinct codes, or the share of the most frequent; -1 is left out.
-
-    ``marks``, shape ``[2, code]``, holds the call that last met a code and how
-    often it did, so that nothing has to be cleared between calls.
-    """
+@_part
+def _of_codes(op: int, w: _Work, i: int, a: int, b: int, codes: Array, c: int) -> float:
+    """Distinct codes, or the share of the most frequent; -1 is left out."""
     n, different, top = 0, 0, 0
-    for i in range(len(rows)):
-        code = codes[rows[i]]
+    marks, rows = w.marks, w.rows
+    w.calls[0] += 1
+    call = w.calls[0]
+    for j in range(a, b):
+        code = codes[c, rows[i, j]]
         if code >= 0:
             n += 1
             if marks[0, code] != call:
@@ -134,30 +163,97 @@ def _of_codes(op: int, codes: Longs, rows: Longs, call: int, marks: Longs) -> fl
     return float(top) / n if n else np.nan
 
 
-@_compiled
-def _of_gaps(op: int, times: Longs) -> float:
+@_part
+def _of_groups(
+    op: int,
+    w: _Work,
+    i: int,
+    a: int,
+    b: int,
+    codes: Array,
+    c: int,
+    values: Floats,
+    v: int,
+) -> float:
+    """Statistics of the sums of a number by code, in order of appearance."""
+    n = 0
+    marks, rows, sums, met = w.marks, w.rows, w.sums, w.met
+    w.calls[0] += 1
+    call = w.calls[0]
+    for j in range(a, b):
+        code, value = codes[c, rows[i, j]], values[v, rows[i, j]]
+        if code < 0 or np.isnan(value):
+            continue
+        if marks[0, code] != call:
+            marks[0, code] = call
+            sums[code] = 0.0
+            met[n] = code
+            n += 1
+        sums[code] += value
+    if n == 0:
+        return np.nan
+    total, top = 0.0, -np.inf
+    for j in range(n):
+        total += sums[met[j]]
+        top = max(top, sums[met[j]])
+    if op == Statistic.GROUP_GREATEST:
+        return float(top)
+    mean = float(total / n)
+    if op == Statistic.GROUP_MEAN:
+        return mean
+    squares = 0.0
+    for j in range(n):
+        squares += (sums[met[j]] - mean) ** 2
+    return float(np.sqrt(squares / (n - 1))) if n > 1 else np.nan
+
+
+@_part
+def _of_gaps(op: int, w: _Work, i: int, a: int, b: int) -> float:
     """Statistics of the days between consecutive events."""
-    n = len(times) - 1
+    times, gaps = w.times, w.met
+    n = b - a - 1
     if n < 1:
         return np.nan
     if op == Statistic.GAP_LAST:
-        return (times[n] - times[n - 1]) / DAY_US
-    mean = (times[n] - times[0]) / DAY_US / n
+        return (times[i, b - 1] - times[i, b - 2]) / DAY_US
+    mean = (times[i, b - 1] - times[i, a]) / DAY_US / n
     if op == Statistic.GAP_MEAN:
         return mean
     if op == Statistic.GAP_SPREAD:
         squares = 0.0
-        for i in range(n):
-            squares += ((times[i + 1] - times[i]) / DAY_US - mean) ** 2
-        return np.sqrt(squares / (n - 1)) if n > 1 else np.nan
-    gaps = np.sort(times[1:] - times[:-1])
+        for j in range(a + 1, b):
+            squares += ((times[i, j] - times[i, j - 1]) / DAY_US - mean) ** 2
+        return float(np.sqrt(squares / (n - 1))) if n > 1 else np.nan
+    top = np.int64(0)
+    for j in range(n):
+        gaps[j] = times[i, a + j + 1] - times[i, a + j]
+        top = max(top, gaps[j])
     if op == Statistic.GAP_GREATEST:
-        return gaps[n - 1] / DAY_US
+        return top / DAY_US
+    _sort(gaps, n)
     return (gaps[n // 2] + gaps[(n - 1) // 2]) / 2 / DAY_US
 
 
 @_compiled
-def _let_in(table: _Input, s: _Streams, row: int, end: int, at: int, walk: int) -> int:
+def _sort(values: Longs, n: int) -> None:
+    """The first ``n`` in place, by Shell's method with Knuth's steps."""
+    step = 1
+    while step < n // 3:
+        step = 3 * step + 1
+    while step > 0:
+        for j in range(step, n):
+            value, k = values[j], j - step
+            while k >= 0 and values[k] > value:
+                values[k + step] = values[k]
+                k -= step
+            values[k + step] = value
+        step //= 3
+
+
+@_part
+def _let_in(
+    table: Input, streams: Longs, w: _Work, row: int, end: int, at: int, walk: int
+) -> int:
     """Append the rows from ``row`` on that were known before ``at``.
 
     The only place that decides what a cutoff may know.
@@ -167,79 +263,93 @@ def _let_in(table: _Input, s: _Streams, row: int, end: int, at: int, walk: int) 
     """
     while row < end and table.ts[row] < at:
         if table.known_at[row] < at:
-            for i in range(len(s.kind)):
-                where, per = s.kind[i, 0], s.kind[i, 1]
+            for i in range(len(streams)):
+                where, per = streams[i, 0], streams[i, 1]
                 if where >= 0 and not table.wheres[where, row]:
                     continue
                 code = table.codes[per, row] if per >= 0 else -1
                 if code >= 0:
-                    if s.seen[i, code] == walk:
+                    if w.seen[i, code] == walk:
                         continue
-                    s.seen[i, code] = walk
-                s.rows[i, s.length[i]] = row
-                s.times[i, s.length[i]] = table.ts[row]
-                s.length[i] += 1
+                    w.seen[i, code] = walk
+                w.rows[i, w.length[i]] = row
+                w.times[i, w.length[i]] = table.ts[row]
+                w.length[i] += 1
         row += 1
     return row
 
 
-@_compiled
+@_part
+def _one(
+    table: Input, steps: Steps, f: int, w: _Work, i: int, a: int, b: int, at: int
+) -> float:
+    """One feature of the rows of its frame, which are not empty."""
+    op, column, weight = steps.plan[f, 0], steps.plan[f, 1], steps.plan[f, 2]
+    if op >= Statistic.GAP_MEAN:
+        return _of_gaps(op, w, i, a, b)
+    if op >= Statistic.GROUP_MEAN:
+        return _of_groups(op, w, i, a, b, table.codes, column, table.values, weight)
+    if op >= Statistic.DISTINCT:
+        return _of_codes(op, w, i, a, b, table.codes, column)
+    if op >= Statistic.TOTAL:
+        return _of_numbers(op, w, i, a, b, table.values, column)
+    return _of_rows(op, w, i, a, b, table.values, column, at, steps.parameters[f])
+
+
+@_part
 def _fill(
-    table: _Input,
-    s: _Streams,
-    at: int,
-    plan: Longs,
-    parameters: Floats,
-    marks: Longs,
-    calls: int,
-    out: Floats,
+    table: Input, steps: Steps, w: _Work, at: int, out: Floats, r: int, before: int
 ) -> None:
-    """All features of one customer at one cutoff, into ``out``, ``[feature]``."""
-    for f in range(len(plan)):
-        op, i, column, window = plan[f, 0], plan[f, 1], plan[f, 2], plan[f, 3]
-        b = int(s.length[i])
-        a = int(np.searchsorted(s.times[i, :b], at - window)) if window else 0
-        if op >= Statistic.GAP_MEAN:
-            out[f] = _of_gaps(op, s.times[i, a:b])
-        elif op >= Statistic.DISTINCT:
-            out[f] = _of_codes(
-                op, table.codes[column], s.rows[i, a:b], calls + f, marks
-            )
-        elif op >= Statistic.TOTAL:
-            out[f] = _of_numbers(op, table.values[column], s.rows[i, a:b])
-        else:
-            weights = table.values[column] if column >= 0 else parameters[:0]
-            out[f] = _of_rows(op, s, i, a, b, weights, at, parameters[f])
+    """All features of one customer at one cutoff, into column ``r`` of ``out``.
+
+    ``before`` is the column of the cutoff before, -1: none.
+    """
+    frames, plan, bounds = steps.frames, steps.plan, w.bounds
+    for v in range(len(frames)):
+        i, window = frames[v, 0], frames[v, 1]
+        first, last = frames[v, 2], frames[v, 3]
+        a, b = int(bounds[v, 0]), int(w.length[i])
+        same = before >= 0 and b == bounds[v, 1]
+        if window:
+            while a < b and w.times[i, a] < at - window:
+                a += 1
+                same = False
+        bounds[v, 0], bounds[v, 1] = a, b
+        for f in range(first, last):
+            op, target = plan[f, 0], plan[f, 3]
+            if a == b:
+                out[target, r] = steps.empty[f]
+            elif same and (op >= Statistic.TOTAL or op == Statistic.COUNT):
+                out[target, r] = out[target, before]
+            else:
+                out[target, r] = _one(table, steps, f, w, i, a, b, at)
 
 
 @_compiled
 def _walk(
-    table: _Input,
-    offsets: Longs,
-    cutoffs: Longs,
-    s: _Streams,
-    plan: Longs,
-    parameters: Floats,
-    marks: Longs,
-) -> Floats:
-    """Every customer once; ``plan`` is operation, stream, column, window (µs)."""
-    n_customers, n_cutoffs = len(offsets) - 1, len(cutoffs)
-    out = np.empty((n_customers, n_cutoffs, len(plan)))
+    table: Input, steps: Steps, w: _Work, cutoffs: Longs, places: Longs, out: Floats
+) -> None:
+    """Every customer once; ``out`` is ``[feature, place]``."""
     walk = 0
-    for c in range(n_customers):
-        start, end = offsets[c], offsets[c + 1]
-        is_late = np.any(table.known_at[start:end] > table.ts[start:end])
-        row = start
-        for k in range(n_cutoffs):
-            if k == 0 or is_late:
-                row = start
+    for c in range(len(table.offsets) - 1):
+        start, end = table.offsets[c], table.offsets[c + 1]
+        is_late = False
+        for row in range(start, end):
+            is_late = is_late or table.known_at[row] > table.ts[row]
+        row, before = start, -1
+        for k in range(len(cutoffs)):
+            if places[c, k] < 0:
+                continue
+            if before < 0 or is_late:
+                row, before = start, -1
                 walk += 1
-                s.length[:] = 0
-            row = _let_in(table, s, row, end, cutoffs[k], walk)
-            # One mark per feature, and none used twice.
-            calls = 1 + (c * n_cutoffs + k) * len(plan)
-            _fill(table, s, cutoffs[k], plan, parameters, marks, calls, out[c, k])
-    return out
+                for i in range(len(w.length)):
+                    w.length[i] = 0
+                for v in range(len(w.bounds)):
+                    w.bounds[v, 0] = 0
+            row = _let_in(table, steps.streams, w, row, end, cutoffs[k], walk)
+            _fill(table, steps, w, cutoffs[k], out, places[c, k], before)
+            before = places[c, k]
 
 
 def _stack(events: Events, names: Sequence[str], dtype: type) -> Array:
@@ -262,71 +372,52 @@ def _fixed(array: Longs) -> Longs:
     return view
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names without the empty one and repeats, in order of appearance."""
-    return [name for name in dict.fromkeys(names) if name]
-
-
-def fold(events: Events, cutoffs_us: Longs, declared: Sequence[Aggregate]) -> Floats:
-    """Every declared feature of every customer at every cutoff.
-
-    Args:
-        events: ordered by customer, then time. ``where`` columns are boolean,
-            ``per`` and code columns int32, others numbers.
-        cutoffs_us: ascending; only rows with ``ts < cutoff`` and ``known_at <
-            cutoff`` count, windows are ``[cutoff - window, cutoff)``.
-        declared: the features, at least one.
-
-    Returns:
-        Shape ``[customer, cutoff, feature]``; NaN is the feature's null.
+def stack(events: Events, plan: Plan) -> Input:
+    """The columns that the plan reads.
 
     Raises:
         ValueError: a feature names a column that the events do not have.
     """
-    of_codes = (Statistic.DISTINCT, Statistic.TOP_SHARE)
-    coded = [a.column if a.statistic in of_codes else "" for a in declared]
-    numeric = ["" if a.statistic in of_codes else a.column for a in declared]
-    wheres = _distinct([a.where for a in declared])
-    codes = _distinct([a.per for a in declared] + coded)
-    values = _distinct(numeric)
-    pairs = list(dict.fromkeys((a.where, a.per) for a in declared))
-    table = _Input(
+    return Input(
         _fixed(events.ts),
         _fixed(events.known_at),
-        _stack(events, wheres, np.bool_),
-        _stack(events, codes, np.int32),
-        _stack(events, values, np.float64),
-    )
-    longest = int(np.diff(events.offsets).max(initial=0))
-    n_codes = int(table.codes.max(initial=-1)) + 1
-    streams = _Streams(
-        np.array(
-            [
-                (wheres.index(w) if w else -1, codes.index(p) if p else -1)
-                for w, p in pairs
-            ],
-            np.int64,
-        ),
-        np.empty((len(pairs), longest), np.int64),
-        np.empty((len(pairs), longest), np.int64),
-        np.zeros(len(pairs), np.int64),
-        np.zeros((len(pairs), n_codes), np.int64),
-    )
-    plan = [
-        (
-            int(a.statistic),
-            pairs.index((a.where, a.per)),
-            codes.index(code) if code else values.index(value) if value else -1,
-            (a.window_days or 0) * DAY_US,
-        )
-        for a, code, value in zip(declared, coded, numeric, strict=True)
-    ]
-    return _walk(
-        table,
+        _stack(events, plan.wheres, np.bool_),
+        _stack(events, plan.codes, np.int32),
+        _stack(events, plan.values, np.float64),
         _fixed(events.offsets),
-        _fixed(cutoffs_us),
-        streams,
-        np.array(plan, np.int64),
-        np.array([a.parameter for a in declared]),
-        np.zeros((2, n_codes), np.int64),
     )
+
+
+def fold(table: Input, cutoffs_us: Longs, plan: Plan, places: Longs) -> Floats:
+    """Every declared feature of every customer at every cutoff asked for.
+
+    Args:
+        table: rows ordered by customer, then time; see ``stack``.
+        cutoffs_us: ascending; only rows with ``ts < cutoff`` and ``known_at <
+            cutoff`` count, windows are ``[cutoff - window, cutoff)``.
+        plan: the features.
+        places: shape ``[customer, cutoff]``: where the result goes, from 0 on
+            without a hole; -1: not asked for.
+
+    Returns:
+        Shape ``[feature, place]``; NaN is the feature's null.
+    """
+    steps = plan.steps
+    longest = int(np.diff(table.offsets).max(initial=0))
+    n_codes = int(table.codes.max(initial=-1)) + 1
+    n_per = int(table.codes[list(plan.reads_per)].max(initial=-1)) + 1
+    n_streams = len(steps.streams)
+    work = _Work(
+        rows=np.empty((n_streams, longest), np.int64),
+        times=np.empty((n_streams, longest), np.int64),
+        length=np.zeros(n_streams, np.int64),
+        seen=np.zeros((n_streams, n_per), np.int64),
+        bounds=np.zeros((len(steps.frames), 2), np.int64),
+        marks=np.zeros((2, n_codes), np.int64),
+        sums=np.empty(n_codes),
+        met=np.empty(longest, np.int64),
+        calls=np.zeros(1, np.int64),
+    )
+    out = np.empty((len(steps.plan), int(places.max(initial=-1)) + 1))
+    _walk(table, steps, work, _fixed(cutoffs_us), _fixed(places), out)
+    return out

@@ -8,11 +8,10 @@ that came later cannot move a code, a tie or a random draw.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +147,10 @@ class History:
             ordered by customer and ``valid_from``; None where missing.
         campaigns: rows of ``campaigns``, ordered by id; None where missing.
         promotions: None where the table is missing.
-        fingerprint: hash of every row read, in order.
+        since: by event table and ``customers``, the moment from which a row of it was known,
+            microseconds; a table without is not named.
+        wordy: texts of ``profiles`` with too many words; see ``profile``.
+        fingerprint: hash of every row read.
     """
 
     until: datetime
@@ -162,40 +164,10 @@ class History:
     profiles: pa.Table | None
     campaigns: pa.Table | None
     promotions: Promotions | None
+    since: Mapping[str, int]
+    wordy: tuple[str, ...]
     fingerprint: str
 
     def events(self, table: Table) -> Events | None:
         """The events of a table; None where it is missing."""
         return getattr(self, table.name)
-
-
-def with_fingerprint(history: History) -> History:
-    """The history with the hash of all that is in it, in order."""
-    digest = hashlib.sha256(str(history.until).encode())
-    for field in fields(history):
-        _feed(digest, getattr(history, field.name))
-    return replace(history, fingerprint=digest.hexdigest())
-
-
-class _Digest(Protocol):
-    """What ``hashlib`` hands out."""
-
-    def update(self, data: Any, /) -> None: ...
-
-
-def _feed(digest: _Digest, value: Any) -> None:
-    if value is None or isinstance(value, str | datetime | tuple):
-        digest.update(repr(value).encode())
-    elif isinstance(value, np.ndarray):
-        digest.update(
-            "\x1f".join(value).encode() if value.dtype == object else value.data
-        )
-    elif isinstance(value, pa.Table):
-        digest.update(repr(value.to_pydict()).encode())
-    elif isinstance(value, dict):
-        for name in sorted(value):
-            digest.update(name.encode())
-            _feed(digest, value[name])
-    else:
-        for field in fields(value):
-            _feed(digest, getattr(value, field.name))

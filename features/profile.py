@@ -82,7 +82,8 @@ def _us(profiles: pa.Table, name: str) -> tuple[Longs, Bools]:
 
 
 def _customer(profiles: pa.Table) -> Longs:
-    return profiles.column("customer").combine_chunks().to_numpy()
+    # The row of nulls has none, and counts for nobody.
+    return profiles.column("customer").fill_null(0).combine_chunks().to_numpy()
 
 
 def _known_us(profiles: pa.Table) -> Longs:
@@ -118,7 +119,7 @@ def columns(
     rows: Longs,
     cutoffs_us: Longs,
     taken: Mapping[str, Array],
-    wordy: Collection[str] | None = None,
+    wordy: Collection[str] = (),
 ) -> Columns:
     """Profile features of the spine.
 
@@ -127,8 +128,7 @@ def columns(
         rows: row in force of each spine row, -1: none, shape ``[row]``.
         cutoffs_us: cutoff of each spine row, shape ``[row]``.
         taken: names of the other columns.
-        wordy: texts with too many words, null for everyone; None: those of
-            ``profiles``, which then must be all of them.
+        wordy: texts with too many words, null for everyone.
 
     Returns:
         By name, in the order of ``PROFILE``, then further columns: float64, or
@@ -139,17 +139,18 @@ def columns(
     Raises:
         ContractError: a further column has the name of a feature.
     """
-    if profiles is None or not (rows >= 0).any():
+    if profiles is None:
         return {a.name: _nulls(a, len(rows)) for a in PROFILE}
-    wordy = too_wordy(profiles) if wordy is None else wordy
-    read = profiles.drop_columns([n for n in wordy if n in profiles.column_names])
+    # A row of nulls, never in force, gives every part of customers all columns.
+    known = profiles if profiles.num_rows else _row_of_nulls(profiles.schema)
+    read = known.select([name for name in known.column_names if name not in wordy])
     present = read.take(pa.array(rows, pa.int64(), mask=rows < 0))
     result = {a.name: _column(present, a) for a in PROFILE}
-    result |= _times(profiles, rows, cutoffs_us)
-    result |= _changes(profiles, rows, cutoffs_us)
+    result |= _times(known, rows, cutoffs_us)
+    result |= _changes(known, rows, cutoffs_us)
     consent = result["consent"].fill_null(1.0).to_numpy(zero_copy_only=False)
     result["consent"] = _floats(np.where(rows < 0, np.nan, consent))
-    for field in _further(profiles):
+    for field in _further(known):
         if field.name in taken:
             raise ContractError(
                 f"customers.{field.name}: expected a name that no feature has, got "
@@ -159,6 +160,11 @@ def columns(
             further = _attribute(field.name, "as given", is_text=_is_text(field.type))
             result[field.name] = _column(present, further)
     return result
+
+
+def _row_of_nulls(schema: pa.Schema) -> pa.Table:
+    nulls = [pa.nulls(1, field.type) for field in schema]
+    return pa.Table.from_arrays(nulls, schema=schema)
 
 
 def left_out(history: History) -> tuple[str, ...]:
@@ -171,33 +177,20 @@ def left_out(history: History) -> tuple[str, ...]:
         Names of texts with too many words, then of further columns that are no
         number, flag or text.
     """
-    profiles = history.profiles
-    if profiles is None:
+    if history.profiles is None:
         return ()
-    odd = [f.name for f in _further(profiles) if not _is_usable(f.type)]
-    return (*too_wordy(profiles), *odd)
+    odd = [f.name for f in _further(history.profiles) if not _is_usable(f.type)]
+    return (*history.wordy, *odd)
 
 
-def too_wordy(profiles: pa.Table) -> tuple[str, ...]:
-    """Names of texts with too many words for their number of customers.
+def is_wordy(words: int, customers: int) -> bool:
+    """Whether a text has too many words to learn from.
 
     Args:
-        profiles: every row known, whether in force or not.
-
-    Returns:
-        Those with more than ``MAX_WORDS``, or with more than ``MIN_WORDS`` and
-        more than one per two customers of whom they say something.
+        words: distinct ones in all rows known, whether in force or not.
+        customers: of whom it says something.
     """
-    names: list[str] = []
-    for field in profiles.schema:
-        if not pa.types.is_string(field.type):
-            continue
-        column = profiles.column(field.name)
-        said = profiles.column("customer").filter(column.is_valid())
-        limit = min(MAX_WORDS, max(MIN_WORDS, len(said.unique()) // 2))
-        if len(column.drop_null().unique()) > limit:
-            names.append(field.name)
-    return tuple(names)
+    return words > min(MAX_WORDS, max(MIN_WORDS, customers // 2))
 
 
 def _further(profiles: pa.Table) -> list[pa.Field]:

@@ -12,12 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.declare import Aggregate, Rows, Statistic
-from features.fold import fold
-from features.history import Events, offsets_of
+from features.fold import fold as fold_into
+from features.fold import stack
+from features.history import Events, Floats, Longs, offsets_of
+from features.plan import plan
 from features.snapshot import DAY_US
 
 HOUR = DAY_US // 24
 N_CUSTOMERS = 3
+
+
+def fold(events: Events, cutoffs: Longs, declared: tuple[Aggregate, ...]) -> Floats:
+    """Everyone at every cutoff, shape ``[customer, cutoff, feature]``."""
+    steps = plan(declared)
+    shape = (len(events.offsets) - 1, len(cutoffs))
+    places = np.arange(shape[0] * shape[1]).reshape(shape)
+    found = fold_into(stack(events, steps), cutoffs, steps, places)
+    return found.T.reshape(*shape, len(declared))
 
 
 @dataclass(frozen=True, order=True)

@@ -1,16 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from features.assemble import assemble
 from features.contracts import ContractError
 from features.history import History
-from features.profile import left_out, too_wordy
+from features.profile import is_wordy, left_out
 
 ReadHistory = Callable[..., History]
 CUTOFF = datetime(2024, 3, 1)
@@ -170,18 +170,33 @@ def test_words_of_every_row_known_count_whether_in_force_or_not(
     assert assemble(history, [CUTOFF])["email"].null_count == 10
 
 
-def test_too_wordy_counts_words_of_customers_who_say_something() -> None:
-    words = [f"w{i}" for i in range(11)]
-    profiles = pa.table(
-        {
-            "customer": pa.array([*range(11), *range(11, 22)], pa.int32()),
-            "address": [*words, *([None] * 11)],
-            "region": words * 2,
-            "points_balance": [1.5] * 22,
-        }
-    )
-    # Eleven words of eleven customers are too many, of twenty-two they are not.
-    assert too_wordy(profiles) == ("address",)
+@pytest.mark.parametrize(
+    ("words", "customers", "wordy"),
+    [
+        (10, 1, False),
+        (11, 21, True),
+        (11, 22, False),
+        (100, 900, False),
+        (101, 900, True),
+    ],
+)
+def test_a_text_has_a_word_for_two_customers_and_a_hundred_at_most(
+    words: int, customers: int, *, wordy: bool
+) -> None:
+    assert is_wordy(words, customers) == wordy
+
+
+def test_a_part_of_the_customers_without_rows_has_the_same_columns(
+    read_history: ReadHistory,
+) -> None:
+    customers = [profile("a", None, diet="vegan", shoe_size=42.0)]
+    history = read_history({"purchases": PURCHASES, "customers": customers}, CUTOFF)
+    assert history.profiles is not None
+    empty = replace(history, profiles=history.profiles.slice(0, 0))
+    expected, found = (assemble(h, [CUTOFF]) for h in (history, empty))
+    assert found.schema == expected.schema
+    for name in ("diet", "shoe_size", "consent", "tier_changes_count", "is_member"):
+        assert found[name].null_count == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,379 @@
+"""What was known before a moment, read from the engine in parts of customers.
+
+The engine filters and hashes; rows go through a ``Spool`` per event table and
+come out part by part, ordered and coded. Parts are told by the hash of the
+customer's id, so their size is even and no table is sorted as a whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from features.coding import arrays_of
+from features.columns import sql_type
+from features.contracts import (
+    BROWSES,
+    CAMPAIGNS,
+    CUSTOMERS,
+    FEEDBACK,
+    INQUIRIES,
+    PRODUCTS,
+    PROMOTIONS,
+    PURCHASES,
+    TOUCHES,
+    Column,
+    ContractError,
+    Table,
+)
+from features.history import Array, Events, History, Longs, Products, Promotions
+from features.lookup import Lookup
+from features.profile import is_wordy
+from features.spool import (
+    Memory,
+    Spool,
+    codes_within,
+    floats_of_words,
+    in_order,
+    put_floats,
+)
+from features.sql import identifier
+
+EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
+
+BATCH_ROWS = 122_880
+
+_TIMES = ("customer_id", "ts", "known_at")
+_CALLED = {"product_id": "product", "order_id": "order"}
+"""Names in ``Events`` of the columns that are no longer ids."""
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """One event table on its way: the columns after the times, and their words."""
+
+    spool: Spool
+    columns: tuple[Column, ...]
+    words: Mapping[str, tuple[str, ...]]
+
+    def events(self, keys: Lookup, part: int, n_customers: int) -> Events:
+        """The rows of the customers of a part, ordered."""
+        rows = self.spool.part(part)
+        customer = keys.find(rows[:, 0].copy())
+        rows, offsets = in_order(rows, customer, n_customers)
+        columns: dict[str, Array] = {}
+        for j, column in enumerate(self.columns, start=3):
+            name = _CALLED.get(column.name, column.name)
+            word = np.ascontiguousarray(rows[:, j])
+            if name == "order":
+                columns[name] = codes_within(word, offsets)
+            elif column.dtype in ("number", "flag"):
+                columns[name] = floats_of_words(word)
+            else:
+                columns[name] = word.astype(np.int32)
+        return Events(
+            customer=np.repeat(
+                np.arange(n_customers, dtype=np.int32), np.diff(offsets)
+            ),
+            ts=np.ascontiguousarray(rows[:, 1]),
+            known_at=np.ascontiguousarray(rows[:, 2]),
+            columns=columns,
+            words=self.words,
+            offsets=offsets,
+        )
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads views ``known_TABLE``: contract columns of rows known before ``until``.
+
+    Attributes:
+        db: connection with the views.
+        known: tables with such a row.
+        folder: for spools.
+        n_parts: of customers.
+        memory: of spools.
+    """
+
+    db: duckdb.DuckDBPyConnection
+    until: datetime
+    known: frozenset[Table]
+    folder: Path
+    n_parts: int
+    memory: Memory
+
+    def parts(
+        self, columns: Mapping[str, set[str]] | None = None
+    ) -> Generator[History]:
+        """One history per part; customers ordered by id within each.
+
+        Args:
+            columns: by table name, the columns of ``Events`` to read; tables
+                not named are left out. None: all.
+        """
+        ids = self._product_ids(
+            columns is None or "product" in set().union(*columns.values())
+        )
+        self._code("product_codes", ids)
+        coded = {
+            table.name: self._spool(
+                table, None if columns is None else columns[table.name]
+            )
+            for table in EVENT_TABLES
+            if table in self.known and (columns is None or table.name in columns)
+        }
+        shared = self._shared(coded)
+        for part, ids in enumerate(self._customers()):
+            keys = Lookup.of(ids.column("key").to_numpy().view(np.int64))
+            events = {
+                name: table.events(keys, part, ids.num_rows)
+                for name, table in coded.items()
+            }
+            yield replace(
+                shared,
+                customers=ids.column("id").to_numpy().astype(object),
+                profiles=self._profiles(part, keys)
+                if CUSTOMERS in self.known
+                else None,
+                **events,
+            )
+
+    def _code(self, name: str, ids: str) -> None:
+        self.db.execute(
+            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT id, hash(id) AS key, "
+            f"(row_number() OVER (ORDER BY id) - 1)::INTEGER AS code "
+            f"FROM (SELECT DISTINCT id FROM ({ids}) WHERE id IS NOT NULL)"
+        )
+
+    def _product_ids(self, is_read: bool) -> str:
+        ids = "SELECT product_id AS id FROM known_purchases"
+        if not is_read:
+            return f"{ids} LIMIT 0"
+        if PRODUCTS in self.known:
+            ids += " UNION ALL SELECT product_id FROM known_products"
+        return ids
+
+    def _keys(self, sql: str, what: str) -> Lookup:
+        """Hashes in the order of the query, as codes."""
+        keys = self.db.execute(sql).to_arrow_table().column(0).to_numpy()
+        try:
+            return Lookup.of(keys.view(np.int64))
+        except ValueError:
+            raise ContractError(
+                f"{what}: expected ids of different hashes, got two of one hash; "
+                "rename one of them (chances are one in a million at ten million ids)"
+            ) from None
+
+    def _customers(self) -> Iterator[pa.Table]:
+        """``id`` and ``key`` of the customers of each part, by id."""
+        for part in range(self.n_parts):
+            yield self.db.execute(
+                "SELECT id, key FROM customer_keys WHERE part = ? ORDER BY id", [part]
+            ).to_arrow_table()
+
+    def _spool(self, table: Table, wanted: set[str] | None) -> _Coded:
+        columns = tuple(
+            column
+            for column in table.columns
+            if column.name not in _TIMES
+            and (wanted is None or _CALLED.get(column.name, column.name) in wanted)
+        )
+        words: dict[str, tuple[str, ...]] = {}
+        lookups: dict[str, Lookup] = {}
+        for column in columns:
+            name = column.name
+            if name == "product_id":
+                lookups[name] = self._keys(
+                    "SELECT key FROM product_codes ORDER BY code", "products.product_id"
+                )
+            elif column.dtype in ("id", "text") and name != "order_id":
+                words[name] = column.kinds or self._words(table, name)
+                lookups[name] = self._keys(
+                    f"SELECT hash(unnest({list(words[name])}::VARCHAR[]))",
+                    f"{table.name}.{name}",
+                )
+        spool = Spool(
+            self.folder / table.name, 3 + len(columns), self.n_parts, self.memory
+        )
+        for batch in self._batches(table, columns):
+            spool.add(_words_of(batch, columns, lookups))
+        return _Coded(spool, columns, words)
+
+    def _words(self, table: Table, name: str) -> tuple[str, ...]:
+        rows = self.db.execute(
+            f"SELECT DISTINCT {name} FROM known_{table.name} "
+            f"WHERE {name} IS NOT NULL ORDER BY 1"
+        ).fetchall()
+        return tuple(row[0] for row in rows)
+
+    def _batches(
+        self, table: Table, columns: tuple[Column, ...]
+    ) -> Iterator[pa.RecordBatch]:
+        fields = ["hash(customer_id)", "ts", "coalesce(known_at, ts)"]
+        for column in columns:
+            if column.dtype in ("number", "flag"):
+                fields.append(f"coalesce({column.name}::DOUBLE, 'nan'::DOUBLE)")
+            else:
+                fields.append(f"hash({column.name})")
+        named = ", ".join(f"{sql} AS f{i}" for i, sql in enumerate(fields))
+        return self.db.execute(
+            f"SELECT {named} FROM known_{table.name}"
+        ).to_arrow_reader(BATCH_ROWS)
+
+    def _shared(self, coded: Mapping[str, _Coded]) -> History:
+        """What all parts have in common."""
+        wordy = self._make_profiles()
+        since = {name: int(table.spool.known[0]) for name, table in coded.items()}
+        if CUSTOMERS in self.known:
+            always = np.iinfo(np.int64).min
+            since[CUSTOMERS.name] = self.db.execute(
+                f"SELECT min(coalesce(epoch_us({CUSTOMERS.known}), {always})) FROM profiles"
+            ).fetchall()[0][0]
+        return History(
+            until=self.until,
+            customers=np.empty(0, object),
+            products=self._products(),
+            purchases=coded[PURCHASES.name].events(
+                Lookup.of(np.empty(0, np.int64)), 0, 0
+            ),
+            browses=None,
+            inquiries=None,
+            feedback=None,
+            touches=None,
+            profiles=None,
+            campaigns=self._whole(CAMPAIGNS),
+            promotions=self._promotions(),
+            since=since,
+            wordy=wordy,
+            fingerprint=self._fingerprint(coded),
+        )
+
+    def _products(self) -> Products:
+        if PRODUCTS in self.known:
+            rows = "SELECT * FROM known_products"
+        else:
+            nothing = ", ".join(
+                f"NULL::{sql_type(c)} AS {c.name}" for c in PRODUCTS.columns
+            )
+            rows = f"SELECT {nothing} WHERE false"
+        arrays, words = arrays_of(
+            self.db.execute(
+                "SELECT p.id, coalesce(m.name, p.id) AS name, m.category, m.subcategory, "
+                "m.brand, m.price::DOUBLE AS price, m.margin_rate::DOUBLE AS margin_rate, "
+                "m.service_life_days::DOUBLE AS service_life_days, "
+                "coalesce(m.available, true) AS available "
+                f"FROM product_codes p LEFT JOIN ({rows}) m ON m.product_id = p.id "
+                "ORDER BY p.code"
+            ).to_arrow_table(),
+            as_text=("id", "name"),
+        )
+        return Products(
+            ids=arrays.pop("id"), names=arrays.pop("name"), words=words, **arrays
+        )
+
+    def _whole(self, table: Table) -> pa.Table | None:
+        if table not in self.known:
+            return None
+        return self.db.execute(
+            f"SELECT * FROM known_{table.name} ORDER BY ALL"
+        ).to_arrow_table()
+
+    def _promotions(self) -> Promotions | None:
+        if PROMOTIONS not in self.known:
+            return None
+        arrays, words = arrays_of(
+            self.db.execute(
+                "SELECT p.code AS product, epoch_us(t.starts_at) AS starts, "
+                "epoch_us(t.ends_at) AS ends, "
+                "epoch_us(coalesce(t.known_at, t.starts_at)) AS known_at, t.kind, "
+                "t.price::DOUBLE AS price, t.reach::DOUBLE AS reach FROM known_promotions t "
+                "JOIN product_codes p ON p.id = t.product_id ORDER BY ALL"
+            ).to_arrow_table(),
+            {"kind": PROMOTIONS.column("kind").kinds},
+        )
+        return Promotions(words=words["kind"], **arrays)
+
+    def _make_profiles(self) -> tuple[str, ...]:
+        """The table ``profiles``, by part; and what of it is no feature."""
+        if CUSTOMERS not in self.known:
+            return ()
+        self.db.execute(
+            "CREATE OR REPLACE TEMP TABLE profiles AS SELECT c.part, c.key, t.* "
+            "FROM known_customers t JOIN customer_keys c ON c.id = t.customer_id "
+            "ORDER BY part"
+        )
+        return _wordy(self.db)
+
+    def _profiles(self, part: int, keys: Lookup) -> pa.Table:
+        """The rows of ``profiles`` of a part, by customer and ``valid_from``."""
+        rows = self.db.execute(
+            "SELECT customer_id, valid_from, * EXCLUDE (part, customer_id, valid_from) "
+            "FROM profiles WHERE part = ? ORDER BY ALL NULLS FIRST",
+            [part],
+        ).to_arrow_table()
+        customer = keys.find(rows.column("key").to_numpy().view(np.int64))
+        return rows.set_column(0, "customer", pa.array(customer)).drop_columns("key")
+
+    def _fingerprint(self, coded: Mapping[str, _Coded]) -> str:
+        """Hash of all rows read, whatever their order and the number of parts."""
+        said: list[object] = [self.until.isoformat()]
+        for name, table in coded.items():
+            columns = [column.name for column in table.columns]
+            said += [name, columns, table.words, table.spool.rows, table.spool.digest]
+        others = {"profiles": CUSTOMERS, "product_codes": PURCHASES}
+        others |= {f"known_{t.name}": t for t in (PRODUCTS, CAMPAIGNS, PROMOTIONS)}
+        for view, table in others.items():
+            if table in self.known:
+                rows = "* EXCLUDE (part)" if view == "profiles" else "*"
+                said += self.db.execute(
+                    "SELECT count(*), sum(hash(t)::HUGEINT), bit_xor(hash(t)) "
+                    f"FROM (SELECT {rows} FROM {view}) t"
+                ).fetchall()
+        return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def _wordy(db: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
+    """Texts of ``profiles`` with too many words."""
+    described = db.execute("DESCRIBE profiles").fetchall()
+    texts = [
+        row[0] for row in described if row[1] == "VARCHAR" and row[0] != "customer_id"
+    ]
+    counts = ", ".join(
+        f"count(DISTINCT {identifier(n)}), "
+        f"count(DISTINCT key) FILTER ({identifier(n)} IS NOT NULL)"
+        for n in texts
+    )
+    row = db.execute(f"SELECT {counts or 0} FROM profiles").fetchall()[0]
+    return tuple(
+        name
+        for i, name in enumerate(texts)
+        if is_wordy(words=row[2 * i], customers=row[2 * i + 1])
+    )
+
+
+def _words_of(
+    batch: pa.RecordBatch, columns: tuple[Column, ...], lookups: Mapping[str, Lookup]
+) -> Longs:
+    """A batch as rows of words; see ``Spool.add``."""
+    words = np.empty((batch.num_rows, batch.num_columns), np.int64)
+    words[:, 0] = batch.column(0).to_numpy().view(np.int64)
+    for j in (1, 2):
+        words[:, j] = (
+            batch.column(j).cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
+        )
+    for j, column in enumerate(columns, start=3):
+        values = batch.column(j).to_numpy()
+        if column.dtype in ("number", "flag"):
+            put_floats(values, words, j)
+        elif column.name in lookups:
+            words[:, j] = lookups[column.name].find(values.view(np.int64))
+        else:
+            words[:, j] = values.view(np.int64)
+    return words
