@@ -17,30 +17,10 @@ from rich.table import Table
 
 from features.contracts import TABLES, SettingError
 from features.scores import ALLOWED_GAPS, Share, TableScore
+from serving.problems import Problem, problems
 from training.report import write_json
 
 PARTS = ("completeness", "validity", "uniqueness", "freshness", "integrity")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something to mend.
-
-    Attributes:
-        count: rows (or days, where a table is stale) that are concerned.
-        of: out of so many.
-    """
-
-    table: str
-    what: str
-    count: float
-    of: float
-    do: str
-
-    @property
-    def share(self) -> float:
-        """Of the table that is concerned, in [0, 1]."""
-        return self.count / self.of
 
 
 @dataclass(frozen=True)
@@ -90,77 +70,8 @@ class Checkup:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """What to mend, worst first: by share of the table, then by count."""
-        found = [p for table in self.tables for p in _problems(table, self.moment)]
+        found = [p for table in self.tables for p in problems(table, self.moment)]
         return tuple(sorted(found, key=lambda p: (-p.share, -p.count, p.table, p.what)))
-
-
-def _problems(table: TableScore, moment: datetime | None) -> list[Problem]:
-    name = table.table
-    found = [
-        Problem(
-            name,
-            f"bad rows, {reason}",
-            n,
-            table.rows,
-            f"mend them in the export; they are set aside in quarantine/{name}.parquet",
-        )
-        for reason, n in table.reasons.items()
-    ]
-    found += [
-        Problem(
-            name,
-            f"{reference}: id leads nowhere",
-            share.denominator - share.numerator,
-            share.denominator,
-            "add the missing rows, or mend the id",
-        )
-        for reference, share in table.references.items()
-    ]
-    found += [
-        Problem(
-            name,
-            f"{column}: empty",
-            share.denominator - share.numerator,
-            share.denominator,
-            "fill it, or leave the column out where nobody keeps it",
-        )
-        for column, share in table.columns.items()
-        # A required column that is empty is a bad row already.
-        if not any(reason.startswith(f"{column}: missing") for reason in table.reasons)
-    ]
-    unique = table.uniqueness
-    found.append(
-        Problem(
-            name,
-            "rows that repeat another one",
-            unique.denominator - unique.numerator,
-            unique.denominator,
-            "look for an export that was loaded twice; where repeats are real, keep "
-            "a column that tells them apart",
-        )
-    )
-    fresh = table.freshness
-    if moment and table.newest and fresh.value is not None:
-        found.append(
-            Problem(
-                name,
-                f"stale: newest row of {table.newest:%Y-%m-%d}, {fresh.denominator:.0f} "
-                f"days before {moment:%Y-%m-%d}",
-                fresh.denominator - fresh.numerator,
-                fresh.denominator,
-                f"export anew; up to {fresh.numerator:.0f} days would be usual",
-            )
-        )
-    found.append(
-        Problem(
-            name,
-            "known before they happened",
-            table.early,
-            table.rows,
-            "they are read; check the clock that writes known_at",
-        )
-    )
-    return [problem for problem in found if problem.count > 0]
 
 
 def show(console: Console, found: Checkup) -> None:
