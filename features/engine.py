@@ -24,6 +24,7 @@ from features.history import History
 from features.parts import Reader
 from features.postgres import local
 from features.snapshot import from_us, to_us
+from features.sources import reading
 from features.spool import PART_SHIFT, Memory
 from features.sql import quoted
 
@@ -145,10 +146,12 @@ class Tables:
         """Everything known before ``until``, ordered and coded.
 
         Raises:
-            ContractError: no purchase was known before ``until``, or no
-                customer had ordered twice.
+            ContractError: no purchase was known before ``until``, no customer
+                had ordered twice, or a file turned out to be damaged.
+            SettingError: the memory limit is too low.
         """
-        with closing(self._parts(until, n_parts=1)) as parts:
+        parts = self._parts(until, n_parts=1)
+        with reading("the tables", str(self.data)), closing(parts):
             return next(parts)
 
     def parts(
@@ -166,9 +169,12 @@ class Tables:
             customers_per_part: about how many.
 
         Raises:
-            ContractError: as of ``history``.
+            ContractError, SettingError: as of ``history``.
         """
-        return self._parts(until, columns, customers_per_part=customers_per_part)
+        with reading("the tables", str(self.data)):
+            yield from self._parts(
+                until, columns, customers_per_part=customers_per_part
+            )
 
     def _parts(
         self,

@@ -172,6 +172,15 @@ def test_damage_that_shows_only_while_a_column_is_read_is_one_line(
         "purchases.parquet ("
     )
     assert told.endswith("); export it again")
+    with Tables(tmp_path) as tables, pytest.raises(ContractError) as refused:
+        tables.history(datetime(2024, 4, 1))
+    (told,) = refused.value.lines
+    assert told.startswith(
+        "the tables: expected a readable file, got an empty or damaged one in "
+        f"{tmp_path} ("
+    )
+    with Tables(tmp_path) as tables, pytest.raises(ContractError):
+        list(tables.parts(datetime(2024, 4, 1)))
 
 
 def test_memory_that_runs_out_while_rows_are_read_is_a_setting() -> None:
