@@ -19,8 +19,8 @@ from features import profile
 from features.browse import BROWSE
 from features.campaign import CAMPAIGN
 from features.contracts import CUSTOMERS
-from features.declare import Aggregate, Feature
-from features.dimension import Dimension, ratios
+from features.dimension import Dimension, computed
+from features.feature import Aggregate, Feature
 from features.feedback import FEEDBACK
 from features.fold import fold, stack
 from features.history import Floats, History, Longs
@@ -168,4 +168,4 @@ def _wide(
             has_data = history.since.get(dimension.table.name, _NEVER) < at
             block[:, ~has_data[k]] = np.nan
         wide |= {a.name: block[i] for i, a in enumerate(stream.aggregates)}
-    return wide | ratios(wide, dimension.ratios)
+    return wide | computed(wide, dimension.expressions)

@@ -27,7 +27,6 @@ from features.feature import (
     Ratio,
     Statistic,
 )
-from features.feature import Feature as Feature
 
 Windows = tuple[int | None, ...]
 

@@ -101,11 +101,6 @@ class Dimension:
         return self.streams[0].table
 
     @property
-    def ratios(self) -> tuple[Expression, ...]:
-        """The former name of ``expressions``."""
-        return self.expressions
-
-    @property
     def aggregates(self) -> tuple[Aggregate, ...]:
         """Those of all streams, in the order of their columns."""
         return tuple(a for stream in self.streams for a in stream.aggregates)
@@ -201,9 +196,6 @@ def computed(
             value = 1.0 - value if line.complement else value
         known[line.name] = results[line.name] = value
     return results
-
-
-ratios = computed
 
 
 def _other(line: Ratio | Difference) -> str:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numba
 import numpy as np
 
-from features.declare import Statistic
+from features.feature import Statistic
 from features.history import Array, Events, Floats, Longs
 from features.plan import Plan, Steps
 from features.snapshot import DAY_US
@@ -65,7 +65,8 @@ class _Work(NamedTuple):
     ``seen`` is ``[stream, code]``: the walk in which ``per`` last met a code.
     ``bounds`` is ``[frame, 2]``: first row of the frame and the one after it. ``marks`` is ``[2, code]``: the call that last met a code
     and how often, so that nothing has to be cleared between calls; ``sums``,
-    ``[code]``, goes with it. ``met`` is ``[row]``, scratch.
+    ``[code]``, goes with it. ``met`` is ``[row]``, scratch. ``counts`` is how
+    many calls and walks there were.
     """
 
     rows: Longs
@@ -76,7 +77,7 @@ class _Work(NamedTuple):
     marks: Longs
     sums: Floats
     met: Longs
-    calls: Longs
+    counts: Longs
 
 
 @_part
@@ -146,8 +147,8 @@ def _of_codes(op: int, w: _Work, i: int, a: int, b: int, codes: Array, c: int) -
     """Distinct codes, or the share of the most frequent; -1 is left out."""
     n, different, top = 0, 0, 0
     marks, rows = w.marks, w.rows
-    w.calls[0] += 1
-    call = w.calls[0]
+    w.counts[0] += 1
+    call = w.counts[0]
     for j in range(a, b):
         code = codes[c, rows[i, j]]
         if code >= 0:
@@ -178,8 +179,8 @@ def _of_groups(
     """Statistics of the sums of a number by code, in order of appearance."""
     n = 0
     marks, rows, sums, met = w.marks, w.rows, w.sums, w.met
-    w.calls[0] += 1
-    call = w.calls[0]
+    w.counts[0] += 1
+    call = w.counts[0]
     for j in range(a, b):
         code, value = codes[c, rows[i, j]], values[v, rows[i, j]]
         if code < 0 or np.isnan(value):
@@ -330,7 +331,6 @@ def _walk(
     table: Input, steps: Steps, w: _Work, cutoffs: Longs, places: Longs, out: Floats
 ) -> None:
     """Every customer once; ``out`` is ``[feature, place]``."""
-    walk = 0
     for c in range(len(table.offsets) - 1):
         start, end = table.offsets[c], table.offsets[c + 1]
         is_late = False
@@ -342,12 +342,12 @@ def _walk(
                 continue
             if before < 0 or is_late:
                 row, before = start, -1
-                walk += 1
+                w.counts[1] += 1
                 for i in range(len(w.length)):
                     w.length[i] = 0
                 for v in range(len(w.bounds)):
                     w.bounds[v, 0] = 0
-            row = _let_in(table, steps.streams, w, row, end, cutoffs[k], walk)
+            row = _let_in(table, steps.streams, w, row, end, cutoffs[k], w.counts[1])
             _fill(table, steps, w, cutoffs[k], out, places[c, k], before)
             before = places[c, k]
 
@@ -402,22 +402,63 @@ def fold(table: Input, cutoffs_us: Longs, plan: Plan, places: Longs) -> Floats:
     Returns:
         Shape ``[feature, place]``; NaN is the feature's null.
     """
-    steps = plan.steps
-    longest = int(np.diff(table.offsets).max(initial=0))
-    n_codes = int(table.codes.max(initial=-1)) + 1
-    n_per = int(table.codes[list(plan.reads_per)].max(initial=-1)) + 1
-    n_streams = len(steps.streams)
-    work = _Work(
+    work = _work(
+        plan,
+        longest=int(np.diff(table.offsets).max(initial=0)),
+        n_codes=int(table.codes.max(initial=-1)) + 1,
+        n_per=int(table.codes[list(plan.reads_per)].max(initial=-1)) + 1,
+    )
+    out = np.empty((len(plan.steps.plan), int(places.max(initial=-1)) + 1))
+    _walk(table, plan.steps, work, _fixed(cutoffs_us), _fixed(places), out)
+    return out
+
+
+def _work(plan: Plan, *, longest: int, n_codes: int, n_per: int) -> _Work:
+    """Room for customers with so many rows, and codes below the bounds."""
+    n_streams = len(plan.steps.streams)
+    return _Work(
         rows=np.empty((n_streams, longest), np.int64),
         times=np.empty((n_streams, longest), np.int64),
         length=np.zeros(n_streams, np.int64),
         seen=np.zeros((n_streams, n_per), np.int64),
-        bounds=np.zeros((len(steps.frames), 2), np.int64),
+        bounds=np.zeros((len(plan.steps.frames), 2), np.int64),
         marks=np.zeros((2, n_codes), np.int64),
         sums=np.empty(n_codes),
         met=np.empty(longest, np.int64),
-        calls=np.zeros(1, np.int64),
+        counts=np.zeros(2, np.int64),
     )
-    out = np.empty((len(steps.plan), int(places.max(initial=-1)) + 1))
-    _walk(table, steps, work, _fixed(cutoffs_us), _fixed(places), out)
-    return out
+
+
+class Live:
+    """The same kernel for one customer at a time, with room made once.
+
+    Not for several threads at once.
+
+    Args:
+        plan: the features.
+        longest: rows a customer may have.
+        n_codes: bound of all codes, those of ``per`` columns among them.
+    """
+
+    def __init__(self, plan: Plan, longest: int, n_codes: int) -> None:
+        self._steps = plan.steps
+        self._work = _work(plan, longest=longest, n_codes=n_codes, n_per=n_codes)
+        self._at = np.zeros(1, np.int64)
+        self._cutoff = _fixed(self._at)
+        self._place = _fixed(np.zeros((1, 1), np.int64))
+        self._out = np.empty((len(plan.steps.plan), 1))
+
+    def __call__(self, table: Input, at_us: int) -> Floats:
+        """Every feature at a moment, shape ``[feature]``; overwritten by the next.
+
+        Raises:
+            ValueError: more rows than there is room for.
+        """
+        if len(table.ts) > self._work.met.size:
+            raise ValueError(
+                f"rows: expected at most {self._work.met.size}, got {len(table.ts)}; "
+                "make a larger room"
+            )
+        self._at[0] = at_us
+        _walk(table, self._steps, self._work, self._cutoff, self._place, self._out)
+        return self._out[:, 0]

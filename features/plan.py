@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.declare import Aggregate, Statistic
+from features.feature import Aggregate, Statistic
 from features.history import Floats, Longs
 from features.snapshot import DAY_US
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.declare import Aggregate, Rows, Statistic
+from features.declare import Rows
+from features.feature import Aggregate, Statistic
 from features.fold import fold as fold_into
 from features.fold import stack
 from features.history import Events, Floats, Longs, offsets_of
