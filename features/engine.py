@@ -6,7 +6,7 @@ Sorting, filtering and joining happen in the engine; what leaves it is a
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
 from datetime import datetime
 from pathlib import Path
@@ -34,8 +34,11 @@ CUSTOMERS_PER_PART = 8192
 HELD_BYTES = 1_000_000_000
 """Rows on their way to the kernel that stay in memory; the others go to disk."""
 
-_BOUGHT = "quantity >= 0"
+BOUGHT = "quantity >= 0"
 """SQL of ``Events.bought``."""
+
+TWO_ORDERS = "min(order_id) <> max(order_id)"
+"""SQL: the purchases of a customer are of more than one order."""
 
 
 def connect(memory_limit: str = "1GB", threads: int = 2) -> duckdb.DuckDBPyConnection:
@@ -131,15 +134,10 @@ class Tables:
             ContractError: every order line is a return.
         """
         low, high = self._row(
-            "SELECT epoch_us(min(ts)), epoch_us(max(ts)) FROM purchases "
-            f"WHERE {_BOUGHT}"
+            f"SELECT epoch_us(min(ts)), epoch_us(max(ts)) FROM purchases WHERE {BOUGHT}"
         )
         if low is None:
-            raise ContractError(
-                "purchases.quantity: expected at least one purchase, got only returns "
-                f"(negative quantities) in {self._checked['purchases'].file}; "
-                "check the sign in the export"
-            )
+            raise only_returns(self._checked["purchases"].file)
         return from_us(low), from_us(high)
 
     def history(self, until: datetime) -> History:
@@ -184,18 +182,10 @@ class Tables:
         n_parts: int | None = None,
         customers_per_part: int = CUSTOMERS_PER_PART,
     ) -> Generator[History]:
-        for table in (t for t in TABLES if self.has(t)):
-            self._db.execute(
-                f"CREATE OR REPLACE TEMP VIEW known_{table.name} AS "
-                f"SELECT * FROM {table.name} WHERE {_known_before(table, until)}"
-            )
+        make_known(self._db, (t for t in TABLES if self.has(t)), until)
         customers = self._customers(until)
         n_parts = n_parts or -(-customers // customers_per_part)
-        self._db.execute(
-            "CREATE OR REPLACE TEMP TABLE customer_keys AS SELECT id, key, "
-            f"((key >> {PART_SHIFT}) % {n_parts})::INTEGER AS part FROM known_ids "
-            "ORDER BY part"
-        )
+        make_customer_keys(self._db, n_parts)
         # A table whose rows all come later must look as if it was not there.
         known = frozenset(t for t in TABLES if self.has(t) and self._any_known(t))
         with TemporaryDirectory(prefix="repurchase-") as folder:
@@ -215,7 +205,7 @@ class Tables:
         """
         return self._db.execute(
             "SELECT customer_id, product_id, order_id, ts, quantity, amount "
-            f"FROM purchases WHERE ts >= ? AND ts < ? AND {_BOUGHT} ORDER BY ALL",
+            f"FROM purchases WHERE ts >= ? AND ts < ? AND {BOUGHT} ORDER BY ALL",
             [start, end],
         ).to_arrow_table()
 
@@ -234,36 +224,78 @@ class Tables:
 
     def _customers(self, until: datetime) -> int:
         """The table ``known_ids`` of everyone with a purchase; how many they are."""
-        bought = f"known_purchases WHERE {_BOUGHT}"
-        self._db.execute(
-            "CREATE OR REPLACE TEMP TABLE known_ids AS SELECT customer_id AS id, "
-            f"hash(customer_id) AS key FROM {bought} GROUP BY customer_id"
-        )
-        (customers,) = self._row("SELECT count(*) FROM known_ids")
+        customers = make_known_ids(self._db)
         if not customers:
-            first, _ = self.first_and_last_purchase()
-            raise ContractError(
-                f"cutoff: expected a moment after the first purchase ({first:%Y-%m-%d}), "
-                f"got {until:%Y-%m-%d}; choose a later cutoff"
-            )
+            raise too_early(self.first_and_last_purchase()[0], until)
         # The first rows settle it almost always, and spare a pass over all.
         if not any(
             self._row(
                 "SELECT count(*) > 0 FROM (SELECT customer_id FROM "
-                f"(SELECT * FROM {bought} {limit}) "
-                "GROUP BY ALL HAVING min(order_id) <> max(order_id))"
+                f"(SELECT * FROM known_purchases WHERE {BOUGHT} {limit}) "
+                f"GROUP BY ALL HAVING {TWO_ORDERS})"
             )[0]
             for limit in ("LIMIT 200000", "")
         ):
-            raise ContractError(
-                "purchases.order_id: expected at least one customer with two orders "
-                f"before {until:%Y-%m-%d}, got none in {self._checked['purchases'].file}; "
-                "check that order_id tells orders apart and customer_id is stable"
-            )
+            raise no_two_orders(until, self._checked["purchases"].file)
         return customers
 
     def _any_known(self, table: Table) -> bool:
         return bool(self._db.execute(f"FROM known_{table.name} LIMIT 1").fetchall())
+
+
+def make_known(
+    db: duckdb.DuckDBPyConnection, tables: Iterable[Table], until: datetime
+) -> None:
+    """A view ``known_TABLE`` of the good rows of each that were known before."""
+    for table in tables:
+        db.execute(
+            f"CREATE OR REPLACE TEMP VIEW known_{table.name} AS "
+            f"SELECT * FROM {table.name} WHERE {_known_before(table, until)}"
+        )
+
+
+def make_known_ids(db: duckdb.DuckDBPyConnection) -> int:
+    """The table ``known_ids`` of everyone with a purchase known; how many they are."""
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE known_ids AS SELECT customer_id AS id, "
+        f"hash(customer_id) AS key FROM known_purchases WHERE {BOUGHT} "
+        "GROUP BY customer_id"
+    )
+    return db.execute("SELECT count(*) FROM known_ids").fetchall()[0][0]
+
+
+def make_customer_keys(db: duckdb.DuckDBPyConnection, n_parts: int) -> None:
+    """The table ``customer_keys``: ``known_ids`` with the part of each."""
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE customer_keys AS SELECT id, key, "
+        f"((key >> {PART_SHIFT}) % {n_parts})::INTEGER AS part FROM known_ids "
+        "ORDER BY part"
+    )
+
+
+def only_returns(file: str) -> ContractError:
+    """Every order line is a return."""
+    return ContractError(
+        "purchases.quantity: expected at least one purchase, got only returns "
+        f"(negative quantities) in {file}; check the sign in the export"
+    )
+
+
+def too_early(first: datetime, until: datetime) -> ContractError:
+    """No purchase was known before ``until``; the first one was ``first``."""
+    return ContractError(
+        f"cutoff: expected a moment after the first purchase ({first:%Y-%m-%d}), "
+        f"got {until:%Y-%m-%d}; choose a later cutoff"
+    )
+
+
+def no_two_orders(until: datetime, file: str) -> ContractError:
+    """No customer had ordered twice before ``until``."""
+    return ContractError(
+        "purchases.order_id: expected at least one customer with two orders "
+        f"before {until:%Y-%m-%d}, got none in {file}; "
+        "check that order_id tells orders apart and customer_id is stable"
+    )
 
 
 def _known_before(table: Table, until: datetime) -> str:

@@ -113,9 +113,35 @@ def write_bad_rows(db: duckdb.DuckDBPyConnection, checked: Checked, path: Path) 
 
 
 def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
+    checked = judge(db, source)
+    if source.table.required and checked.rows == checked.bad_rows:
+        raise no_good_row(checked, _usual(db, source.table) if checked.rows else "")
+    return checked
+
+
+def no_good_row(checked: Checked, usual: str) -> ContractError:
+    """A table that must be there is empty, or has bad rows only.
+
+    Args:
+        checked: the table.
+        usual: the reason of most bad rows.
+    """
+    bad = f"{checked.bad_rows} bad rows of {checked.rows} ({usual})"
+    return ContractError(
+        f"{checked.name}: expected at least one good row, "
+        f"got {bad if checked.rows else 'none'} in {checked.file}; check the export"
+    )
+
+
+def judge(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
+    """Create the views of one table, or of a slice of one; it may be empty.
+
+    Raises:
+        ContractError: one line per problem.
+    """
     table = source.table
     found = columns_of(db, source)
-    _reject_columns(source, found)
+    reject_columns(source, found)
     if source.is_csv:
         _reject_unreadable(db, source, found)
     further = (
@@ -128,11 +154,6 @@ def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
         rows, bad = db.execute(
             f"SELECT count(*), count({REASON}) FROM judged_{table.name}"
         ).fetchall()[0]
-    if table.required and rows == bad:
-        got = "none" if not rows else f"{bad} bad rows of {rows} ({_usual(db, table)})"
-        raise ContractError(
-            f"{table.name}: expected at least one good row, got {got} in {source.name}; check the export"
-        )
     ours = REASON if table.key else f"{REASON}, {ROW}"
     good = f"SELECT * EXCLUDE ({ours}) FROM judged_{table.name}" + (
         f" WHERE {REASON} IS NULL" if bad else ""
@@ -181,8 +202,12 @@ def _create_views(
     db.execute(f"CREATE TEMP VIEW judged_{table.name} AS {judged}")
 
 
-def _reject_columns(source: Source, found: Mapping[str, str]) -> None:
-    """Missing and mistyped columns, and names that are nearly ours or taken."""
+def reject_columns(source: Source, found: Mapping[str, str]) -> None:
+    """Missing and mistyped columns, and names that are nearly ours or taken.
+
+    Raises:
+        ContractError: one line per problem.
+    """
     table, file = source.table, source.name
     ours = {column.name for column in table.columns}
     nearly = {name.lower(): name for name in found if name not in ours}
