@@ -57,8 +57,7 @@ def _plan(aggregates: tuple[Aggregate, ...]) -> Plan:
 def dimensions(history: History) -> dict[str, bool]:
     """Which of the six dimensions have data before ``history.until``."""
     has = {d.name: d.table.name in history.since for d in OF_EVENTS}
-    profiles = history.profiles
-    return has | {"profile": profiles is not None and profiles.num_rows > 0}
+    return has | {"profile": CUSTOMERS.name in history.since}
 
 
 def assemble(

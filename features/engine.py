@@ -6,6 +6,7 @@ Sorting, filtering and joining happen in the engine; what leaves it is a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing
 from datetime import datetime
@@ -18,7 +19,7 @@ import duckdb
 import pyarrow as pa
 
 from features import quality, scores
-from features.contracts import TABLES, ContractError, SettingError, Table
+from features.contracts import PURCHASES, TABLES, ContractError, SettingError, Table
 from features.database import Database
 from features.history import History
 from features.parts import Reader
@@ -89,8 +90,8 @@ class Tables:
             folder = self._open.enter_context(spilled)
             self._db = self._open.enter_context(connect(memory_limit, threads))
             self._db.execute(f"SET temp_directory = {quoted(folder)}")
-            place = self._open.enter_context(local(data))
-            self._checked = quality.register(self._db, place)
+            self._place = self._open.enter_context(local(data))
+            self._checked = quality.register(self._db, self._place)
         except BaseException:
             self._open.close()
             raise
@@ -126,6 +127,33 @@ class Tables:
         """
         for name, checked in self._checked.items():
             quality.write_bad_rows(self._db, checked, folder / f"{name}.parquet")
+
+    def digest(self) -> str:
+        """Hash of the input, byte by byte; other bytes of equal rows differ too."""
+        place = self._place if isinstance(self._place, Path) else self._place.folder
+        names = {table.name for table in TABLES}
+        files = [place] if place.is_file() else sorted(place.iterdir())
+        digest = hashlib.sha256()
+        for file in files:
+            if file == place or file.stem in names:
+                digest.update(file.name.encode())
+                with file.open("rb") as opened:
+                    digest.update(hashlib.file_digest(opened, "sha256").digest())
+        return digest.hexdigest()
+
+    def first_purchase(self, until: datetime) -> datetime:
+        """Time of the first purchase known before a moment.
+
+        Raises:
+            ContractError: there is none.
+        """
+        (first,) = self._row(
+            "SELECT epoch_us(min(ts)) FROM purchases "
+            f"WHERE {BOUGHT} AND {_known_before(PURCHASES, until)}"
+        )
+        if first is None:
+            raise self._no_purchase(until)
+        return from_us(first)
 
     def first_and_last_purchase(self) -> tuple[datetime, datetime]:
         """Times of the first and the last purchase in the table; returns are none.
@@ -226,7 +254,7 @@ class Tables:
         """The table ``known_ids`` of everyone with a purchase; how many they are."""
         customers = make_known_ids(self._db)
         if not customers:
-            raise too_early(self.first_and_last_purchase()[0], until)
+            raise self._no_purchase(until)
         # The first rows settle it almost always, and spare a pass over all.
         if not any(
             self._row(
@@ -238,6 +266,9 @@ class Tables:
         ):
             raise no_two_orders(until, self._checked["purchases"].file)
         return customers
+
+    def _no_purchase(self, until: datetime) -> ContractError:
+        return too_early(self.first_and_last_purchase()[0], until)
 
     def _any_known(self, table: Table) -> bool:
         return bool(self._db.execute(f"FROM known_{table.name} LIMIT 1").fetchall())

@@ -6,16 +6,15 @@ nothing, so a stage that is killed leaves the last good result in force.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from features import complete_journey
-from features.assemble import dimensions
+from features import complete_journey, store
+from features.assemble import assemble_parts, dimensions
 from features.config import Config
 from features.contracts import ContractError, SettingError
 from features.database import Database
@@ -23,6 +22,7 @@ from features.engine import Tables
 from features.history import History
 from features.profile import left_out
 from features.snapshot import Snapshot
+from features.store import Stamp
 from serving.publish import publish as publish_predictions
 from training import artifacts, build, track
 from training import backtest as backtests
@@ -121,32 +121,48 @@ def data(config: Config) -> dict[str, int]:
 
 
 def features(config: Config, announce: Announce | None = None) -> Path:
-    """Write the feature rows of the training cutoffs and of the cutoff."""
+    """Write the feature rows of the training cutoffs and of the cutoff.
+
+    A table of the same input, code, cutoffs and horizon is left as it is.
+    """
     steps = Steps(announce)
+    file = config.workspace / "features" / "features.parquet"
     with open_tables(config, announce) as tables:
-        with steps("read history"):
-            history = tables.history(cutoff_of(config))
-        _tell_dimensions(history, announce)
+        cutoffs, stamp = _to_build(tables, config)
+        if store.stamp_of(file) == stamp:
+            if announce:
+                announce(f"features: unchanged, {stamp.fingerprint[:12]}")
+            return file
         with steps("features"):
-            table = build.build_features(history, config)
-    folder = config.workspace / "features"
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / ".features.parquet"
-    stamp = {
-        "cutoff": history.until.isoformat(),
-        "fingerprint": history.fingerprint,
-        "horizon_days": str(config.horizon_days),
-    }
-    pq.write_table(table.replace_schema_metadata(stamp), unfinished)
-    return unfinished.replace(folder / "features.parquet")
+            parts = _told(tables.parts(cutoffs[-1]), announce)
+            wide = assemble_parts(parts, cutoffs, threads=config.engine.threads)
+            store.write(file, wide, stamp)
+    return file
+
+
+def _to_build(tables: Tables, config: Config) -> tuple[list[datetime], Stamp]:
+    """The cutoffs of the feature table, and what it is made of."""
+    until = cutoff_of(config)
+    first = tables.first_purchase(until)
+    cutoffs = [*build.cutoffs_since(first, until, config), until]
+    return cutoffs, Stamp.of(tables.digest(), cutoffs, config.horizon_days)
+
+
+def _told(parts: Iterable[History], announce: Announce | None) -> Generator[History]:
+    """The same parts; the first says which dimensions have data."""
+    for i, part in enumerate(parts):
+        if not i:
+            _tell_dimensions(part, announce)
+        yield part
 
 
 def train(config: Config, announce: Announce | None = None) -> Path:
     """Fit both models at the cutoff, log them to MLflow, keep them as a bundle."""
     steps = Steps(announce)
-    with open_tables(config) as tables, steps("read history"):
-        history = tables.history(cutoff_of(config))
-    table = _read_features(config, history)
+    with open_tables(config) as tables:
+        with steps("read history"):
+            history = tables.history(cutoff_of(config))
+        table = _read_features(tables, config, history)
     bundle = build.fit(history, table, config, steps)
     folder = artifacts.save(bundle, config.workspace / "models")
     pointer = config.workspace / "models" / ".latest"
@@ -216,9 +232,10 @@ def publish(
             f"horizon_days: expected {bundle.horizon_days} as in the bundle {folder.name}, "
             f"got {config.horizon_days}; run repurchase features and train again"
         )
-    with open_tables(config) as tables, steps("read history"):
-        history = tables.history(cutoff_of(config))
-    table = _read_features(config, history)
+    with open_tables(config) as tables:
+        with steps("read history"):
+            history = tables.history(cutoff_of(config))
+        table = _read_features(tables, config, history)
     predictions, _ = build.predict(bundle, history, table, steps)
     with steps("publish"):
         version = publish_predictions(config.workspace, predictions, folder.name)
@@ -233,8 +250,8 @@ def publish(
     return version, predictions
 
 
-def _read_features(config: Config, history: History) -> pa.Table:
-    """The feature table of this history.
+def _read_features(tables: Tables, config: Config, history: History) -> pa.Table:
+    """The feature table of this input.
 
     Raises:
         ContractError: there is none, or it was built from other data.
@@ -244,13 +261,10 @@ def _read_features(config: Config, history: History) -> pa.Table:
         raise ContractError(
             f"features: expected a table at {file}, found none; run repurchase features"
         )
-    table = pq.read_table(file)
-    stamp: dict[bytes, bytes] = table.schema.metadata or {}
-    expected = (history.fingerprint, str(config.horizon_days))
-    got = tuple(stamp.get(k, b"").decode() for k in (b"fingerprint", b"horizon_days"))
-    if got != expected:
+    _, stamp = _to_build(tables, config)
+    if store.stamp_of(file) != stamp:
         raise ContractError(
-            f"features: expected a table of the same data, cutoff and horizon, got "
-            f"another in {file}; run repurchase features again"
+            f"features: expected a table of the same data, code, cutoff and horizon, "
+            f"got another in {file}; run repurchase features again"
         )
-    return table.replace_schema_metadata(None)
+    return store.read(file, list(history.customers))

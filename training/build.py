@@ -68,11 +68,19 @@ def training_cutoffs(history: History, config: Config) -> tuple[datetime, ...]:
     Raises:
         ContractError: too little history before the build's cutoff.
     """
-    first = from_us(int(history.purchases.ts.min()))
+    lines = history.purchases
+    first = from_us(int(lines.ts[lines.bought].min()))
+    return cutoffs_since(first, history.until, config)
+
+
+def cutoffs_since(
+    first: datetime, until: datetime, config: Config
+) -> tuple[datetime, ...]:
+    """The same, of a history that begins with a purchase at ``first``."""
     settings = config.propensity
     cutoffs = past_cutoffs(
         first + timedelta(days=settings.history_days),
-        history.until,
+        until,
         config.horizon_days,
         settings.step_days,
         settings.max_cutoffs,
