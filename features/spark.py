@@ -1,0 +1,377 @@
+"""Features of input tables on Spark: it distributes, our definitions run in it.
+
+Tables of events and of customers become one, cut and ordered by customer; Spark's
+Python workers read and fold it as ``spark_worker`` says. Small tables are judged
+where the driver runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from functools import reduce
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from features import quality
+from features.assemble import OF_EVENTS
+from features.columns import is_accepted, read
+from features.contracts import (
+    CAMPAIGNS,
+    PRODUCTS,
+    PURCHASES,
+    TABLES,
+    ContractError,
+    Table,
+)
+from features.dimension import Dimension, columns_read
+from features.engine import connect, make_known, no_two_orders, only_returns, too_early
+from features.quality import Checked
+from features.snapshot import from_us
+from features.sources import Source
+from features.spark_facts import Facts, facts_of
+from features.spark_worker import (
+    FACT,
+    KEY,
+    NAME,
+    OF_CUSTOMERS,
+    BadRows,
+    CountFacts,
+    MakeFeatures,
+    Slicing,
+    Whole,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+ROWS_PER_SLICE = 500_000
+"""Rows that a worker holds at once, but for those of its last customer."""
+
+
+class SparkTables:
+    """Input tables in Spark, checked against the contract.
+
+    Use as a context manager; rows cut by customer are kept on the executors' disks
+    until it is left.
+
+    Attributes:
+        quarantined: by table, how many rows are bad; asks Spark.
+
+    Raises:
+        ContractError: no ``purchases``, or a table breaks the contract; one line
+            per problem.
+        ValueError: a name of no input table.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, DataFrame],
+        *,
+        place: str = "spark",
+        partitions: int | None = None,
+        rows_per_slice: int = ROWS_PER_SLICE,
+        memory_limit: str = "1GB",
+    ) -> None:
+        """Check the columns of all tables, and collect the small ones.
+
+        Args:
+            tables: by name; others than the contract's are an error.
+            place: where they are from, for messages.
+            partitions: of customers; None: Spark's number of shuffle partitions.
+            rows_per_slice: about how many rows a worker holds at once.
+            memory_limit: of DuckDB, per worker.
+        """
+        self._place = place
+        self._facts: Facts | None = None
+        self._open = ExitStack()
+        self._db = self._open.enter_context(connect(memory_limit))
+        try:
+            _reject_names(tables)
+            self._small, large = self._check(tables)
+            names = tuple(t.name for t in OF_CUSTOMERS if t.name in large)
+            self._slicing = Slicing(names, rows_per_slice, memory_limit)
+            self._rows = _union(large, partitions)
+            self._open.callback(self._rows.unpersist)
+        except BaseException:
+            self._open.close()
+            raise
+
+    def __enter__(self) -> SparkTables:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    @property
+    def quarantined(self) -> dict[str, int]:
+        """By table, how many rows are bad."""
+        facts = self._facts or self._count(None)
+        bad = {name: checked.bad_rows for name, checked in self._small.items()}
+        return {
+            table.name: bad.get(table.name, facts.bad(table.name))
+            for table in TABLES
+            if table.name in bad or table.name in self._slicing.tables
+        }
+
+    def first_purchase(self, until: datetime) -> datetime:
+        """Time of the first purchase known before a moment.
+
+        Raises:
+            ContractError: as of ``features``.
+        """
+        return from_us(self._known(until).first_known)
+
+    def features(
+        self,
+        until: datetime,
+        cutoffs: Sequence[datetime],
+        dimensions: Sequence[Dimension] = OF_EVENTS,
+    ) -> DataFrame:
+        """Rows of ``assemble``, in no order; texts are strings.
+
+        Args:
+            until: only rows known before count.
+            cutoffs: strictly ascending, none after ``until``.
+            dimensions: those made of events; profile features always follow.
+
+        Returns:
+            ``customer_id``, ``cutoff`` (without a zone: UTC), and the columns of
+            ``assemble`` after them.
+
+        Raises:
+            ContractError: no purchase was known before ``until``, or no customer
+                had ordered twice; or as of ``assemble``.
+            ValueError: as of ``assemble``.
+        """
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        make = MakeFeatures(
+            self._slicing,
+            self._whole(self._known(until), until),
+            tuple(cutoffs),
+            tuple(dimensions),
+            columns_read(dimensions),
+        )
+        schema = make.of_slice(self._empty()).schema
+        return self._rows.mapInArrow(make, from_arrow_schema(schema, True))
+
+    def bad_rows(self, table: Table) -> DataFrame:
+        """Bad rows of a table of events or customers, ``reason`` first.
+
+        A column of the input that is called ``reason`` is ``reason_1`` here.
+
+        Raises:
+            ValueError: no such table is there.
+        """
+        from pyspark.sql.pandas.types import from_arrow_schema
+
+        if table.name not in self._slicing.tables:
+            raise ValueError(
+                f"table: expected one of {self._slicing.tables}, got {table.name}"
+            )
+        bad = BadRows(self._slicing, table.name)
+        schema = bad.of_slice(self._empty()).schema
+        return self._rows.mapInArrow(bad, from_arrow_schema(schema, True))
+
+    def write_quarantine(self, folder: Path) -> None:
+        """Write bad rows with their ``reason`` to ``folder/TABLE.parquet``.
+
+        Those of events and customers become a folder of that name, as Spark writes.
+
+        Raises:
+            SettingError: the folder cannot be written.
+        """
+        for checked in self._small.values():
+            quality.write_bad_rows(
+                self._db, checked, folder / f"{checked.name}.parquet"
+            )
+        for table in OF_CUSTOMERS:
+            if self.quarantined.get(table.name):
+                path = str(folder / f"{table.name}.parquet")
+                self.bad_rows(table).write.mode("overwrite").parquet(path)
+
+    # -- checks on the driver ---------------------------------------------------
+
+    def _check(
+        self, tables: Mapping[str, DataFrame]
+    ) -> tuple[dict[str, Checked], dict[str, DataFrame]]:
+        """Small tables judged; and the others with the columns that are read."""
+        problems: list[str] = []
+        small: dict[str, Checked] = {}
+        large: dict[str, DataFrame] = {}
+        for table in (t for t in TABLES if t.name in tables):
+            frame, name = tables[table.name], f"{self._place}:{table.name}"
+            try:
+                if table in OF_CUSTOMERS:
+                    large[table.name] = self._columns(frame, table, name)
+                else:
+                    self._db.register(f"in_{table.name}", frame.toArrow())
+                    source = Source(table, f"in_{table.name}", name)
+                    small[table.name] = quality.judge(self._db, source)
+            except ContractError as error:
+                problems.extend(error.lines)
+        if PURCHASES.name not in tables:
+            problems.append(
+                f"purchases: expected a table, found none in {self._place}; "
+                "add a table or view of that name"
+            )
+        if problems:
+            raise ContractError(*problems)
+        return small, large
+
+    def _columns(self, frame: DataFrame, table: Table, name: str) -> DataFrame:
+        """The columns that are read, checked by their types.
+
+        Raises:
+            ContractError: one line per problem.
+        """
+        from pyspark.sql import functions as F  # noqa: N812
+        from pyspark.sql.pandas.types import to_arrow_schema
+
+        empty = to_arrow_schema(frame.schema).empty_table()
+        self._db.register("columns_of_table", empty)
+        rows = self._db.execute("DESCRIBE columns_of_table").fetchall()
+        found = {row[0]: str(row[1]) for row in rows}
+        # As ``sources.columns_of`` does: without any value, a type says nothing.
+        odd = [
+            column.name
+            for column in table.columns
+            if not column.required
+            and column.name in found
+            and not is_accepted(found[column.name], column.dtype)
+        ]
+        if odd:
+            counts = frame.agg(*(F.count(_column(n)).alias(n) for n in odd)).toArrow()
+            for n in odd:
+                if not counts.column(n)[0].as_py():
+                    del found[n]
+        quality.reject_columns(Source(table, "", name), found)
+        ours = {column.name for column in table.columns}
+        return frame.select(*(_column(n) for n in found if table.further or n in ours))
+
+    # -- facts of the whole -------------------------------------------------------
+
+    def _count(self, until: datetime | None) -> Facts:
+        """Facts of the whole, counted once per moment.
+
+        Raises:
+            ContractError: there is no good purchase.
+        """
+        if self._facts is None or self._facts.until != until:
+            from pyspark.sql.pandas.types import from_arrow_schema
+
+            counted = self._rows.mapInArrow(
+                CountFacts(self._slicing, until), from_arrow_schema(FACT)
+            )
+            self._facts = facts_of(counted, until)
+            facts = self._facts
+            rows, bad = facts.rows(PURCHASES.name), facts.bad(PURCHASES.name)
+            if rows == bad:
+                name = f"{self._place}:{PURCHASES.name}"
+                checked = Checked(PURCHASES.name, name, rows, bad, ())
+                raise quality.no_good_row(checked, facts.usual(PURCHASES.name))
+        return self._facts
+
+    def _known(self, until: datetime) -> Facts:
+        """Facts of what was known before a moment.
+
+        Raises:
+            ContractError: no purchase was, or nobody had ordered twice.
+        """
+        facts = self._count(until)
+        name = f"{self._place}:{PURCHASES.name}"
+        if facts.first is None:
+            raise only_returns(name)
+        if not facts.customers:
+            raise too_early(from_us(facts.first), until)
+        if not facts.twice:
+            raise no_two_orders(until, name)
+        return facts
+
+    def _whole(self, facts: Facts, until: datetime) -> Whole:
+        """What a slice cannot know, from the facts and the small tables."""
+        has = {n for n, c in self._small.items() if c.rows > c.bad_rows}
+        small = [t for t in (PRODUCTS, CAMPAIGNS) if t.name in has]
+        make_known(self._db, small, until)
+        campaigns = None
+        if CAMPAIGNS in small:
+            sql = f"SELECT * FROM known_{CAMPAIGNS.name} ORDER BY ALL"
+            campaigns = self._db.execute(sql).to_arrow_table()
+        return Whole(
+            until=until,
+            known=facts.known,
+            since=facts.since,
+            wordy=facts.wordy,
+            products=self._products(facts, is_there=PRODUCTS in small),
+            campaigns=campaigns if campaigns and campaigns.num_rows else None,
+        )
+
+    def _products(self, facts: Facts, *, is_there: bool) -> pa.Table:
+        """Every product that is known or was bought, in the contract's columns."""
+        self._db.register("bought_products", pa.table({"product_id": facts.products}))
+        others = [c for c in PRODUCTS.columns if c.name != "product_id"]
+        if not is_there:
+            nulls = ", ".join(
+                f"{read(c, None, is_csv=False)} AS {c.name}" for c in others
+            )
+            sql = f"SELECT product_id, {nulls} FROM bought_products"
+        else:
+            names = ", ".join(c.name for c in others)
+            sql = (
+                f"SELECT product_id, {names} FROM bought_products "
+                f"FULL JOIN known_{PRODUCTS.name} USING (product_id)"
+            )
+        return self._db.execute(f"{sql} ORDER BY product_id").to_arrow_table()
+
+    def _empty(self) -> pa.Table:
+        from pyspark.sql.pandas.types import to_arrow_schema
+
+        return to_arrow_schema(self._rows.schema).empty_table()
+
+
+def _reject_names(tables: Mapping[str, DataFrame]) -> None:
+    names = [table.name for table in TABLES]
+    if odd := [name for name in tables if name not in names]:
+        raise ValueError(f"tables: expected names out of {names}, got {odd}")
+
+
+def _column(name: str) -> Column:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def _union(tables: Mapping[str, DataFrame], partitions: int | None) -> DataFrame:
+    """All rows, cut and ordered by customer: one column per table, a struct."""
+    from pyspark import StorageLevel
+    from pyspark.sql import functions as F  # noqa: N812
+
+    def as_struct(name: str, frame: DataFrame) -> DataFrame:
+        key = F.coalesce(F.col("customer_id").cast("string"), F.lit(""))
+        own = F.struct(*(_column(n) for n in frame.columns))
+        columns = [
+            (own if n == name else F.lit(None).cast(other.schema)).alias(n)
+            for n, other in tables.items()
+        ]
+        return frame.select(key.alias(KEY), F.lit(name).alias(NAME), *columns)
+
+    rows = reduce(
+        lambda one, other: one.unionAll(other),
+        (as_struct(name, frame) for name, frame in tables.items()),
+    )
+    cut = (
+        rows.repartition(KEY)
+        if partitions is None
+        else rows.repartition(partitions, KEY)
+    )
+    return cut.sortWithinPartitions(KEY).persist(StorageLevel.DISK_ONLY)
