@@ -2,8 +2,8 @@
 
 It walks each customer once. A row is let in at the first cutoff that lies
 after both its time and the moment it was known; that test stands in one
-place, ``_let_in``. Rows that were known late may have to go in between others,
-so a customer who has one is walked anew for every cutoff.
+place, ``_let_in``. A row that came to be known after a cutoff it belongs before
+has to go in between others, so then the customer is walked anew.
 
 A *stream* is the rows of one ``(where, per)`` pair, a *frame* a window of it.
 A feature is computed from the rows of its frame in order of time, so sums do
@@ -28,6 +28,7 @@ from features.snapshot import DAY_US
 F = TypeVar("F", bound=Callable[..., object])
 
 _LN_2 = float(np.log(2.0))
+_NEVER = np.iinfo(np.int64).max
 
 
 def _compiled(function: F) -> F:
@@ -66,7 +67,8 @@ class _Work(NamedTuple):
     ``bounds`` is ``[frame, 2]``: first row of the frame and the one after it. ``marks`` is ``[2, code]``: the call that last met a code
     and how often, so that nothing has to be cleared between calls; ``sums``,
     ``[code]``, goes with it. ``met`` is ``[row]``, scratch. ``counts`` is how
-    many calls and walks there were.
+    many calls and walks there were. ``decays`` and ``upto``, ``[feature]``, are
+    decayed sums as of the last row they hold, and how many rows that are.
     """
 
     rows: Longs
@@ -78,23 +80,39 @@ class _Work(NamedTuple):
     sums: Floats
     met: Longs
     counts: Longs
+    decays: Floats
+    upto: Longs
 
 
 @_part
 def _of_rows(
-    op: int, w: _Work, i: int, a: int, b: int, values: Floats, v: int, at: int, p: float
+    op: int,
+    f: int,
+    w: _Work,
+    i: int,
+    a: int,
+    b: int,
+    values: Floats,
+    v: int,
+    at: int,
+    p: float,
 ) -> float:
     """Counts and ages of the events ``a`` to ``b`` of stream ``i``."""
     times = w.times
     if op == Statistic.COUNT:
         return float(b - a)
     if op == Statistic.DECAY:
-        total, rate = 0.0, -_LN_2 / (p * DAY_US)
-        for j in range(a, b):
+        # Carried on from event to event, so each is weighed once, and the sum
+        # does not depend on which cutoffs are asked for.
+        rate, total = -_LN_2 / (p * DAY_US), w.decays[f]
+        for j in range(w.upto[f], b):
             weight = values[v, w.rows[i, j]] if v >= 0 else 1.0
+            if j > 0:
+                total *= np.exp(rate * (times[i, j] - times[i, j - 1]))
             if not np.isnan(weight):
-                total += weight * np.exp(rate * (at - times[i, j]))
-        return total
+                total += weight
+        w.decays[f], w.upto[f] = total, b
+        return total * np.exp(rate * (at - times[i, b - 1]))
     if op == Statistic.PERIODS:
         length, different, last = np.int64(p * DAY_US), 0, np.int64(-1)
         for j in range(a, b):
@@ -281,6 +299,20 @@ def _let_in(
 
 
 @_part
+def _came_late(table: Input, row: int, end: int, since: int, at: int) -> bool:
+    """Whether a row from before ``since`` came to be known between it and ``at``.
+
+    With ``_NEVER`` for both: whether any row came to be known late.
+    """
+    while row < end and table.ts[row] < since:
+        known = table.known_at[row]
+        if known > table.ts[row] and (since == _NEVER or since <= known < at):
+            return True
+        row += 1
+    return False
+
+
+@_part
 def _one(
     table: Input, steps: Steps, f: int, w: _Work, i: int, a: int, b: int, at: int
 ) -> float:
@@ -294,7 +326,7 @@ def _one(
         return _of_codes(op, w, i, a, b, table.codes, column)
     if op >= Statistic.TOTAL:
         return _of_numbers(op, w, i, a, b, table.values, column)
-    return _of_rows(op, w, i, a, b, table.values, column, at, steps.parameters[f])
+    return _of_rows(op, f, w, i, a, b, table.values, column, at, steps.parameters[f])
 
 
 @_part
@@ -333,23 +365,27 @@ def _walk(
     """Every customer once; ``out`` is ``[feature, place]``."""
     for c in range(len(table.offsets) - 1):
         start, end = table.offsets[c], table.offsets[c + 1]
-        is_late = False
-        for row in range(start, end):
-            is_late = is_late or table.known_at[row] > table.ts[row]
+        is_late = _came_late(table, start, end, _NEVER, _NEVER)
         row, before = start, -1
         for k in range(len(cutoffs)):
             if places[c, k] < 0:
                 continue
-            if before < 0 or is_late:
+            since = cutoffs[before] if before >= 0 else cutoffs[k]
+            if before < 0 or (
+                is_late and _came_late(table, start, end, since, cutoffs[k])
+            ):
                 row, before = start, -1
                 w.counts[1] += 1
                 for i in range(len(w.length)):
                     w.length[i] = 0
                 for v in range(len(w.bounds)):
                     w.bounds[v, 0] = 0
+                for f in range(len(w.upto)):
+                    w.decays[f], w.upto[f] = 0.0, 0
             row = _let_in(table, steps.streams, w, row, end, cutoffs[k], w.counts[1])
-            _fill(table, steps, w, cutoffs[k], out, places[c, k], before)
-            before = places[c, k]
+            last = places[c, before] if before >= 0 else -1
+            _fill(table, steps, w, cutoffs[k], out, places[c, k], last)
+            before = k
 
 
 def _stack(events: Events, names: Sequence[str], dtype: type) -> Array:
@@ -426,6 +462,8 @@ def _work(plan: Plan, *, longest: int, n_codes: int, n_per: int) -> _Work:
         sums=np.empty(n_codes),
         met=np.empty(longest, np.int64),
         counts=np.zeros(2, np.int64),
+        decays=np.zeros(len(plan.steps.plan)),
+        upto=np.zeros(len(plan.steps.plan), np.int64),
     )
 
 
