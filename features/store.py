@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from importlib.metadata import version
@@ -81,6 +82,16 @@ def stamp_of(file: Path) -> Stamp | None:
     return Stamp(**{name: said[name.encode()].decode() for name in names})
 
 
+def remove_unfinished(file: Path) -> None:
+    """Remove what a build of the table left that was killed."""
+    with suppress(OSError):
+        _unfinished(file).unlink()
+
+
+def _unfinished(file: Path) -> Path:
+    return file.with_name(f".{file.name}")
+
+
 def write(file: Path, parts: Iterable[pa.Table], stamp: Stamp) -> None:
     """Write the table part by part, each as one row group.
 
@@ -89,7 +100,7 @@ def write(file: Path, parts: Iterable[pa.Table], stamp: Stamp) -> None:
     Raises:
         SettingError: there is no room, or the folder cannot be written.
     """
-    unfinished = file.with_name(f".{file.name}")
+    unfinished = _unfinished(file)
     said = {**asdict(stamp), "fingerprint": stamp.fingerprint}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -105,11 +116,12 @@ def write(file: Path, parts: Iterable[pa.Table], stamp: Stamp) -> None:
                 writer.close()
         unfinished.replace(file)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise SettingError(
             f"workspace: expected room for the feature table in {file.parent}, got "
             f"{(error.strerror or str(error)).lower()}; free some, or choose another workspace"
         ) from None
+    finally:
+        remove_unfinished(file)
 
 
 def read(file: Path, customers: Sequence[str] | None = None) -> pa.Table:

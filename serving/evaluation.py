@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,10 @@ from features.config import Config
 from features.contracts import ContractError, SettingError
 from features.engine import Tables
 from features.snapshot import Snapshot
+from features.workers import pool
 from serving.experiments import offline
 from serving.stages import Announce, numbers, open_tables, prefixed, tables_of
+from serving.turns import one_at_a_time
 from training import backtest, ranker, report, track
 from training.build import Steps
 from training.evaluate import Quality
@@ -31,6 +31,7 @@ class Evaluation:
     folder: Path
 
 
+@one_at_a_time
 def evaluate(config: Config, announce: Announce | None = None) -> Evaluation:
     """Backtest every evaluation cutoff, compare with manual picks, report.
 
@@ -87,9 +88,8 @@ def _built_side_by_side(config: Config, announce: Announce | None) -> list[_Buil
     if announce:
         dates = " and ".join(f"{cutoff:%Y-%m-%d}" for cutoff in cutoffs)
         announce(f"build and evaluate {dates} side by side")
-    # Forked children would inherit the threads of the numeric libraries halfway.
-    with ProcessPoolExecutor(config.processes, get_context("spawn")) as pool:
-        return list(pool.map(_built, [config] * len(cutoffs), cutoffs))
+    with pool(config.processes) as workers:
+        return list(workers.map(_built, [config] * len(cutoffs), cutoffs))
 
 
 def _built(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 
@@ -21,9 +20,11 @@ from features.database import Database
 from features.engine import Tables
 from features.history import History
 from features.profile import left_out
+from features.scratch import scratch
 from features.snapshot import Snapshot
 from features.store import Stamp
 from serving.publish import publish as publish_predictions
+from serving.turns import one_at_a_time
 from training import artifacts, build, track
 from training import backtest as backtests
 from training.build import Steps
@@ -120,6 +121,7 @@ def data(config: Config) -> dict[str, int]:
     return complete_journey.write_tables(config.data)
 
 
+@one_at_a_time
 def features(config: Config, announce: Announce | None = None) -> Path:
     """Write the feature rows of the training cutoffs and of the cutoff.
 
@@ -127,6 +129,7 @@ def features(config: Config, announce: Announce | None = None) -> Path:
     """
     steps = Steps(announce)
     file = config.workspace / "features" / "features.parquet"
+    store.remove_unfinished(file)
     with open_tables(config, announce) as tables:
         cutoffs, stamp = _to_build(tables, config)
         if store.stamp_of(file) == stamp:
@@ -156,6 +159,7 @@ def _told(parts: Iterable[History], announce: Announce | None) -> Generator[Hist
         yield part
 
 
+@one_at_a_time
 def train(config: Config, announce: Announce | None = None) -> Path:
     """Fit both models at the cutoff, log them to MLflow, keep them as a bundle."""
     steps = Steps(announce)
@@ -190,7 +194,7 @@ def backtest(
     _tell_dimensions(result.history, announce)
     backtests.write(result, out, top)
     with (
-        TemporaryDirectory() as folder,
+        scratch() as folder,
         track.run(config, f"backtest {snapshot.cutoff:%Y-%m-%d}") as run,
     ):
         run.config(config)
@@ -198,7 +202,7 @@ def backtest(
         run.metrics({f"seconds/{k}": v for k, v in result.steps.seconds.items()})
         if result.quality:
             run.metrics(numbers(result.quality))
-        run.files(artifacts.save(result.bundle, Path(folder)))
+        run.files(artifacts.save(result.bundle, folder))
     return result
 
 
@@ -214,6 +218,7 @@ def numbers(quality: Quality) -> dict[str, float]:
     return {name: value for name, value in named.items() if value == value}
 
 
+@one_at_a_time
 def publish(
     config: Config, announce: Announce | None = None
 ) -> tuple[Path, Predictions]:

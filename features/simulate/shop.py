@@ -7,14 +7,11 @@ the same from any process; at most ``processes + 1`` chunks are in memory.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import shutil
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +34,7 @@ from features.simulate import (
 )
 from features.simulate.truths import Truths, check
 from features.simulate.world import World, world_of
+from features.workers import pool
 
 CHUNK = 10_000
 """Customers per chunk: a part of the world, not a setting; it moves the draws."""
@@ -164,30 +162,14 @@ def chunks_of(plan: Plan, processes: int) -> Iterator[dict[str, pa.Table]]:
         for number in range(plan.chunks):
             yield chunk_of(plan, number)
         return
-    # Spawned: a fork would copy the locks of Arrow's threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        processes, mp_context=context, initializer=_end_with_parent
-    ) as pool:
+    with pool(processes) as workers:
         waiting: deque[Future[dict[str, pa.Table]]] = deque()
         for number in range(plan.chunks):
-            waiting.append(pool.submit(chunk_of, plan, number))
+            waiting.append(workers.submit(chunk_of, plan, number))
             if len(waiting) > processes:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is killed; it would wait for work forever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _write(

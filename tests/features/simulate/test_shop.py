@@ -189,7 +189,7 @@ def test_processes_run_one_chunk_ahead_at_most(
             future.set_result(number)
             return future
 
-    monkeypatch.setattr(shop, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(shop, "pool", Pool)
     plan = shop.Plan(few, customers=9 * shop.CHUNK + 1, seed=0)
     ahead = [len(submitted) - int(number) for number in shop.chunks_of(plan, 3)]
     assert submitted == list(range(10))

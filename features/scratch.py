@@ -1,0 +1,82 @@
+"""Temporary folders that do not outlive their process for ever.
+
+A process that is killed leaves its folder behind. Each folder is locked by the
+kernel while its process lives, so making one removes those that nobody holds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from features.contracts import SettingError
+
+PREFIX = "repurchase-"
+
+
+@contextmanager
+def scratch() -> Generator[Path]:
+    """A new folder for this process, removed at the end.
+
+    Raises:
+        SettingError: no folder can be made where temporary files go.
+    """
+    try:
+        _remove_left(Path(tempfile.gettempdir()))
+        folder, held = _held()
+    except OSError as error:
+        raise SettingError(
+            "TMPDIR: expected a folder for temporary files that can be written, got "
+            f"{(error.strerror or str(error)).lower()}; name another one"
+        ) from None
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def _held() -> tuple[Path, int]:
+    """A new folder, and the descriptor that holds its lock."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        held = _locked(folder)
+        if held is not None:
+            return folder, held
+
+
+def _remove_left(root: Path) -> None:
+    for folder in root.glob(f"{PREFIX}*"):
+        held = _locked(folder)
+        if held is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that locks the folder; None if another has it or it is gone.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever had it before may have removed the folder meanwhile.
+        if os.fstat(held).st_nlink:
+            return held
+    except BlockingIOError:
+        pass
+    except OSError:
+        os.close(held)
+        raise
+    os.close(held)
+    return None
