@@ -7,11 +7,11 @@ Sorting, filtering and joining happen in the engine; what leaves it is a
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
@@ -24,8 +24,9 @@ from features.database import Database
 from features.history import History
 from features.parts import Reader
 from features.postgres import local
+from features.scratch import scratch
 from features.snapshot import from_us, to_us
-from features.sources import reading
+from features.sources import files_of, reading
 from features.spool import PART_SHIFT, Memory
 from features.sql import quoted
 
@@ -86,11 +87,11 @@ class Tables:
         self._open = ExitStack()
         try:
             # Of its own: DuckDB would share one with every process of this folder.
-            spilled = TemporaryDirectory(prefix="repurchase-")
-            folder = self._open.enter_context(spilled)
+            folder = self._open.enter_context(scratch())
             self._db = self._open.enter_context(connect(memory_limit, threads))
-            self._db.execute(f"SET temp_directory = {quoted(folder)}")
+            self._db.execute(f"SET temp_directory = {quoted(str(folder))}")
             self._place = self._open.enter_context(local(data))
+            self._files = files_of(self._place)
             self._checked = quality.register(self._db, self._place)
         except BaseException:
             self._open.close()
@@ -129,16 +130,17 @@ class Tables:
             quality.write_bad_rows(self._db, checked, folder / f"{name}.parquet")
 
     def digest(self) -> str:
-        """Hash of the input, byte by byte; other bytes of equal rows differ too."""
+        """Hash of the input, byte by byte; other bytes of equal rows differ too.
+
+        Raises:
+            ContractError: a file changed since the input was opened.
+        """
         place = self._place if isinstance(self._place, Path) else self._place.folder
-        names = {table.name for table in TABLES}
-        files = [place] if place.is_file() else sorted(place.iterdir())
         digest = hashlib.sha256()
-        for file in files:
-            if file == place or file.stem in names:
-                digest.update(file.name.encode())
-                with file.open("rb") as opened:
-                    digest.update(hashlib.file_digest(opened, "sha256").digest())
+        for file in self._files:
+            digest.update(os.path.relpath(file, place).encode())
+            with self._read("the tables"), file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
         return digest.hexdigest()
 
     def first_purchase(self, until: datetime) -> datetime:
@@ -147,10 +149,11 @@ class Tables:
         Raises:
             ContractError: there is none.
         """
-        (first,) = self._row(
-            "SELECT epoch_us(min(ts)) FROM purchases "
-            f"WHERE {BOUGHT} AND {_known_before(PURCHASES, until)}"
-        )
+        with self._read(PURCHASES.name):
+            (first,) = self._row(
+                "SELECT epoch_us(min(ts)) FROM purchases "
+                f"WHERE {BOUGHT} AND {_known_before(PURCHASES, until)}"
+            )
         if first is None:
             raise self._no_purchase(until)
         return from_us(first)
@@ -161,9 +164,11 @@ class Tables:
         Raises:
             ContractError: every order line is a return.
         """
-        low, high = self._row(
-            f"SELECT epoch_us(min(ts)), epoch_us(max(ts)) FROM purchases WHERE {BOUGHT}"
-        )
+        with self._read(PURCHASES.name):
+            low, high = self._row(
+                "SELECT epoch_us(min(ts)), epoch_us(max(ts)) FROM purchases "
+                f"WHERE {BOUGHT}"
+            )
         if low is None:
             raise only_returns(self._checked["purchases"].file)
         return from_us(low), from_us(high)
@@ -172,12 +177,12 @@ class Tables:
         """Everything known before ``until``, ordered and coded.
 
         Raises:
-            ContractError: no purchase was known before ``until``, no customer
-                had ordered twice, or a file turned out to be damaged.
+            ContractError: no purchase was known before ``until``, no customer had
+                ordered twice, or a file turned out to be damaged or changed.
             SettingError: the memory limit is too low.
         """
         parts = self._parts(until, n_parts=1)
-        with reading("the tables", str(self.data)), closing(parts):
+        with self._read("the tables"), closing(parts):
             return next(parts)
 
     def parts(
@@ -197,7 +202,7 @@ class Tables:
         Raises:
             ContractError, SettingError: as of ``history``.
         """
-        with reading("the tables", str(self.data)):
+        with self._read("the tables"):
             yield from self._parts(
                 until, columns, customers_per_part=customers_per_part
             )
@@ -216,11 +221,12 @@ class Tables:
         make_customer_keys(self._db, n_parts)
         # A table whose rows all come later must look as if it was not there.
         known = frozenset(t for t in TABLES if self.has(t) and self._any_known(t))
-        with TemporaryDirectory(prefix="repurchase-") as folder:
-            reader = Reader(
-                self._db, until, known, Path(folder), n_parts, Memory(HELD_BYTES)
-            )
-            yield from reader.parts(columns)
+        with scratch() as folder:
+            reader = Reader(self._db, until, known, folder, n_parts, Memory(HELD_BYTES))
+            for part in reader.parts(columns):
+                # Before the first part is out, all has been read.
+                self._must_be_unchanged()
+                yield part
 
     def purchases_between(self, start: datetime, end: datetime) -> pa.Table:
         """Purchases with ``start <= ts < end``, whenever they became known.
@@ -231,21 +237,50 @@ class Tables:
             ``customer_id``, ``product_id``, ``order_id``, ``ts``, ``quantity``,
             ``amount``; ordered by all of them.
         """
-        return self._db.execute(
-            "SELECT customer_id, product_id, order_id, ts, quantity, amount "
-            f"FROM purchases WHERE ts >= ? AND ts < ? AND {BOUGHT} ORDER BY ALL",
-            [start, end],
-        ).to_arrow_table()
+        with self._read(PURCHASES.name):
+            return self._db.execute(
+                "SELECT customer_id, product_id, order_id, ts, quantity, amount "
+                f"FROM purchases WHERE ts >= ? AND ts < ? AND {BOUGHT} ORDER BY ALL",
+                [start, end],
+            ).to_arrow_table()
 
     def table(self, table: Table) -> pa.Table | None:
         """All good rows of a table, ordered by every column; None if missing."""
         if not self.has(table):
             return None
-        return self._db.execute(
-            f"SELECT * FROM {table.name} ORDER BY ALL"
-        ).to_arrow_table()
+        with self._read(table.name):
+            return self._db.execute(
+                f"SELECT * FROM {table.name} ORDER BY ALL"
+            ).to_arrow_table()
 
     # -- coding and reading ---------------------------------------------------
+
+    @contextmanager
+    def _read(self, table: str) -> Generator[None]:
+        """What goes wrong while a table is read, as one line.
+
+        Raises:
+            ContractError, SettingError: as of ``reading``; or a file changed since
+                the input was opened, so that not all of it is of one moment.
+        """
+        checked = self._checked.get(table)
+        try:
+            with reading(table, checked.file if checked else str(self.data)):
+                yield
+        except (duckdb.Error, ContractError, OSError):
+            # Whatever it looked like, this is why.
+            self._must_be_unchanged()
+            raise
+        self._must_be_unchanged()
+
+    def _must_be_unchanged(self) -> None:
+        now = files_of(self._place)
+        for file, seen in self._files.items():
+            if now.get(file) != seen:
+                raise ContractError(
+                    f"data: expected files that stay as they are while they are read, "
+                    f"got another {file.name} in {self.data}; run again once it is written"
+                )
 
     def _row(self, query: str) -> tuple[Any, ...]:
         return self._db.execute(query).fetchall()[0]

@@ -10,7 +10,6 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 
 from features.contracts import TABLES, ContractError, SettingError, Table
 from features.database import Database
+from features.scratch import scratch
 from features.sources import Copied
 from features.sql import identifier, quoted
 
@@ -64,9 +64,9 @@ def local(data: Path | Database) -> Generator[Path | Copied]:
     if isinstance(data, Path):
         yield data
         return
-    with TemporaryDirectory(prefix="repurchase-") as folder:
-        copy(data, Path(folder))
-        yield Copied(Path(folder), data.name)
+    with scratch() as folder:
+        copy(data, folder)
+        yield Copied(folder, data.name)
 
 
 def copy(database: Database, folder: Path) -> None:

@@ -6,7 +6,9 @@ A single bad row is set aside with a reason, and the run goes on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,20 +98,39 @@ def write_bad_rows(db: duckdb.DuckDBPyConnection, checked: Checked, path: Path) 
     Raises:
         SettingError: the folder cannot be written.
     """
+    unfinished = path.with_name(f".{path.name}")
     try:
-        path.unlink(missing_ok=True)
-        if checked.bad_rows:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.unlink(missing_ok=True)
+        if not checked.bad_rows:
+            path.unlink(missing_ok=True)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with reading(checked.name, checked.file), _writing(unfinished):
+            db.execute(
+                f"COPY (SELECT {REASON} AS reason, * EXCLUDE ({REASON}) "
+                f"FROM bad_{checked.name} ORDER BY ALL) TO {quoted(str(unfinished))} "
+                "(FORMAT parquet)"
+            )
+        unfinished.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
         raise SettingError(
             f"quarantine: expected a folder that can be written, got {path.parent} "
-            f"({error.strerror}); choose another one"
+            f"({error.strerror}); free some room, or choose another one"
         ) from None
-    if checked.bad_rows:
-        db.execute(
-            f"COPY (SELECT {REASON} AS reason, * EXCLUDE ({REASON}) "
-            f"FROM bad_{checked.name} ORDER BY ALL) TO {quoted(str(path))} (FORMAT parquet)"
-        )
+
+
+@contextmanager
+def _writing(file: Path) -> Generator[None]:
+    """What DuckDB says when it cannot write the file, as the system would."""
+    try:
+        yield
+    except duckdb.IOException as error:
+        said = str(error).partition("\n")[0]
+        if str(file) not in said:
+            raise
+        raise OSError(errno.EIO, said.rpartition(": ")[2]) from None
 
 
 def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:

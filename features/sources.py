@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+import tempfile
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ _FAULTS_OF_THE_CALLER = (
 )
 
 _SUFFIXES = (".parquet", ".csv")
+
+_UNWRITTEN = re.compile(r'Could not write [^"]*"([^"]*)": ([^\n]*)')
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,22 @@ def _of_file(table: Table, file: Path) -> Source:
     return Source(table, sql, file.name, is_csv)
 
 
+def files_of(data: Path | Copied) -> dict[Path, tuple[int, int, int]]:
+    """Every file that tables are read from, in order; what changes if one does."""
+    place = data.folder if isinstance(data, Copied) else data
+    names = sorted(table.name + suffix for table in TABLES for suffix in _SUFFIXES)
+    # Of os.path: what may not be looked at is told by ``sources``.
+    files = [place / name for name in names] if os.path.isdir(place) else [place]  # noqa: PTH112
+    seen: dict[Path, tuple[int, int, int]] = {}
+    for file in files:
+        inner = sorted(file.glob("*.parquet")) if os.path.isdir(file) else [file]  # noqa: PTH112
+        for one in inner:
+            with suppress(OSError):
+                stat_of = one.stat()
+                seen[one] = (stat_of.st_ino, stat_of.st_size, stat_of.st_mtime_ns)
+    return seen
+
+
 def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
     """The engine's type by column.
 
@@ -220,16 +240,28 @@ def _told(table: str, file: str, error: duckdb.Error) -> ContractError | Setting
             f"engine.memory_limit: expected enough to read {table} in {file}, got too "
             f"little ({reason}); raise it"
         )
-    if "No space left on device" in str(error):
+    full = _no_room(error)
+    if full:
+        folder, why = full
         return SettingError(
-            f"data: expected room to sort {table} in {file} on disk, got none "
-            f"({reason}); free some, or raise engine.memory_limit"
+            f"TMPDIR: expected room to sort {table} of {file} in {folder}, got {why}; "
+            "free some, name a folder on a larger disk, or raise engine.memory_limit"
         )
     return ContractError(
         csv_file.explain(table, file, str(error))
         or f"{table}: expected a readable file, got an empty or damaged one in {file} "
         f"({reason}); export it again"
     )
+
+
+def _no_room(error: duckdb.Error) -> tuple[Path, str] | None:
+    """The folder in which DuckDB could not write, and why; None: it was not that."""
+    found = _UNWRITTEN.search(str(error))
+    if found:
+        return Path(found[1]).parent, found[2].lower()
+    if "No space left on device" in str(error):
+        return Path(tempfile.gettempdir()), "no space left on device"
+    return None
 
 
 def _first_line(error: Exception) -> str:

@@ -202,12 +202,15 @@ def test_memory_that_runs_out_while_rows_are_read_is_a_setting() -> None:
     assert "\n" not in told
 
 
-def test_disk_that_is_full_while_rows_are_sorted_is_no_damaged_file() -> None:
+@pytest.mark.parametrize("why", ["No space left on device", "File too large"])
+def test_disk_that_is_full_while_rows_are_sorted_is_no_damaged_file(why: str) -> None:
     with pytest.raises(SettingError) as refused, reading("browses", "b.parquet"):
-        raise duckdb.IOException("IO Error: write: No space left on device")
+        raise duckdb.IOException(
+            f'IO Error: Could not write file "/spill/a.tmp": {why}'
+        )
     assert str(refused.value) == (
-        "data: expected room to sort browses in b.parquet on disk, got none (IO Error: "
-        "write: No space left on device); free some, or raise engine.memory_limit"
+        f"TMPDIR: expected room to sort browses of b.parquet in /spill, got {why.lower()}; "
+        "free some, name a folder on a larger disk, or raise engine.memory_limit"
     )
 
 

@@ -89,14 +89,36 @@ def test_a_build_that_fails_leaves_the_last_table(tmp_path: Path) -> None:
     assert [f.name for f in tmp_path.iterdir()] == ["f.parquet"]
 
 
+def copied(shop_dir: Path, folder: Path) -> Path:
+    for file in shop_dir.glob("*.parquet"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    return folder
+
+
 def test_digest_is_of_bytes_of_input_tables_only(
     shop_dir: Path, tmp_path: Path
 ) -> None:
-    for file in shop_dir.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    with Tables(shop_dir) as one, Tables(tmp_path) as copy:
+    with Tables(shop_dir) as one, Tables(copied(shop_dir, tmp_path)) as copy:
         assert one.digest() == copy.digest()
         (tmp_path / "notes.txt").write_text("not input")
         assert one.digest() == copy.digest()
-        (tmp_path / "customers.parquet").write_bytes(b"x")
-        assert one.digest() != copy.digest()
+        digest = one.digest()
+    file = tmp_path / "customers.parquet"
+    pq.write_table(pq.read_table(file).slice(1), file)
+    with Tables(tmp_path) as altered:
+        assert altered.digest() != digest
+
+
+def test_digest_of_a_folder_of_files_is_of_all_of_them(
+    shop_dir: Path, tmp_path: Path
+) -> None:
+    rows = pq.read_table(shop_dir / "purchases.parquet")
+    folder = tmp_path / "purchases.parquet"
+    folder.mkdir()
+    digests: set[str] = set()
+    for cut in (100, 200):
+        pq.write_table(rows.slice(0, cut), folder / "part-0.parquet")
+        pq.write_table(rows.slice(cut), folder / "part-1.parquet")
+        with Tables(tmp_path) as opened:
+            digests.add(opened.digest())
+    assert len(digests) == 2
