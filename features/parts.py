@@ -233,9 +233,11 @@ class Reader:
         since = {name: int(table.spool.known[0]) for name, table in coded.items()}
         if CUSTOMERS in self.known:
             always = np.iinfo(np.int64).min
-            since[CUSTOMERS.name] = self.db.execute(
+            ((first,),) = self.db.execute(
                 f"SELECT min(coalesce(epoch_us({CUSTOMERS.known}), {always})) FROM profiles"
-            ).fetchall()[0][0]
+            ).fetchall()
+            # None where all rows are of people who never bought.
+            since |= {} if first is None else {CUSTOMERS.name: first}
         return History(
             until=self.until,
             customers=np.empty(0, object),
