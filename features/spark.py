@@ -47,7 +47,7 @@ from features.spark_worker import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 ROWS_PER_SLICE = 500_000
 """Rows that a worker holds at once, but for those of its last customer."""
@@ -235,7 +235,6 @@ class SparkTables:
         Raises:
             ContractError: one line per problem.
         """
-        from pyspark.sql import functions as F  # noqa: N812
         from pyspark.sql.pandas.types import to_arrow_schema
 
         empty = to_arrow_schema(frame.schema).empty_table()
@@ -251,13 +250,15 @@ class SparkTables:
             and not is_accepted(found[column.name], column.dtype)
         ]
         if odd:
-            counts = frame.agg(*(F.count(_column(n)).alias(n) for n in odd)).toArrow()
-            for n in odd:
-                if not counts.column(n)[0].as_py():
+            counts = frame.selectExpr(*(f"count({_quoted(n)})" for n in odd)).toArrow()
+            for n, count in zip(odd, counts.columns, strict=True):
+                if not count[0].as_py():
                     del found[n]
         quality.reject_columns(Source(table, "", name), found)
         ours = {column.name for column in table.columns}
-        return frame.select(*(_column(n) for n in found if table.further or n in ours))
+        return frame.selectExpr(
+            *(_quoted(n) for n in found if table.further or n in ours)
+        )
 
     # -- facts of the whole -------------------------------------------------------
 
@@ -345,29 +346,26 @@ def _reject_names(tables: Mapping[str, DataFrame]) -> None:
         raise ValueError(f"tables: expected names out of {names}, got {odd}")
 
 
-def _column(name: str) -> Column:
-    from pyspark.sql import functions as F  # noqa: N812
-
-    return F.col("`" + name.replace("`", "``") + "`")
+def _quoted(name: str) -> str:
+    """Any column name, as Spark's SQL."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def _union(tables: Mapping[str, DataFrame], partitions: int | None) -> DataFrame:
     """All rows, cut and ordered by customer: one column per table, a struct."""
     from pyspark import StorageLevel
-    from pyspark.sql import functions as F  # noqa: N812
 
-    def as_struct(name: str, frame: DataFrame) -> DataFrame:
-        key = F.coalesce(F.col("customer_id").cast("string"), F.lit(""))
-        own = F.struct(*(_column(n) for n in frame.columns))
-        columns = [
-            (own if n == name else F.lit(None).cast(other.schema)).alias(n)
-            for n, other in tables.items()
-        ]
-        return frame.select(key.alias(KEY), F.lit(name).alias(NAME), *columns)
+    def as_struct(name: str) -> DataFrame:
+        own = ", ".join(_quoted(column) for column in tables[name].columns)
+        return tables[name].selectExpr(
+            f"coalesce(cast(customer_id AS string), '') AS {KEY}",
+            f"'{name}' AS {NAME}",
+            f"struct({own}) AS {name}",
+        )
 
     rows = reduce(
-        lambda one, other: one.unionAll(other),
-        (as_struct(name, frame) for name, frame in tables.items()),
+        lambda one, other: one.unionByName(other, allowMissingColumns=True),
+        (as_struct(name) for name in tables),
     )
     cut = (
         rows.repartition(KEY)

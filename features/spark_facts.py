@@ -106,10 +106,10 @@ def facts_of(counted: DataFrame, until: datetime | None) -> Facts:
     rows = (
         counted.groupBy("what", "name", "word")
         .agg(F.sum("number").alias("total"), F.min("number").alias("least"))
-        .orderBy("what", "name", "word")
         .toArrow()
         .to_pylist()
     )
+    rows.sort(key=lambda row: [value or "" for value in list(row.values())[:3]])
     words: dict[_Key, list[str]] = {}
     reasons: dict[str, dict[str, int]] = {}
     for row in rows:

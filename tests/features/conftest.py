@@ -116,7 +116,12 @@ def spark(
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.local.dir": str(folder),
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
-            "spark.driver.extraJavaOptions": f"-Dderby.system.home={folder}",
+            # For tables of a few rows: to compile would take longer than to run.
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 "
+            f"-XX:+UseSerialGC -Dderby.system.home={folder}",
+            "spark.sql.codegen.wholeStage": "false",
+            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+            "spark.sql.adaptive.enabled": "false",
         }
         builder = SparkSession.builder.master("local[2]")
         for name, value in settings.items():
