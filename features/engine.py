@@ -19,10 +19,17 @@ import duckdb
 import pyarrow as pa
 
 from features import quality, scores
-from features.contracts import PURCHASES, TABLES, ContractError, SettingError, Table
+from features.contracts import (
+    CUSTOMERS,
+    PURCHASES,
+    TABLES,
+    ContractError,
+    SettingError,
+    Table,
+)
 from features.database import Database
 from features.history import History
-from features.parts import Reader
+from features.parts import EVENT_TABLES, Reader
 from features.postgres import local
 from features.scratch import scratch
 from features.snapshot import from_us, to_us
@@ -33,7 +40,7 @@ from features.sql import quoted
 CUSTOMERS_PER_PART = 8192
 """Rows and features of so many customers are in memory per worker at once."""
 
-HELD_BYTES = 1_000_000_000
+HELD_BYTES = 1_500_000_000
 """Rows on their way to the kernel that stay in memory; the others go to disk."""
 
 BOUGHT = "quantity >= 0"
@@ -195,8 +202,8 @@ class Tables:
 
         Args:
             until: as of ``history``.
-            columns: by table name, the columns of ``Events`` to read; tables
-                not named are left out. None: all.
+            columns: by table name, the columns of ``Events`` to read, of
+                ``customers`` any; tables not named are left out. None: all.
             customers_per_part: about how many.
 
         Raises:
@@ -221,6 +228,8 @@ class Tables:
         make_customer_keys(self._db, n_parts)
         # A table whose rows all come later must look as if it was not there.
         known = frozenset(t for t in TABLES if self.has(t) and self._any_known(t))
+        if columns is not None:
+            known -= {t for t in (CUSTOMERS, *EVENT_TABLES) if t.name not in columns}
         with scratch() as folder:
             reader = Reader(self._db, until, known, folder, n_parts, Memory(HELD_BYTES))
             for part in reader.parts(columns):

@@ -22,10 +22,13 @@ class Lookup:
     Attributes:
         keys: shape ``[slot]``, a power of two.
         codes: int32, shape ``[slot]``; -1: the slot is free.
+        size: number of keys.
     """
 
     keys: Longs
     codes: Ints
+
+    size: int
 
     @classmethod
     def of(cls, keys: Longs) -> Lookup:
@@ -35,7 +38,9 @@ class Lookup:
             ValueError: a key stands twice.
         """
         n_slots = 1 << max(1, (2 * len(keys)).bit_length())
-        table = cls(np.zeros(n_slots, np.int64), np.full(n_slots, -1, np.int32))
+        table = cls(
+            np.zeros(n_slots, np.int64), np.full(n_slots, -1, np.int32), len(keys)
+        )
         if not _insert(table.keys, table.codes, keys):
             raise ValueError("keys: expected each one once, got one twice")
         return table

@@ -33,17 +33,11 @@ from features.contracts import (
     ContractError,
     Table,
 )
-from features.history import Array, Events, History, Longs, Products, Promotions
+from features.history import History, Products, Promotions
 from features.lookup import Lookup
 from features.profile import is_wordy
-from features.spool import (
-    Memory,
-    Spool,
-    codes_within,
-    floats_of_words,
-    in_order,
-    put_floats,
-)
+from features.rows import Coded, Layout, called
+from features.spool import Memory, Spool
 from features.sql import identifier
 
 EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
@@ -51,43 +45,6 @@ EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
 BATCH_ROWS = 122_880
 
 _TIMES = ("customer_id", "ts", "known_at")
-_CALLED = {"product_id": "product", "order_id": "order"}
-"""Names in ``Events`` of the columns that are no longer ids."""
-
-
-@dataclass(frozen=True)
-class _Coded:
-    """One event table on its way: the columns after the times, and their words."""
-
-    spool: Spool
-    columns: tuple[Column, ...]
-    words: Mapping[str, tuple[str, ...]]
-
-    def events(self, keys: Lookup, part: int, n_customers: int) -> Events:
-        """The rows of the customers of a part, ordered."""
-        rows = self.spool.part(part)
-        customer = keys.find(rows[:, 0].copy())
-        rows, offsets = in_order(rows, customer, n_customers)
-        columns: dict[str, Array] = {}
-        for j, column in enumerate(self.columns, start=3):
-            name = _CALLED.get(column.name, column.name)
-            word = np.ascontiguousarray(rows[:, j])
-            if name == "order":
-                columns[name] = codes_within(word, offsets)
-            elif column.dtype in ("number", "flag"):
-                columns[name] = floats_of_words(word)
-            else:
-                columns[name] = word.astype(np.int32)
-        return Events(
-            customer=np.repeat(
-                np.arange(n_customers, dtype=np.int32), np.diff(offsets)
-            ),
-            ts=np.ascontiguousarray(rows[:, 1]),
-            known_at=np.ascontiguousarray(rows[:, 2]),
-            columns=columns,
-            words=self.words,
-            offsets=offsets,
-        )
 
 
 @dataclass(frozen=True)
@@ -127,9 +84,9 @@ class Reader:
                 table, None if columns is None else columns[table.name]
             )
             for table in EVENT_TABLES
-            if table in self.known and (columns is None or table.name in columns)
+            if table in self.known
         }
-        shared = self._shared(coded)
+        shared, has_profiles = self._shared(coded), CUSTOMERS in self.known
         for part, ids in enumerate(self._customers()):
             keys = Lookup.of(ids.column("key").to_numpy().view(np.int64))
             events = {
@@ -139,9 +96,7 @@ class Reader:
             yield replace(
                 shared,
                 customers=ids.column("id").to_numpy().astype(object),
-                profiles=self._profiles(part, keys)
-                if CUSTOMERS in self.known
-                else None,
+                profiles=self._profiles(part, keys) if has_profiles else None,
                 **events,
             )
 
@@ -178,12 +133,12 @@ class Reader:
                 "SELECT id, key FROM customer_keys WHERE part = ? ORDER BY id", [part]
             ).to_arrow_table()
 
-    def _spool(self, table: Table, wanted: set[str] | None) -> _Coded:
+    def _spool(self, table: Table, wanted: set[str] | None) -> Coded:
         columns = tuple(
             column
             for column in table.columns
             if column.name not in _TIMES
-            and (wanted is None or _CALLED.get(column.name, column.name) in wanted)
+            and (wanted is None or called(column) in wanted)
         )
         words: dict[str, tuple[str, ...]] = {}
         lookups: dict[str, Lookup] = {}
@@ -199,12 +154,12 @@ class Reader:
                     f"SELECT hash(unnest({list(words[name])}::VARCHAR[]))",
                     f"{table.name}.{name}",
                 )
-        spool = Spool(
-            self.folder / table.name, 3 + len(columns), self.n_parts, self.memory
-        )
+        layout = Layout.of(columns, {n: t.size for n, t in lookups.items()})
+        path = self.folder / table.name
+        spool = Spool(path, layout.n_words, self.n_parts, self.memory)
         for batch in self._batches(table, columns):
-            spool.add(_words_of(batch, columns, lookups))
-        return _Coded(spool, columns, words)
+            spool.add(layout.pack(batch, lookups))
+        return Coded(spool, layout, words)
 
     def _words(self, table: Table, name: str) -> tuple[str, ...]:
         rows = self.db.execute(
@@ -216,18 +171,18 @@ class Reader:
     def _batches(
         self, table: Table, columns: tuple[Column, ...]
     ) -> Iterator[pa.RecordBatch]:
-        fields = ["hash(customer_id)", "ts", "coalesce(known_at, ts)"]
+        fields = ["hash(customer_id) AS key", "ts", "coalesce(known_at, ts) AS known"]
         for column in columns:
+            sql = f"hash({column.name})"
             if column.dtype in ("number", "flag"):
-                fields.append(f"coalesce({column.name}::DOUBLE, 'nan'::DOUBLE)")
-            else:
-                fields.append(f"hash({column.name})")
-        named = ", ".join(f"{sql} AS f{i}" for i, sql in enumerate(fields))
+                sql = f"coalesce({column.name}::DOUBLE, 'nan'::DOUBLE)"
+            fields.append(f"{sql} AS {column.name}")
+        named = ", ".join(fields)
         return self.db.execute(
             f"SELECT {named} FROM known_{table.name}"
         ).to_arrow_reader(BATCH_ROWS)
 
-    def _shared(self, coded: Mapping[str, _Coded]) -> History:
+    def _shared(self, coded: Mapping[str, Coded]) -> History:
         """What all parts have in common."""
         wordy = self._make_profiles()
         since = {name: int(table.spool.known[0]) for name, table in coded.items()}
@@ -323,12 +278,17 @@ class Reader:
         customer = keys.find(rows.column("key").to_numpy().view(np.int64))
         return rows.set_column(0, "customer", pa.array(customer)).drop_columns("key")
 
-    def _fingerprint(self, coded: Mapping[str, _Coded]) -> str:
+    def _fingerprint(self, coded: Mapping[str, Coded]) -> str:
         """Hash of all rows read, whatever their order and the number of parts."""
         said: list[object] = [self.until.isoformat()]
         for name, table in coded.items():
-            columns = [column.name for column in table.columns]
-            said += [name, columns, table.words, table.spool.rows, table.spool.digest]
+            said += [
+                name,
+                table.layout,
+                table.words,
+                table.spool.rows,
+                table.spool.digest,
+            ]
         others = {"profiles": CUSTOMERS, "product_codes": PURCHASES}
         others |= {f"known_{t.name}": t for t in (PRODUCTS, CAMPAIGNS, PROMOTIONS)}
         for view, table in others.items():
@@ -358,24 +318,3 @@ def _wordy(db: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
         for i, name in enumerate(texts)
         if is_wordy(words=row[2 * i], customers=row[2 * i + 1])
     )
-
-
-def _words_of(
-    batch: pa.RecordBatch, columns: tuple[Column, ...], lookups: Mapping[str, Lookup]
-) -> Longs:
-    """A batch as rows of words; see ``Spool.add``."""
-    words = np.empty((batch.num_rows, batch.num_columns), np.int64)
-    words[:, 0] = batch.column(0).to_numpy().view(np.int64)
-    for j in (1, 2):
-        words[:, j] = (
-            batch.column(j).cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
-        )
-    for j, column in enumerate(columns, start=3):
-        values = batch.column(j).to_numpy()
-        if column.dtype in ("number", "flag"):
-            put_floats(values, words, j)
-        elif column.name in lookups:
-            words[:, j] = lookups[column.name].find(values.view(np.int64))
-        else:
-            words[:, j] = values.view(np.int64)
-    return words

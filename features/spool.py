@@ -20,6 +20,9 @@ from features.history import Array, Floats, Ints, Longs
 PART_SHIFT = 33
 """Bits of a key above this one say which part it belongs to."""
 
+WORD_BITS = 63
+"""A word that holds codes is never negative."""
+
 _SIGN = np.int64(0x7FFF_FFFF_FFFF_FFFF)
 _INFINITY = np.int64(0x7FF0_0000_0000_0000)
 _NAN = np.int64(0x7FF8_0000_0000_0000)
@@ -29,6 +32,17 @@ _NEGATIVE_ZERO = np.int64(-0x8000_0000_0000_0000)
 def put_floats(values: Floats, words: Longs, column: int) -> None:
     """Write floats as words of the same order; NaN comes after all others."""
     _put_floats(values.view(np.int64), words, column)
+
+
+def put_codes(codes: Ints, words: Longs, column: int, bit: int) -> None:
+    """Write codes from -1 on into the bits of a word from ``bit`` on."""
+    _put_codes(codes, words, column, bit)
+
+
+def codes_of_words(words: Longs, column: int, bit: int, width: int) -> Ints:
+    """The codes again, of so many bits."""
+    field = (words[:, column] >> bit) & ((1 << width) - 1)
+    return (field - 1).astype(np.int32)
 
 
 def floats_of_words(words: Longs) -> Floats:
@@ -146,6 +160,12 @@ def _put_floats(bits: Any, words: Any, column: int) -> None:
         elif word < 0:
             word = word ^ _SIGN if word != _NEGATIVE_ZERO else np.int64(0)
         words[i, column] = word
+
+
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _put_codes(codes: Any, words: Any, column: int, bit: int) -> None:
+    for i in range(len(codes)):
+        words[i, column] |= np.int64(codes[i] + 1) << bit
 
 
 @njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
