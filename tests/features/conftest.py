@@ -122,6 +122,8 @@ def spark(
             "spark.sql.codegen.wholeStage": "false",
             "spark.sql.codegen.factoryMode": "NO_CODEGEN",
             "spark.sql.adaptive.enabled": "false",
+            # So that a slice is not all there is.
+            "spark.sql.execution.arrow.maxRecordsPerBatch": "50",
         }
         builder = SparkSession.builder.master("local[2]")
         for name, value in settings.items():

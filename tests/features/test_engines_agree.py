@@ -167,7 +167,7 @@ def on_duckdb(shop: Shop, data: Path | Database) -> Answer:
 def on_spark(shop: Shop, session: SparkSession) -> Answer:
     frames = {name: session.createDataFrame(t) for name, t in shop.tables.items()}
     try:
-        with SparkTables(frames, partitions=1) as tables:
+        with SparkTables(frames, partitions=1, rows_per_slice=100) as tables:
             features = tables.features(shop.until, shop.cutoffs).toArrow()
             return tables.quarantined, by_row(features)
     except ContractError as error:

@@ -282,3 +282,9 @@ def test_further_lists_and_times_are_left_out_and_named(
     assert {"likes", "seen"}.isdisjoint(table.column_names)
     # Larger than a double can count to: a loyalty card, say.
     assert table["shoe_size"].to_pylist() == [float(2**60), None, None]
+
+
+def test_rows_of_people_who_never_bought_are_no_data(read_history: ReadHistory) -> None:
+    tables = {"purchases": PURCHASES, "customers": [profile("nobody", None)]}
+    table = assemble(read_history(tables, CUTOFF), [CUTOFF])
+    assert table["consent"].to_pylist() == [None, None, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,9 @@ from pyspark.sql import SparkSession
 
 from features.assemble import assemble
 from features.engine import Tables
+from features.simulate import simulate
 from features.spark import SparkTables
+from features.spark_worker import KEY, NAME, Slicing
 
 pytestmark = pytest.mark.spark
 
@@ -45,3 +47,45 @@ def test_shop_has_the_same_features(
         found = tables.features(CUTOFFS[-1], CUTOFFS).toArrow()
     expected = of_folder(shop_dir)
     assert comparable(found.cast(expected.schema)).equals(expected)
+
+
+@pytest.mark.slow
+def test_simulated_shop_in_parts_and_slices(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    simulate(tmp_path / "shop", 300, seed=5)
+    frames = {
+        file.stem: spark.read.parquet(str(file))
+        for file in (tmp_path / "shop").glob("*.parquet")
+    }
+    with Tables(tmp_path / "shop") as tables:
+        _, last = tables.first_and_last_purchase()
+    cutoffs = tuple(last - timedelta(days=days) for days in (120, 30, 0))
+    with SparkTables(frames, partitions=4, rows_per_slice=2_000) as tables:
+        found = tables.features(cutoffs[-1], cutoffs).toArrow()
+    expected = of_folder(tmp_path / "shop", cutoffs)
+    assert comparable(found.cast(expected.schema)).equals(expected)
+
+
+def union(*customers: str) -> list[pa.RecordBatch]:
+    """One batch per word; each letter is a row of that customer."""
+    return [pa.record_batch({KEY: list(word), NAME: list(word)}) for word in customers]
+
+
+@pytest.mark.parametrize(
+    ("batches", "most_rows", "slices"),
+    [
+        (("aab", "bbc", "cd"), 3, ["aabbb", "ccd"]),
+        (("aab", "bbc", "cd"), 6, ["aabbb" + "c" * 2, "d"]),
+        (("aab", "bbc", "cd"), 9, ["aabbbccd"]),
+        (("aaa", "aaa", "aab"), 1, ["aaaaaaaa", "b"]),
+        (("aa", "", "bb"), 2, ["aa", "bb"]),
+        ((), 2, []),
+    ],
+)
+def test_slice_holds_whole_customers(
+    batches: tuple[str, ...], most_rows: int, slices: list[str]
+) -> None:
+    slicing = Slicing((), most_rows, "1GB")
+    found = ["".join(s[KEY].to_pylist()) for s in slicing.slices(union(*batches))]
+    assert found == slices
