@@ -6,8 +6,6 @@ Sorting, filtering and joining happen in the engine; what leaves it is a
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
@@ -33,7 +31,7 @@ from features.parts import EVENT_TABLES, Reader
 from features.postgres import local
 from features.scratch import scratch
 from features.snapshot import from_us, to_us
-from features.sources import files_of, reading
+from features.sources import digest_of, files_of, reading
 from features.spool import PART_SHIFT, Memory
 from features.sql import quoted
 
@@ -142,13 +140,8 @@ class Tables:
         Raises:
             ContractError: a file changed since the input was opened.
         """
-        place = self._place if isinstance(self._place, Path) else self._place.folder
-        digest = hashlib.sha256()
-        for file in self._files:
-            digest.update(os.path.relpath(file, place).encode())
-            with self._read("the tables"), file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
-        return digest.hexdigest()
+        with self._read("the tables"):
+            return digest_of(self._place, self._files)
 
     def first_purchase(self, until: datetime) -> datetime:
         """Time of the first purchase known before a moment.

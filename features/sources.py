@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -179,6 +180,21 @@ def files_of(data: Path | Copied) -> dict[Path, tuple[int, int, int]]:
                 stat_of = one.stat()
                 seen[one] = (stat_of.st_ino, stat_of.st_size, stat_of.st_mtime_ns)
     return seen
+
+
+def digest_of(data: Path | Copied, files: Iterable[Path]) -> str:
+    """Hash of the files, byte by byte, and of their names below the input.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    place = data.folder if isinstance(data, Copied) else data
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(os.path.relpath(file, place).encode())
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
 
 
 def columns_of(db: duckdb.DuckDBPyConnection, source: Source) -> dict[str, str]:
