@@ -11,8 +11,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import duckdb
 import numpy as np
@@ -46,6 +44,7 @@ from features.history import History
 from features.parts import Reader
 from features.profile import MAX_WORDS
 from features.quality import REASON, Checked
+from features.scratch import scratch
 from features.sources import Source
 from features.spool import Memory
 from features.sql import identifier, quoted
@@ -106,10 +105,10 @@ class Slicing:
     ) -> Generator[tuple[duckdb.DuckDBPyConnection, dict[str, Checked]]]:
         """A connection with the views of ``quality`` over the tables of a slice."""
         with (
-            TemporaryDirectory(prefix="repurchase-") as folder,
+            scratch() as folder,
             connect(self.memory_limit, threads=1) as db,
         ):
-            db.execute(f"SET temp_directory = {quoted(folder)}")
+            db.execute(f"SET temp_directory = {quoted(str(folder))}")
             checked: dict[str, Checked] = {}
             for table in (t for t in OF_CUSTOMERS if t.name in self.tables):
                 db.register(f"slice_{table.name}", _rows_of(rows, table.name))
@@ -242,9 +241,9 @@ class MakeFeatures:
             db.register(f"known_{CAMPAIGNS.name}", whole.campaigns)
         known = {table for table in tables if table.name in whole.known} | {PRODUCTS}
         known |= {CAMPAIGNS} if whole.campaigns is not None else set()
-        with TemporaryDirectory(prefix="repurchase-") as folder:
+        with scratch() as folder:
             reader = Reader(
-                db, whole.until, frozenset(known), Path(folder), 1, Memory(HELD_BYTES)
+                db, whole.until, frozenset(known), folder, 1, Memory(HELD_BYTES)
             )
             (history,) = reader.parts(self.columns)
         return replace(history, since=whole.since, wordy=whole.wordy)
