@@ -28,6 +28,7 @@ from pathlib import Path
 
 from features.contracts import ContractError
 from features.engine import connect
+from features.scratch import whole
 
 FUEL = "p.product_type LIKE 'GASOLINE%'"
 
@@ -161,9 +162,8 @@ def write_tables(out: Path) -> dict[str, int]:
                 f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{folder / name}.parquet')"
             )
         for table, query in _QUERIES.items():
-            unfinished = out / f".{table}.parquet"
-            db.execute(f"COPY ({query}) TO '{unfinished}' (FORMAT parquet)")
-            unfinished.replace(out / f"{table}.parquet")
+            with whole(out / f"{table}.parquet") as place:
+                db.execute(f"COPY ({query}) TO '{place}' (FORMAT parquet)")
             row = db.execute(
                 f"SELECT count(*) FROM read_parquet('{out / table}.parquet')"
             ).fetchone()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import duckdb
 from features.columns import CALLED, is_accepted, is_unreadable, read, read_further
 from features.contracts import PURCHASES, ContractError, SettingError, Table
 from features.rules import UNREADABLE, reason, unreadable_reason
+from features.scratch import unfinished, whole
 from features.sources import Copied, Source, columns_of, reading, sources
 from features.sql import identifier, quoted
 
@@ -98,23 +99,19 @@ def write_bad_rows(db: duckdb.DuckDBPyConnection, checked: Checked, path: Path) 
     Raises:
         SettingError: the folder cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}")
     try:
-        unfinished.unlink(missing_ok=True)
+        unfinished(path).unlink(missing_ok=True)
         if not checked.bad_rows:
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        with reading(checked.name, checked.file), _writing(unfinished):
+        with whole(path) as place, reading(checked.name, checked.file), _writing(place):
             db.execute(
                 f"COPY (SELECT {REASON} AS reason, * EXCLUDE ({REASON}) "
-                f"FROM bad_{checked.name} ORDER BY ALL) TO {quoted(str(unfinished))} "
+                f"FROM bad_{checked.name} ORDER BY ALL) TO {quoted(str(place))} "
                 "(FORMAT parquet)"
             )
-        unfinished.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
         raise SettingError(
             f"quarantine: expected a folder that can be written, got {path.parent} "
             f"({error.strerror}); free some room, or choose another one"

@@ -1,6 +1,6 @@
-"""Temporary folders that do not outlive their process for ever.
+"""Files that are whole or not there, and folders that do not outlive their process.
 
-A process that is killed leaves its folder behind. Each folder is locked by the
+A process that is killed leaves its temporary folder behind. Each is locked by the
 kernel while its process lives, so making one removes those that nobody holds.
 """
 
@@ -11,12 +11,29 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from features.contracts import SettingError
 
 PREFIX = "repurchase-"
+
+
+def unfinished(file: Path) -> Path:
+    """Where a file is while it is written."""
+    return file.with_name(f".{file.name}")
+
+
+@contextmanager
+def whole(file: Path) -> Generator[Path]:
+    """A place to write to; it becomes ``file`` at the end, or is removed."""
+    place = unfinished(file)
+    try:
+        yield place
+        place.replace(file)
+    finally:
+        with suppress(OSError):
+            place.unlink()
 
 
 @contextmanager

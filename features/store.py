@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from importlib.metadata import version
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.contracts import SettingError
+from features.scratch import whole
 
 _LIBRARIES = ("duckdb", "numba", "numpy", "pyarrow")
 
@@ -82,16 +83,6 @@ def stamp_of(file: Path) -> Stamp | None:
     return Stamp(**{name: said[name.encode()].decode() for name in names})
 
 
-def remove_unfinished(file: Path) -> None:
-    """Remove what a build of the table left that was killed."""
-    with suppress(OSError):
-        _unfinished(file).unlink()
-
-
-def _unfinished(file: Path) -> Path:
-    return file.with_name(f".{file.name}")
-
-
 def write(file: Path, parts: Iterable[pa.Table], stamp: Stamp) -> None:
     """Write the table part by part, each as one row group.
 
@@ -100,28 +91,21 @@ def write(file: Path, parts: Iterable[pa.Table], stamp: Stamp) -> None:
     Raises:
         SettingError: there is no room, or the folder cannot be written.
     """
-    unfinished = _unfinished(file)
     said = {**asdict(stamp), "fingerprint": stamp.fingerprint}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        writer: pq.ParquetWriter | None = None
-        try:
+        with whole(file) as place, ExitStack() as opened:
+            writer: pq.ParquetWriter | None = None
             for part in parts:
                 rows = part.drop_columns("customer").replace_schema_metadata(said)
                 if writer is None:
-                    writer = pq.ParquetWriter(unfinished, rows.schema)
+                    writer = opened.enter_context(pq.ParquetWriter(place, rows.schema))
                 writer.write_table(rows, row_group_size=max(1, rows.num_rows))
-        finally:
-            if writer is not None:
-                writer.close()
-        unfinished.replace(file)
     except OSError as error:
         raise SettingError(
             f"workspace: expected room for the feature table in {file.parent}, got "
             f"{(error.strerror or str(error)).lower()}; free some, or choose another workspace"
         ) from None
-    finally:
-        remove_unfinished(file)
 
 
 def read(file: Path, customers: Sequence[str] | None = None) -> pa.Table:

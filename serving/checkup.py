@@ -17,6 +17,7 @@ from rich.table import Table
 
 from features.contracts import TABLES, SettingError
 from features.scores import ALLOWED_GAPS, Share, TableScore
+from features.scratch import whole
 from serving.problems import Problem, problems
 from training.report import write_json
 
@@ -198,9 +199,8 @@ def write(found: Checkup, file: Path) -> tuple[Path, Path]:
     )
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = page.with_name(f".{page.name}")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(page)
+        with whole(page) as place:
+            place.write_text(text, encoding="utf-8")
         write_json(figures(found), numbers)
     except OSError as error:
         raise SettingError(

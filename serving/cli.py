@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Generator
@@ -34,6 +35,8 @@ app = typer.Typer(
 # spinning, and ALS runs its own threads over a single-threaded BLAS.
 _THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="YAML file; see features/config.py.")
 ]
@@ -57,6 +60,14 @@ def main() -> None:
         lines = error.lines if isinstance(error, ContractError) else [str(error)]
         for line in lines:
             print(f"error: {redacted(' '.join(line.split()))}", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        place = error.filename or "what was written"
+        said = (error.strerror or str(error)).lower()
+        line = f"error: disk: expected room for {place}, got {said}; free some"
+        print(line, file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
 
 

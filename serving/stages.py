@@ -20,7 +20,7 @@ from features.database import Database
 from features.engine import Tables
 from features.history import History
 from features.profile import left_out
-from features.scratch import scratch
+from features.scratch import scratch, unfinished, whole
 from features.snapshot import Snapshot
 from features.store import Stamp
 from serving.publish import publish as publish_predictions
@@ -129,7 +129,7 @@ def features(config: Config, announce: Announce | None = None) -> Path:
     """
     steps = Steps(announce)
     file = config.workspace / "features" / "features.parquet"
-    store.remove_unfinished(file)
+    unfinished(file).unlink(missing_ok=True)
     with open_tables(config, announce) as tables:
         cutoffs, stamp = _to_build(tables, config)
         if store.stamp_of(file) == stamp:
@@ -169,9 +169,8 @@ def train(config: Config, announce: Announce | None = None) -> Path:
         table = _read_features(tables, config, history)
     bundle = build.fit(history, table, config, steps)
     folder = artifacts.save(bundle, config.workspace / "models")
-    pointer = config.workspace / "models" / ".latest"
-    pointer.write_text(folder.name)
-    pointer.replace(config.workspace / "models" / "latest")
+    with whole(config.workspace / "models" / "latest") as pointer:
+        pointer.write_text(folder.name)
     with steps("log to MLflow"), track.run(config, f"train {folder.name}") as run:
         run.config(config)
         run.metrics({f"seconds/{k}": v for k, v in steps.seconds.items()})

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from features.config import Config
 from features.engine import Tables
 from features.history import History
+from features.scratch import whole
 from features.snapshot import Snapshot
 from training import build, labels, report
 from training.artifacts import Bundle
@@ -80,9 +81,8 @@ def write(backtest: Backtest, out: Path, top: int) -> None:
         "value": predictions.value,
     }
     for name, table in tables.items():
-        unfinished = out / f".{name}.parquet"
-        pq.write_table(table, unfinished)
-        unfinished.replace(out / f"{name}.parquet")
+        with whole(out / f"{name}.parquet") as place:
+            pq.write_table(table, place)
     metrics: dict[str, Any] = {
         "cutoff": predictions.cutoff.isoformat(),
         "horizon_days": predictions.horizon_days,

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from features.scratch import whole
 from training.evaluate import MODEL, K, Quality
 from training.findings import (
     Panel,
@@ -62,15 +63,14 @@ def draw(qualities: Sequence[Quality], picks: Sequence[PickFigure], file: Path) 
         x=0.01,
         ha="left",
     )
-    unfinished = file.with_name(f".{file.name}")
-    figure.savefig(
-        unfinished,
-        format="png",
-        dpi=130,
-        facecolor="white",
-        metadata={"Software": None},
-    )
-    unfinished.replace(file)
+    with whole(file) as place:
+        figure.savefig(
+            place,
+            format="png",
+            dpi=130,
+            facecolor="white",
+            metadata={"Software": None},
+        )
 
 
 def write_html(
@@ -109,9 +109,9 @@ def write_html(
         k=K,
     )
     file = folder / "report.html"
-    unfinished = file.with_name(f".{file.name}")
-    unfinished.write_text(page, encoding="utf-8")
-    return unfinished.replace(file)
+    with whole(file) as place:
+        place.write_text(page, encoding="utf-8")
+    return file
 
 
 def _draw(axis: Any, panel: Panel, most: int) -> None:
@@ -188,9 +188,8 @@ def _interval(interval: Interval | None, form: str) -> str:
 
 def write_json(values: Any, file: Path) -> None:
     """Write figures as JSON, whole or not at all; an undefined one is null."""
-    unfinished = file.with_name(f".{file.name}")
-    unfinished.write_text(json.dumps(_defined(values), indent=1, allow_nan=False))
-    unfinished.replace(file)
+    with whole(file) as place:
+        place.write_text(json.dumps(_defined(values), indent=1, allow_nan=False))
 
 
 def _defined(value: Any) -> Any:
