@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import features
-from features.contracts import ContractError
+from features.contracts import PURCHASES, ContractError
 from features.engine import Tables
 
 US = timedelta(microseconds=1)
@@ -252,3 +253,55 @@ def test_rows_at_or_after_the_cutoff_change_no_bit_of_the_history(
         pq.read_table(shop_dir / "purchases.parquet")
     )
     assert full.fingerprint == cut.fingerprint
+
+
+APRIL = datetime(2024, 4, 1)
+
+
+@pytest.mark.parametrize(
+    "read_rows",
+    [
+        lambda tables: tables.history(APRIL),
+        lambda tables: list(tables.parts(APRIL)),
+        lambda tables: tables.first_purchase(APRIL),
+        lambda tables: tables.first_and_last_purchase(),
+        lambda tables: tables.purchases_between(NOON, APRIL),
+        lambda tables: tables.table(PURCHASES),
+        lambda tables: tables.digest(),
+    ],
+    ids=["history", "parts", "first", "first and last", "between", "table", "digest"],
+)
+@pytest.mark.parametrize(
+    "change", ["truncated", "another schema", "other rows", "gone"]
+)
+def test_file_that_changes_between_check_and_read_is_one_line(
+    tmp_path: Path, change: str, read_rows: Callable[[Tables], Any]
+) -> None:
+    file = write(tmp_path, two_orders() * 3) / "purchases.parquet"
+    with Tables(tmp_path) as tables:
+        if change == "truncated":
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        elif change == "another schema":
+            pq.write_table(pa.table({"something": ["else"]}), file)
+        elif change == "other rows":
+            write(tmp_path, two_orders())
+        else:
+            file.unlink()
+        with pytest.raises(ContractError) as told:
+            read_rows(tables)
+    assert told.value.lines == (
+        "data: expected files that stay as they are while they are read, got another "
+        f"purchases.parquet in {tmp_path}; run again once it is written",
+    )
+
+
+def test_file_that_changes_after_the_first_part_is_told_at_the_end(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, [*two_orders(), line("b", "3")])
+    with Tables(tmp_path) as tables:
+        parts = tables.parts(APRIL, customers_per_part=1)
+        next(parts)
+        write(tmp_path, two_orders())
+        with pytest.raises(ContractError, match=r"got another purchases\.parquet"):
+            list(parts)
