@@ -64,7 +64,8 @@ class _Work(NamedTuple):
 
     ``rows`` and ``times`` are ``[stream, row]``, filled up to ``length``.
     ``seen`` is ``[stream, code]``: the walk in which ``per`` last met a code.
-    ``bounds`` is ``[frame, 2]``: first row of the frame and the one after it. ``marks`` is ``[2, code]``: the call that last met a code
+    ``ends`` is ``[stream, cutoff]``: how long the stream was, and ``starts``,
+    ``[cutoff]``, where a frame of it begins. ``marks`` is ``[2, code]``: the call that last met a code
     and how often, so that nothing has to be cleared between calls; ``sums``,
     ``[code]``, goes with it. ``met`` is ``[row]``, scratch. ``counts`` is how
     many calls and walks there were. ``decays`` and ``upto``, ``[feature]``, are
@@ -75,7 +76,8 @@ class _Work(NamedTuple):
     times: Longs
     length: Longs
     seen: Longs
-    bounds: Longs
+    ends: Longs
+    starts: Longs
     marks: Longs
     sums: Floats
     met: Longs
@@ -331,31 +333,51 @@ def _one(
 
 @_part
 def _fill(
-    table: Input, steps: Steps, w: _Work, at: int, out: Floats, r: int, before: int
+    table: Input,
+    steps: Steps,
+    w: _Work,
+    cutoffs: Longs,
+    places: Longs,
+    c: int,
+    first_k: int,
+    end_k: int,
+    out: Floats,
 ) -> None:
-    """All features of one customer at one cutoff, into column ``r`` of ``out``.
+    """All features of customer ``c`` at the cutoffs of a walk.
 
-    ``before`` is the column of the cutoff before, -1: none.
+    Feature by feature: the next cutoff most often asks for the same again.
     """
-    frames, plan, bounds = steps.frames, steps.plan, w.bounds
+    frames, plan = steps.frames, steps.plan
     for v in range(len(frames)):
-        i, window = frames[v, 0], frames[v, 1]
-        first, last = frames[v, 2], frames[v, 3]
-        a, b = int(bounds[v, 0]), int(w.length[i])
-        same = before >= 0 and b == bounds[v, 1]
-        if window:
-            while a < b and w.times[i, a] < at - window:
-                a += 1
-                same = False
-        bounds[v, 0], bounds[v, 1] = a, b
-        for f in range(first, last):
-            op, target = plan[f, 0], plan[f, 3]
-            if a == b:
-                out[target, r] = steps.empty[f]
-            elif same and (op >= Statistic.TOTAL or op == Statistic.COUNT):
-                out[target, r] = out[target, before]
-            else:
-                out[target, r] = _one(table, steps, f, w, i, a, b, at)
+        i, window, a = frames[v, 0], frames[v, 1], 0
+        for k in range(first_k, end_k):
+            if window:
+                low = cutoffs[k] - window
+                while a < w.ends[i, k] and w.times[i, a] < low:
+                    a += 1
+            w.starts[k] = a
+        for f in range(frames[v, 2], frames[v, 3]):
+            op, target, before = plan[f, 0], plan[f, 3], -1
+            is_of_age = op < Statistic.TOTAL and op != Statistic.COUNT
+            for k in range(first_k, end_k):
+                if places[c, k] < 0:
+                    continue
+                a, b = int(w.starts[k]), int(w.ends[i, k])
+                if a == b:
+                    value = steps.empty[f]
+                elif op == Statistic.COUNT:
+                    value = float(b - a)
+                elif (
+                    before < 0
+                    or is_of_age
+                    or a != w.starts[before]
+                    or b != w.ends[i, before]
+                ):
+                    value = _one(table, steps, f, w, i, a, b, cutoffs[k])
+                else:
+                    value = out[target, places[c, before]]
+                out[target, places[c, k]] = value
+                before = k
 
 
 @_compiled
@@ -366,26 +388,30 @@ def _walk(
     for c in range(len(table.offsets) - 1):
         start, end = table.offsets[c], table.offsets[c + 1]
         is_late = _came_late(table, start, end, _NEVER, _NEVER)
-        row, before = start, -1
-        for k in range(len(cutoffs)):
-            if places[c, k] < 0:
+        first_k = 0
+        while first_k < len(cutoffs):
+            if places[c, first_k] < 0:
+                first_k += 1
                 continue
-            since = cutoffs[before] if before >= 0 else cutoffs[k]
-            if before < 0 or (
-                is_late and _came_late(table, start, end, since, cutoffs[k])
-            ):
-                row, before = start, -1
-                w.counts[1] += 1
+            w.counts[1] += 1
+            for i in range(len(w.length)):
+                w.length[i] = 0
+            for f in range(len(w.upto)):
+                w.decays[f], w.upto[f] = 0.0, 0
+            row, k = start, first_k
+            while k < len(cutoffs):
+                if is_late and k > first_k:
+                    since = cutoffs[k - 1]
+                    if _came_late(table, start, end, since, cutoffs[k]):
+                        break
+                row = _let_in(
+                    table, steps.streams, w, row, end, cutoffs[k], w.counts[1]
+                )
                 for i in range(len(w.length)):
-                    w.length[i] = 0
-                for v in range(len(w.bounds)):
-                    w.bounds[v, 0] = 0
-                for f in range(len(w.upto)):
-                    w.decays[f], w.upto[f] = 0.0, 0
-            row = _let_in(table, steps.streams, w, row, end, cutoffs[k], w.counts[1])
-            last = places[c, before] if before >= 0 else -1
-            _fill(table, steps, w, cutoffs[k], out, places[c, k], last)
-            before = k
+                    w.ends[i, k] = w.length[i]
+                k += 1
+            _fill(table, steps, w, cutoffs, places, c, first_k, k, out)
+            first_k = k
 
 
 def _stack(events: Events, names: Sequence[str], dtype: type) -> Array:
@@ -443,13 +469,16 @@ def fold(table: Input, cutoffs_us: Longs, plan: Plan, places: Longs) -> Floats:
         longest=int(np.diff(table.offsets).max(initial=0)),
         n_codes=int(table.codes.max(initial=-1)) + 1,
         n_per=int(table.codes[list(plan.reads_per)].max(initial=-1)) + 1,
+        n_cutoffs=len(cutoffs_us),
     )
     out = np.empty((len(plan.steps.plan), int(places.max(initial=-1)) + 1))
     _walk(table, plan.steps, work, _fixed(cutoffs_us), _fixed(places), out)
     return out
 
 
-def _work(plan: Plan, *, longest: int, n_codes: int, n_per: int) -> _Work:
+def _work(
+    plan: Plan, *, longest: int, n_codes: int, n_per: int, n_cutoffs: int
+) -> _Work:
     """Room for customers with so many rows, and codes below the bounds."""
     n_streams = len(plan.steps.streams)
     return _Work(
@@ -457,7 +486,8 @@ def _work(plan: Plan, *, longest: int, n_codes: int, n_per: int) -> _Work:
         times=np.empty((n_streams, longest), np.int64),
         length=np.zeros(n_streams, np.int64),
         seen=np.zeros((n_streams, n_per), np.int64),
-        bounds=np.zeros((len(plan.steps.frames), 2), np.int64),
+        ends=np.empty((n_streams, n_cutoffs), np.int64),
+        starts=np.empty(n_cutoffs, np.int64),
         marks=np.zeros((2, n_codes), np.int64),
         sums=np.empty(n_codes),
         met=np.empty(longest, np.int64),
@@ -480,7 +510,9 @@ class Live:
 
     def __init__(self, plan: Plan, longest: int, n_codes: int) -> None:
         self._steps = plan.steps
-        self._work = _work(plan, longest=longest, n_codes=n_codes, n_per=n_codes)
+        self._work = _work(
+            plan, longest=longest, n_codes=n_codes, n_per=n_codes, n_cutoffs=1
+        )
         self._at = np.zeros(1, np.int64)
         self._cutoff = _fixed(self._at)
         self._place = _fixed(np.zeros((1, 1), np.int64))
