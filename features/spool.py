@@ -91,6 +91,8 @@ class Spool:
         Raises:
             SettingError: the disk is full.
         """
+        if not len(words):
+            return
         by_part, counts = _scatter(words, self.n_parts, self.digest, self.known)
         self.starts.append(np.concatenate(([0], np.cumsum(counts))))
         self.rows += len(words)
@@ -125,8 +127,10 @@ class Spool:
         with self.path.open("rb", buffering=0) as file:
             first = 0
             for i in on_disk:
-                file.seek((first + int(self.starts[i][part])) * self.n_words * 8)
-                file.readinto(words[at : at + sizes[i]].data.cast("B"))
+                # Of nothing there is no view to read into.
+                if sizes[i]:
+                    file.seek((first + int(self.starts[i][part])) * self.n_words * 8)
+                    file.readinto(words[at : at + sizes[i]].data.cast("B"))
                 at += sizes[i]
                 first += int(self.starts[i][-1])
         return words
