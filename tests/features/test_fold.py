@@ -3,8 +3,8 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from features.declare import Rows
 from features.feature import Aggregate, Statistic
+from features.fold import Live, stack
 from features.fold import fold as fold_into
-from features.fold import stack
 from features.history import Events, Floats, Longs, offsets_of
 from features.plan import plan
 from features.snapshot import DAY_US
@@ -75,8 +75,16 @@ def vocabulary(rows: Rows, *windows: int | None) -> tuple[Aggregate, ...]:
             for statistic in ("sum", "mean", "spread", "max", "last")
             for feature in rows.number("v", statistic, "value", "", windows=windows)
         ),
+        *rows.trailing("n_since_flag", "flag", *windows),
         *rows.distinct("c", "code", *windows),
         *rows.top_share("c", "code", *windows),
+        *(
+            feature
+            for statistic in ("mean", "spread", "max")
+            for feature in rows.each(
+                "code", "v", statistic, "value", "", windows=windows
+            )
+        ),
         *rows.gaps("g", "mean", "spread", "median", "max", "last", windows=windows),
     )
 
@@ -109,6 +117,11 @@ def naive_statistic(rows: list[Row], cutoff: int, a: Aggregate) -> float:
     ages = [(cutoff - r.ts) / DAY_US for r in rows]
     values = [r.value for r in rows if r.value is not None]
     codes = Counter(r.code for r in rows if r.code >= 0)
+    sums: dict[int, float] = defaultdict(float)
+    for r in rows:
+        if r.code >= 0 and r.value is not None:
+            sums[r.code] += r.value
+    totals = list(sums.values())
     gaps = [x - y for x, y in itertools.pairwise(ages)]
     nan = math.nan
     match a.statistic:
@@ -135,6 +148,15 @@ def naive_statistic(rows: list[Row], cutoff: int, a: Aggregate) -> float:
             return max(values, default=nan)
         case Statistic.LAST:
             return values[-1] if values else nan
+        case Statistic.TRAILING:
+            rest = itertools.takewhile(lambda r: not r.flag, reversed(rows))
+            return len(list(rest))
+        case Statistic.GROUP_MEAN:
+            return statistics.fmean(totals) if totals else nan
+        case Statistic.GROUP_SPREAD:
+            return statistics.stdev(totals) if len(totals) > 1 else nan
+        case Statistic.GROUP_GREATEST:
+            return max(totals, default=nan)
         case Statistic.DISTINCT:
             return len(codes)
         case Statistic.TOP_SHARE:
@@ -195,6 +217,53 @@ def test_fold_equals_a_naive_loop_at_every_cutoff(
         for c in range(N_CUSTOMERS)
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_every_statistic_is_on_trial() -> None:
+    assert {feature.statistic for feature in EVERYTHING} == set(Statistic)
+
+
+STEPS = plan(EVERYTHING)
+LIVE = Live(STEPS, longest=40, n_codes=6)
+"""Used for one drawn customer after the other, as a service would."""
+
+
+def alone(rows: list[Row], customer: int) -> Events:
+    """The events of one customer, as if there was no other."""
+    mine = [replace(r, customer=0) for r in rows if r.customer == customer]
+    events_of_mine = events(mine)
+    return replace(events_of_mine, offsets=events_of_mine.offsets[:2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn_rows(), CUTOFFS, st.permutations(range(N_CUSTOMERS)))
+def test_live_equals_the_fold_bit_by_bit_whoever_came_before(
+    rows: list[Row], cutoffs: list[int], order: list[int]
+) -> None:
+    expected = fold(events(rows), np.array(cutoffs, np.int64), EVERYTHING)
+    for customer in order:
+        table = stack(alone(rows, customer), STEPS)
+        # Back in time too: a moment owes nothing to the one before.
+        for k in reversed(range(len(cutoffs))):
+            found = LIVE(table, cutoffs[k])
+            assert found.tobytes() == expected[customer, k].tobytes()
+
+
+def test_live_says_that_there_is_no_room() -> None:
+    rows = [Row(0, hour * HOUR, hour * HOUR) for hour in range(41)]
+    table = stack(alone(rows[:40], 0), STEPS)
+    assert LIVE(table, 100 * HOUR)[:3].tolist() == [12.0, 40.0, 40.0]
+    with pytest.raises(ValueError, match=r"^rows: expected at most 40, got 41; make a"):
+        LIVE(stack(alone(rows, 0), STEPS), 100 * HOUR)
+
+
+@settings(max_examples=40, deadline=None)
+@given(drawn_rows(), CUTOFFS)
+def test_customers_may_be_cut_into_slices(rows: list[Row], cutoffs: list[int]) -> None:
+    at = np.array(cutoffs, np.int64)
+    together = fold(events(rows), at, EVERYTHING)
+    apart = [fold(alone(rows, c), at, EVERYTHING) for c in range(N_CUSTOMERS)]
+    assert np.concatenate(apart).tobytes() == together.tobytes()
 
 
 @settings(max_examples=40, deadline=None)
@@ -294,6 +363,16 @@ def test_a_late_row_goes_in_between_at_the_cutoff_at_which_it_is_known() -> None
     cutoffs = np.array([40, 50]) * DAY_US
     found = fold(events(rows), cutoffs, Rows().gaps("g", "mean", "max"))
     assert found[0].tolist() == [[20.0, 20.0], [10.0, 10.0]]
+
+
+def test_a_customer_whose_only_row_comes_late_has_none_before() -> None:
+    rows = [Row(0, 10 * DAY_US, 45 * DAY_US), Row(1, 10 * DAY_US, 10 * DAY_US)]
+    cutoffs = np.array([11 * DAY_US, 45 * DAY_US, 45 * DAY_US + 1])
+    found = fold(events(rows), cutoffs, (*Rows().count("n"), *Rows().age("x")))
+    assert found[0, :, 0].tolist() == [0.0, 0.0, 1.0]
+    assert np.isnan(found[0, :2, 1]).all()
+    assert found[0, 2, 1] == 35 + 1 / DAY_US
+    assert found[1, :, 0].tolist() == [1.0, 1.0, 1.0]
 
 
 def test_an_order_is_counted_once_however_its_lines_are_mixed() -> None:
