@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -52,8 +52,15 @@ class Section(BaseModel):
 
 
 class EngineConfig(Section):
-    """Reading of tables."""
+    """Reading of tables.
 
+    Attributes:
+        name: what reads and folds for ``repurchase features``.
+        memory_limit: of DuckDB; on Spark, of each of its Python workers.
+        threads: of this machine; on Spark only where it has no master.
+    """
+
+    name: Literal["duckdb", "spark"] = "duckdb"
     memory_limit: str = "1GB"
     threads: int = Field(default=2, ge=1)
 
@@ -173,7 +180,8 @@ class Config(Section):
         data: folder of input tables, a DuckDB file, or the address of a
             PostgreSQL database, ``postgresql://user@host:port/name`` with
             ``?schema=NAME`` and options of libpq. Keep the password in
-            ``PGPASSWORD`` or a passfile.
+            ``PGPASSWORD`` or a passfile. With ``engine.name`` spark also
+            ``spark:SCHEMA`` of its catalog.
         workspace: everything that the system writes.
         cutoff: moment of the build; rows at or after it are not read.
         horizon_days: label window of recommendations, tag and evaluation.

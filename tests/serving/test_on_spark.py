@@ -1,0 +1,51 @@
+"""The stage ``features`` on Spark writes what it writes on DuckDB."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from features import store
+from features.config import Config, EngineConfig
+from serving import stages
+
+pytestmark = pytest.mark.spark
+
+
+def settings(data: Path, workspace: Path, engine: Any, **more: Any) -> Config:
+    return Config(
+        data=data,
+        workspace=workspace,
+        cutoff=datetime(2024, 12, 1),
+        engine=EngineConfig(name=engine),
+        **more,
+    )
+
+
+def test_table_and_stamp_are_those_of_duckdb(
+    spark: SparkSession, shop_dir: Path, tmp_path: Path
+) -> None:
+    on_duckdb = stages.features(settings(shop_dir, tmp_path / "a", "duckdb"))
+    on_spark = stages.features(settings(shop_dir, tmp_path / "b", "spark"))
+    assert store.read(on_spark).equals(store.read(on_duckdb))
+    assert store.stamp_of(on_spark) == store.stamp_of(on_duckdb)
+    assert pq.read_table(on_spark).num_rows > 500
+    bad = [
+        {f.name: pq.read_table(f) for f in (tmp_path / place / "quarantine").glob("*")}
+        for place in ("a", "b")
+    ]
+    assert list(bad[0]) and bad[0] == bad[1]
+    # A table of the same stamp stays, whoever made it.
+    told: list[str] = []
+    before = on_spark.stat().st_mtime_ns
+    stages.features(settings(shop_dir, tmp_path / "b", "duckdb"), told.append)
+    stages.features(settings(shop_dir, tmp_path / "b", "spark"), told.append)
+    assert [text[:19] for text in told if text.startswith("features:")] == (
+        ["features: unchanged"] * 2
+    )
+    assert on_spark.stat().st_mtime_ns == before
