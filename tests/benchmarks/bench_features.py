@@ -28,13 +28,15 @@ from rich.console import Console
 from rich.table import Table as Printed
 
 from features.assemble import OF_EVENTS, assemble_parts
+from features.config import PropensityConfig
 from features.dimension import columns_read
 from features.engine import Tables
 from features.simulate import simulate
 
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "1000000"))
 UNTIL = datetime(2025, 1, 1)
-CUTOFFS = [UNTIL - timedelta(days=30 * k) for k in range(11, -1, -1)]
+STEP_DAYS = PropensityConfig().step_days
+CUTOFFS = [UNTIL - timedelta(days=STEP_DAYS * k) for k in range(11, -1, -1)]
 EVENT_TABLES = ("purchases", "browses", "inquiries", "feedback", "touches")
 NAMES = (
     "days_since_last_order",
