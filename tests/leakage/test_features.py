@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from features.assemble import FEATURES, OF_EVENTS, assemble
+from features import engine
+from features.assemble import FEATURES, OF_EVENTS, assemble, assemble_parts
 from features.dimension import Stream
 from features.history import Events, History
 
@@ -148,6 +152,62 @@ def test_future_rows_of_all_dimensions_together_change_no_bit(
 ) -> None:
     found = assemble(read_history(shop_tables, LATER), CUTOFFS)
     assert bits(found) == expected
+
+
+@pytest.fixture
+def write_tables(tmp_path: Path) -> Callable[[Tables], Path]:
+    """Write tables as Parquet, each call to a folder of its own."""
+    folders = count()
+
+    def write(tables: Tables) -> Path:
+        folder = tmp_path / f"parts{next(folders)}"
+        folder.mkdir()
+        for name, table in tables.items():
+            pq.write_table(table, folder / f"{name}.parquet")
+        return folder
+
+    return write
+
+
+def in_parts(folder: Path, until: datetime) -> dict[str, Any]:
+    """The features as a build makes them: part by part, on two threads."""
+    with engine.Tables(folder) as opened:
+        parts = assemble_parts(opened.parts(until, customers_per_part=25), CUTOFFS)
+        table = pa.concat_tables(list(parts)).unify_dictionaries()
+    order = [("cutoff", "ascending"), ("customer_id", "ascending")]
+    return bits(table.sort_by(order))
+
+
+@CHANGES
+def test_future_rows_change_no_bit_of_a_build_in_parts(
+    change: Callable[[Rows], Rows],
+    shop_tables: Tables,
+    write_tables: Callable[[Tables], Path],
+    expected: dict[str, Any],
+) -> None:
+    tables = dict(shop_tables)
+    for name in TABLE_OF.values():
+        tables = with_rows(tables, name, change(tables[name].to_pylist()))
+    folder = write_tables(tables)
+    assert in_parts(folder, CUTOFF) == expected
+    assert in_parts(folder, LATER) == expected
+
+
+def test_late_rows_change_no_bit_of_a_build_in_parts(
+    shop_tables: Tables, write_tables: Callable[[Tables], Path]
+) -> None:
+    tables = dict(shop_tables)
+    for name in (d.table.name for d in OF_EVENTS):
+        tables = with_rows(tables, name, late(tables[name].to_pylist()))
+    known = dict(tables)
+    unknown = 0
+    for name in (d.table.name for d in OF_EVENTS):
+        rows = tables[name].to_pylist()
+        known = with_rows(known, name, deleted(rows))
+        unknown += sum(row["ts"] < CUTOFF <= row["known_at"] for row in rows)
+    assert unknown > 1000
+    found = in_parts(write_tables(tables), LATER)
+    assert found == in_parts(write_tables(known), CUTOFF)
 
 
 def test_the_reader_alone_leaves_future_rows_out(
