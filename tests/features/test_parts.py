@@ -208,7 +208,7 @@ def test_only_named_tables_and_columns_are_read(tables: Tables) -> None:
         assert set(part.purchases.columns) == {"quantity"}
         assert set(part.browses.columns) == {"kind", "product"}
         assert set(part.browses.words) == {"kind"}
-            assert (part.inquiries, part.touches, part.profiles) == (None, None, None)
+        assert (part.inquiries, part.touches, part.profiles) == (None, None, None)
 
 
 def test_features_need_the_columns_they_name_and_no_other(
@@ -256,4 +256,3 @@ def test_some_features_of_a_dimension_are_those_of_all(
     assert set(names) <= set(found)
     for name in (feature.name for feature in some.features):
         assert found[name] == expected[name], name
-
