@@ -119,13 +119,15 @@ class Live:
         """Every feature at a moment, shape ``[feature]``; overwritten by the next.
 
         Raises:
-            ValueError: more rows than there is room for.
+            ValueError: more rows or codes than there is room for.
         """
-        if len(table.ts) > self._work.met.size:
-            raise ValueError(
-                f"rows: expected at most {self._work.met.size}, got {len(table.ts)}; "
-                "make a larger room"
-            )
+        room = {"rows": (len(table.ts), self._work.met.size)}
+        room["codes"] = (int(table.codes.max(initial=-1)) + 1, self._work.sums.size)
+        for what, (got, most) in room.items():
+            if got > most:
+                raise ValueError(
+                    f"{what}: expected at most {most}, got {got}; make a larger room"
+                )
         self._at[0] = at_us
         walk(table, self._steps, self._work, self._cutoff, self._place, self._out)
         return self._out[:, 0]

@@ -255,6 +255,10 @@ def test_live_says_that_there_is_no_room() -> None:
     assert LIVE(table, 100 * HOUR)[:3].tolist() == [12.0, 40.0, 40.0]
     with pytest.raises(ValueError, match=r"^rows: expected at most 40, got 41; make a"):
         LIVE(stack(alone(rows, 0), STEPS), 100 * HOUR)
+    # A code outside would be written beside the room.
+    for strange in (replace(rows[0], code=6), replace(rows[0], key=6)):
+        with pytest.raises(ValueError, match=r"^codes: expected at most 6, got 7; "):
+            LIVE(stack(alone([strange], 0), STEPS), 100 * HOUR)
 
 
 @settings(max_examples=40, deadline=None)
