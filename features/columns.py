@@ -79,7 +79,9 @@ def read(column: Column, found: str | None, *, is_csv: bool) -> str:
     else:
         sql = f"{column.name}::{sql_type(column)}"
     if column.dtype == "number" and not column.required:
-        return f"nullif({sql}, 'nan'::DOUBLE)"
+        # By no comparison: DuckDB would decide it by Parquet's statistics, and these
+        # leave NaN out.
+        return f"CASE WHEN NOT isnan({sql}) THEN {sql} END"
     if column.dtype == "id" and not (column.required or is_csv):
         return f"nullif({sql}, '')"
     return sql

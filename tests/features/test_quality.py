@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -132,3 +133,20 @@ def test_folder_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) ->
         pytest.raises(SettingError, match=r"^quarantine: expected a folder"),
     ):
         tables.write_quarantine(file / "quarantine")
+
+
+def test_nan_of_an_optional_number_is_null_beside_finite_ones(tmp_path: Path) -> None:
+    times = [datetime(2024, 3, 1, 12, minute) for minute in range(3)]
+    dwell = {"kind": ["view"] * 3, "dwell_seconds": [1.0, float("nan"), 7.0]}
+    browses = pa.table({"customer_id": ["a"] * 3, "ts": times} | dwell)
+    lines = {"product_id": ["p"] * 3, "order_id": ["1", "2", "3"]}
+    amounts = {"quantity": [1.0] * 3, "amount": [1.0] * 3}
+    purchases = pa.table({"customer_id": ["a"] * 3, "ts": times} | lines | amounts)
+    pq.write_table(browses, tmp_path / "browses.parquet")
+    pq.write_table(purchases, tmp_path / "purchases.parquet")
+    with Tables(tmp_path) as tables:
+        assert tables.quarantined == {"purchases": 0, "browses": 0}
+        history = tables.history(datetime(2024, 4, 1))
+    assert history.browses is not None
+    found = history.browses.columns["dwell_seconds"]
+    assert np.array_equal(found, [1.0, np.nan, 7.0], equal_nan=True)
