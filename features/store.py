@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,8 +60,12 @@ class Stamp:
         return hashlib.sha256(repr(self).encode()).hexdigest()
 
 
+@cache
 def code_version() -> str:
-    """Hash of every module of this package, and of what computes beside it."""
+    """Hash of every module of this package, and of what computes beside it.
+
+    Taken once: a process goes on with the code that it has loaded.
+    """
     digest = hashlib.sha256()
     root = Path(__file__).parent
     for file in sorted(root.rglob("*.py")):

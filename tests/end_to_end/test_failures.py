@@ -40,8 +40,10 @@ FAST = (
 STARTED = """if True:
     import json, os, resource, sys, traceback
     import lightgbm, mlflow
+    from features import store
     from serving import cli, stages
     from training import track
+    store.code_version()
     for line in sys.stdin:
         words, out, file_bytes = json.loads(line)
         child = os.fork()
