@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
-from functools import reduce
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ import pyarrow as pa
 
 from features import quality
 from features.assemble import OF_EVENTS
-from features.columns import is_accepted, read
+from features.columns import read
 from features.contracts import (
     CAMPAIGNS,
     PRODUCTS,
@@ -35,10 +34,9 @@ from features.scratch import scratch
 from features.snapshot import from_us
 from features.sources import Source
 from features.spark_facts import Facts, facts_of
+from features.spark_rows import checked_columns, reject_names, union
 from features.spark_worker import (
     FACT,
-    KEY,
-    NAME,
     OF_CUSTOMERS,
     BadRows,
     CountFacts,
@@ -93,11 +91,11 @@ class SparkTables:
         self._open = ExitStack()
         self._db = self._open.enter_context(connect(memory_limit))
         try:
-            _reject_names(tables)
+            reject_names(tables)
             self._small, large = self._check(tables)
             names = tuple(t.name for t in OF_CUSTOMERS if t.name in large)
             self._slicing = Slicing(names, rows_per_slice, memory_limit)
-            self._rows = _union(large, partitions)
+            self._rows = union(large, partitions)
             self._open.callback(self._rows.unpersist)
         except BaseException:
             self._open.close()
@@ -224,7 +222,7 @@ class SparkTables:
             frame, name = tables[table.name], f"{self._place}:{table.name}"
             try:
                 if table in OF_CUSTOMERS:
-                    large[table.name] = self._columns(frame, table, name)
+                    large[table.name] = checked_columns(frame, table, name)
                 else:
                     self._db.register(f"in_{table.name}", frame.toArrow())
                     source = Source(table, f"in_{table.name}", name)
@@ -239,37 +237,6 @@ class SparkTables:
         if problems:
             raise ContractError(*problems)
         return small, large
-
-    def _columns(self, frame: DataFrame, table: Table, name: str) -> DataFrame:
-        """The columns that are read, checked by their types.
-
-        Raises:
-            ContractError: one line per problem.
-        """
-        from pyspark.sql.pandas.types import to_arrow_schema
-
-        empty = to_arrow_schema(frame.schema).empty_table()
-        self._db.register("columns_of_table", empty)
-        rows = self._db.execute("DESCRIBE columns_of_table").fetchall()
-        found = {row[0]: str(row[1]) for row in rows}
-        # As ``sources.columns_of`` does: without any value, a type says nothing.
-        odd = [
-            column.name
-            for column in table.columns
-            if not column.required
-            and column.name in found
-            and not is_accepted(found[column.name], column.dtype)
-        ]
-        if odd:
-            counts = frame.selectExpr(*(f"count({_quoted(n)})" for n in odd)).toArrow()
-            for n, count in zip(odd, counts.columns, strict=True):
-                if not count[0].as_py():
-                    del found[n]
-        quality.reject_columns(Source(table, "", name), found)
-        ours = {column.name for column in table.columns}
-        return frame.selectExpr(
-            *(_quoted(n) for n in found if table.further or n in ours)
-        )
 
     # -- facts of the whole -------------------------------------------------------
 
@@ -349,38 +316,3 @@ class SparkTables:
         from pyspark.sql.pandas.types import to_arrow_schema
 
         return to_arrow_schema(self._rows.schema).empty_table()
-
-
-def _reject_names(tables: Mapping[str, DataFrame]) -> None:
-    names = [table.name for table in TABLES]
-    if odd := [name for name in tables if name not in names]:
-        raise ValueError(f"tables: expected names out of {names}, got {odd}")
-
-
-def _quoted(name: str) -> str:
-    """Any column name, as Spark's SQL."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def _union(tables: Mapping[str, DataFrame], partitions: int | None) -> DataFrame:
-    """All rows, cut and ordered by customer: one column per table, a struct."""
-    from pyspark import StorageLevel
-
-    def as_struct(name: str) -> DataFrame:
-        own = ", ".join(_quoted(column) for column in tables[name].columns)
-        return tables[name].selectExpr(
-            f"coalesce(cast(customer_id AS string), '') AS {KEY}",
-            f"'{name}' AS {NAME}",
-            f"struct({own}) AS {name}",
-        )
-
-    rows = reduce(
-        lambda one, other: one.unionByName(other, allowMissingColumns=True),
-        (as_struct(name) for name in tables),
-    )
-    cut = (
-        rows.repartition(KEY)
-        if partitions is None
-        else rows.repartition(partitions, KEY)
-    )
-    return cut.sortWithinPartitions(KEY).persist(StorageLevel.DISK_ONLY)
