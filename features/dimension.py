@@ -165,13 +165,18 @@ def is_word(column: str, word: str) -> Derived:
 
 
 def of_product(attribute: str) -> Derived:
-    """The product's ``category``, ``subcategory`` or ``brand``; -1: unknown."""
+    """The product's ``category``, ``subcategory`` or ``brand``; -1: unknown.
+
+    Also where the product was launched after the event: a cutoff in between does
+    not know its row of ``products``.
+    """
 
     def make(events: Events, history: History) -> Array:
-        product = events.columns["product"]
-        codes = np.append(getattr(history.products, attribute), np.int32(-1))
+        product, products = events.columns["product"], history.products
         # The last entry is met by -1, an unknown product.
-        return codes[product].astype(np.int32)
+        codes = np.append(getattr(products, attribute), np.int32(-1))[product]
+        launched = np.append(products.launched, np.iinfo(np.int64).min)[product]
+        return np.where(launched > events.ts, -1, codes).astype(np.int32)
 
     return Derived(("product",), make)
 

@@ -89,6 +89,7 @@ class Tables:
         self, data: Path | Database, *, memory_limit: str = "1GB", threads: int = 2
     ) -> None:
         self.data = data
+        self._reader = 0
         self._open = ExitStack()
         try:
             # Of its own: DuckDB would share one with every process of this folder.
@@ -215,6 +216,9 @@ class Tables:
         n_parts: int | None = None,
         customers_per_part: int = CUSTOMERS_PER_PART,
     ) -> Generator[History]:
+        # The views of a reader bear the same names for every moment.
+        self._reader += 1
+        reader_id = self._reader
         make_known(self._db, (t for t in TABLES if self.has(t)), until)
         customers = self._customers(until)
         n_parts = n_parts or -(-customers // customers_per_part)
@@ -229,6 +233,11 @@ class Tables:
                 # Before the first part is out, all has been read.
                 self._must_be_unchanged()
                 yield part
+                if self._reader != reader_id:
+                    raise ValueError(
+                        "parts: expected to be read to the end before another history "
+                        "of the same Tables, got one in between; open the input twice"
+                    )
 
     def purchases_between(self, start: datetime, end: datetime) -> pa.Table:
         """Purchases with ``start <= ts < end``, whenever they became known.

@@ -96,6 +96,7 @@ class Products:
         category, subcategory, brand: int32 codes, -1: unknown.
         price, margin_rate, service_life_days: NaN: unknown.
         available: may be offered; true where the table does not say.
+        launched: moment, microseconds; the smallest integer where unknown.
         words: texts of the codes of category, subcategory and brand.
     """
 
@@ -108,6 +109,7 @@ class Products:
     margin_rate: Floats
     service_life_days: Floats
     available: Bools
+    launched: Longs
     words: Mapping[str, tuple[str, ...]]
 
     def __len__(self) -> int:

@@ -8,7 +8,9 @@ customer's id, so their size is even and no table is sorted as a whole.
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -44,6 +46,11 @@ EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
 
 BATCH_ROWS = 122_880
 
+READ_AHEAD = 2
+"""Parts that are put in order before they are asked for."""
+
+_ALWAYS = np.iinfo(np.int64).min
+
 _TIMES = ("customer_id", "ts", "known_at")
 
 
@@ -75,10 +82,7 @@ class Reader:
             columns: by table name, the columns of ``Events`` to read; tables
                 not named are left out. None: all.
         """
-        ids = self._product_ids(
-            columns is None or "product" in set().union(*columns.values())
-        )
-        self._code("product_codes", ids)
+        self._code("product_codes", self._product_ids(columns))
         coded = {
             table.name: self._spool(
                 table, None if columns is None else columns[table.name]
@@ -87,18 +91,30 @@ class Reader:
             if table in self.known
         }
         shared, has_profiles = self._shared(coded), CUSTOMERS in self.known
-        for part, ids in enumerate(self._customers()):
-            keys = Lookup.of(ids.column("key").to_numpy().view(np.int64))
+
+        def read(part: int, ids: pa.Table, profiles: pa.Table | None) -> History:
+            keys = _keys_of(ids)
             events = {
                 name: table.events(keys, part, ids.num_rows)
                 for name, table in coded.items()
             }
-            yield replace(
+            return replace(
                 shared,
                 customers=ids.column("id").to_numpy().astype(object),
-                profiles=self._profiles(part, keys) if has_profiles else None,
+                profiles=profiles,
                 **events,
             )
+
+        # Rows of the next parts are put in order while this one is used.
+        with ThreadPoolExecutor(READ_AHEAD) as pool:
+            waiting: deque[Future[History]] = deque()
+            for part, ids in enumerate(self._customers()):
+                rows = self._profiles(part, _keys_of(ids)) if has_profiles else None
+                waiting.append(pool.submit(read, part, ids, rows))
+                if len(waiting) > READ_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def _code(self, name: str, ids: str) -> None:
         self.db.execute(
@@ -107,13 +123,25 @@ class Reader:
             f"FROM (SELECT DISTINCT id FROM ({ids}) WHERE id IS NOT NULL)"
         )
 
-    def _product_ids(self, is_read: bool) -> str:
-        ids = "SELECT product_id AS id FROM known_purchases"
-        if not is_read:
-            return f"{ids} LIMIT 0"
-        if PRODUCTS in self.known:
-            ids += " UNION ALL SELECT product_id FROM known_products"
-        return ids
+    def _product_ids(self, columns: Mapping[str, set[str]] | None) -> str:
+        """SQL of every product that an event read names, or ``products``.
+
+        Those that nobody has bought yet too: else it would depend on later
+        purchases whether an earlier event has a product.
+        """
+        tables = [
+            table
+            for table in EVENT_TABLES
+            if table in self.known
+            and any(column.name == "product_id" for column in table.columns)
+            and (columns is None or "product" in columns[table.name])
+        ]
+        if not tables:
+            return f"SELECT product_id AS id FROM known_{PURCHASES.name} LIMIT 0"
+        tables += [PRODUCTS] if PRODUCTS in self.known else []
+        return " UNION ALL ".join(
+            f"SELECT DISTINCT product_id AS id FROM known_{t.name}" for t in tables
+        )
 
     def _keys(self, sql: str, what: str) -> Lookup:
         """Hashes in the order of the query, as codes."""
@@ -187,9 +215,8 @@ class Reader:
         wordy = self._make_profiles()
         since = {name: int(table.spool.known[0]) for name, table in coded.items()}
         if CUSTOMERS in self.known:
-            always = np.iinfo(np.int64).min
             ((first,),) = self.db.execute(
-                f"SELECT min(coalesce(epoch_us({CUSTOMERS.known}), {always})) FROM profiles"
+                f"SELECT min(coalesce(epoch_us({CUSTOMERS.known}), {_ALWAYS})) FROM profiles"
             ).fetchall()
             # None where all rows are of people who never bought.
             since |= {} if first is None else {CUSTOMERS.name: first}
@@ -225,7 +252,8 @@ class Reader:
                 "SELECT p.id, coalesce(m.name, p.id) AS name, m.category, m.subcategory, "
                 "m.brand, m.price::DOUBLE AS price, m.margin_rate::DOUBLE AS margin_rate, "
                 "m.service_life_days::DOUBLE AS service_life_days, "
-                "coalesce(m.available, true) AS available "
+                "coalesce(m.available, true) AS available, "
+                f"coalesce(epoch_us(m.launched_at), {_ALWAYS}) AS launched "
                 f"FROM product_codes p LEFT JOIN ({rows}) m ON m.product_id = p.id "
                 "ORDER BY p.code"
             ).to_arrow_table(),
@@ -318,3 +346,7 @@ def _wordy(db: duckdb.DuckDBPyConnection) -> tuple[str, ...]:
         for i, name in enumerate(texts)
         if is_wordy(words=row[2 * i], customers=row[2 * i + 1])
     )
+
+
+def _keys_of(ids: pa.Table) -> Lookup:
+    return Lookup.of(ids.column("key").to_numpy().view(np.int64))
