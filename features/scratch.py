@@ -1,7 +1,8 @@
 """Files that are whole or not there, and folders that do not outlive their process.
 
 A process that is killed leaves its temporary folder behind. Each is locked by the
-kernel while its process lives, so making one removes those that nobody holds.
+kernel while its process lives, so making one removes those that nobody holds. A
+folder that only has such a name, and not our mark in it, is somebody else's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from pathlib import Path
 from features.contracts import SettingError
 
 PREFIX = "repurchase-"
+
+MARK = ".made-by-repurchase-and-removed-by-it"
+"""An empty file, the first in each of our folders and the last to go."""
 
 
 def unfinished(file: Path) -> Path:
@@ -38,7 +42,7 @@ def whole(file: Path) -> Generator[Path]:
 
 @contextmanager
 def scratch() -> Generator[Path]:
-    """A new folder for this process, removed at the end.
+    """A new, empty folder for this process, removed at the end.
 
     Raises:
         SettingError: no folder can be made where temporary files go.
@@ -52,27 +56,56 @@ def scratch() -> Generator[Path]:
             f"{(error.strerror or str(error)).lower()}; name another one"
         ) from None
     try:
-        yield folder
+        yield _rows_of(folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(held)
+
+
+def _rows_of(folder: Path) -> Path:
+    """What is given away, so that the mark beside it is out of the way."""
+    return folder / "rows"
 
 
 def _held() -> tuple[Path, int]:
     """A new folder, and the descriptor that holds its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        # Before the lock: whoever takes that first removes the folder.
+        (folder / MARK).touch()
         held = _locked(folder)
-        if held is not None:
-            return folder, held
+        if held is None:
+            continue
+        try:
+            _rows_of(folder).mkdir()
+        except OSError:
+            os.close(held)
+            raise
+        return folder, held
 
 
 def _remove_left(root: Path) -> None:
     for folder in root.glob(f"{PREFIX}*"):
+        if not _is_ours(folder):
+            continue
         held = _locked(folder)
         if held is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             os.close(held)
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return not folder.is_symlink() and (folder / MARK).is_file()
+    except OSError:
+        return False
+
+
+def _remove(folder: Path) -> None:
+    """Remove one of our folders; killed half-way, it is still known as ours."""
+    shutil.rmtree(_rows_of(folder), ignore_errors=True)
+    if not _rows_of(folder).exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked(folder: Path) -> int | None:

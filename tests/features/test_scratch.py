@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from features.contracts import SettingError
-from features.scratch import scratch
+from features.scratch import MARK, scratch
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_folder_is_removed_at_the_end_with_all_in_it(temporary: Path) -> None:
     with scratch() as folder:
         (folder / "rows").write_text("some")
-        assert [f.name for f in temporary.iterdir()] == [folder.name]
+        assert list(temporary.iterdir()) == [folder.parent]
+        assert [f.name for f in folder.iterdir()] == ["rows"]
     assert not list(temporary.iterdir())
 
 
@@ -57,6 +58,36 @@ def test_folder_of_a_killed_process_is_removed_by_the_next_and_no_other(
         assert not left.exists()
     kept = sorted(f.name for f in temporary.iterdir())
     assert kept == ["others", "repurchase-notes"]
+
+
+def test_a_folder_of_such_a_name_that_is_not_ours_stays(temporary: Path) -> None:
+    clone = temporary / "repurchase-main" / "rows"
+    clone.mkdir(parents=True)
+    (clone / "README.md").write_text("kept")
+    # Empty, as ours are for a moment; and a link to one of ours.
+    (temporary / "repurchase-empty").mkdir()
+    with scratch() as mine:
+        (temporary / "repurchase-link").symlink_to(mine.parent)
+        with scratch():
+            pass
+        assert mine.exists()
+    assert (clone / "README.md").read_text() == "kept"
+    kept = sorted(f.name for f in temporary.iterdir())
+    assert kept == ["repurchase-empty", "repurchase-link", "repurchase-main"]
+
+
+@pytest.mark.parametrize("left", [(), ("rows/part-0",)])
+def test_folder_left_at_any_moment_of_its_life_is_removed(
+    temporary: Path, left: tuple[str, ...]
+) -> None:
+    folder = temporary / "repurchase-left"
+    folder.mkdir()
+    (folder / MARK).touch()
+    for name in left:
+        (folder / name).parent.mkdir()
+        (folder / name).touch()
+    with scratch():
+        assert not folder.exists()
 
 
 def test_no_place_for_temporary_files_is_one_line(
