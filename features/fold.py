@@ -119,8 +119,14 @@ class Live:
         """Every feature at a moment, shape ``[feature]``; overwritten by the next.
 
         Raises:
-            ValueError: more rows or codes than there is room for.
+            ValueError: not one customer, or more rows or codes than there is
+                room for.
         """
+        if len(table.offsets) != 2:
+            raise ValueError(
+                f"customers: expected one, got {len(table.offsets) - 1}; call it once "
+                "for each, or fold them all"
+            )
         room = {"rows": (len(table.ts), self._work.met.size)}
         room["codes"] = (int(table.codes.max(initial=-1)) + 1, self._work.sums.size)
         for what, (got, most) in room.items():

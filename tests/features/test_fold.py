@@ -261,6 +261,14 @@ def test_live_says_that_there_is_no_room() -> None:
             LIVE(stack(alone([strange], 0), STEPS), 100 * HOUR)
 
 
+@pytest.mark.parametrize("n", [0, 2])
+def test_live_refuses_any_number_of_customers_but_one(n: int) -> None:
+    drawn = events([Row(1, HOUR, HOUR)] if n == 2 else [])
+    table = stack(replace(drawn, offsets=drawn.offsets[: n + 1]), STEPS)
+    with pytest.raises(ValueError, match=f"^customers: expected one, got {n}; call"):
+        LIVE(table, 100 * HOUR)
+
+
 @settings(max_examples=40, deadline=None)
 @given(drawn_rows(), CUTOFFS)
 def test_customers_may_be_cut_into_slices(rows: list[Row], cutoffs: list[int]) -> None:
