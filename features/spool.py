@@ -7,6 +7,7 @@ holds one batch on the way in and one part on the way out, whatever the size.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,11 @@ class Spool:
             ) from None
 
     def part(self, part: int) -> Longs:
-        """The rows of a part in the order they came, shape ``[row, word]``."""
+        """The rows of a part in the order they came, shape ``[row, word]``.
+
+        Raises:
+            OSError: the file cannot be read, or has become shorter.
+        """
         sizes = [int(batch[part + 1] - batch[part]) for batch in self.starts]
         words = np.empty((sum(sizes), self.n_words), np.int64)
         at = 0
@@ -130,7 +135,10 @@ class Spool:
                 # Of nothing there is no view to read into.
                 if sizes[i]:
                     file.seek((first + int(self.starts[i][part])) * self.n_words * 8)
-                    file.readinto(words[at : at + sizes[i]].data.cast("B"))
+                    view = words[at : at + sizes[i]].data.cast("B")
+                    if file.readinto(view) != len(view):
+                        said = "fewer rows than were written"
+                        raise OSError(errno.EIO, said, str(self.path))
                 at += sizes[i]
                 first += int(self.starts[i][-1])
         return words

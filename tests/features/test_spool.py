@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import resource
 import struct
 from collections.abc import Iterator
@@ -116,6 +117,17 @@ def test_the_first_batch_that_does_not_fit_sends_all_later_ones_to_disk(
     assert spool.memory.free == 0
     assert spool.part(0)[:, 3].tolist() == [0, 0, 2, 0]
     assert spool.part(1)[:, 3].tolist() == [1, 1]
+
+
+def test_a_file_that_has_become_shorter_is_an_error_that_names_it(
+    folder: Path,
+) -> None:
+    spool = spool_of([[(1, 1, 1, 1), (2, 2, 2, 2)]], folder, n_parts=1, free=0)
+    assert spool.part(0)[:, 0].tolist() == [1, 2]
+    os.truncate(spool.path, 2 * 32 - 1)
+    with pytest.raises(OSError, match="fewer rows than were written") as told:
+        spool.part(0)
+    assert told.value.filename == str(spool.path)
 
 
 def test_memory_is_shared_by_the_spools_of_a_reader(folder: Path) -> None:
