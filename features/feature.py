@@ -17,7 +17,12 @@ NULL_PART = "one of the two columns is null"
 
 
 class Statistic(IntEnum):
-    """What the kernel computes; the numbers are its operation codes."""
+    """What the kernel computes; the numbers are its operation codes.
+
+    Never renumber: give a new one a free number in its ten. Numba keeps compiled
+    kernels beside ``kernel.py`` and does not see a change of this file, so a kernel
+    of the old numbers would go on and fill columns with other statistics.
+    """
 
     COUNT = 0
     DECAY = 1
