@@ -7,7 +7,7 @@ Sorting, filtering and joining happen in the engine; what leaves it is a
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -64,7 +64,9 @@ def connect(memory_limit: str = "1GB", threads: int = 2) -> duckdb.DuckDBPyConne
     # Only after the connection: the time zones come in an extension.
     db.execute("SET TimeZone = 'UTC'")
     # It would be drawn into whatever is printed, on a terminal or not.
-    db.execute("SET enable_progress_bar = false")
+    # A notebook without ipywidgets has none, and refuses to be told so.
+    with suppress(duckdb.InvalidInputException):
+        db.execute("SET enable_progress_bar = false")
     # Rows are put in order by what they say, so the engine need not keep it.
     db.execute("SET preserve_insertion_order = false")
     # So that it reads on while we count.
