@@ -2,7 +2,8 @@
 
 A response is a click, a redemption or an attendance. What kind a campaign is of
 is known once it has started. A line depends on an offer if it belongs to a
-campaign or cost less than its list amount.
+campaign or cost less than its list amount; one with neither a campaign nor a list
+amount does not say.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ ORDERS = Rows("in_campaign", per="order")
 WINDOWS = (30, 90, None)
 KINDS = CAMPAIGNS.column("kind").kinds
 ANSWER_DAYS = 30
+EACH_TIME = "each opening or click counts, so it may exceed 1"
+NOT_SENT = "also without a contact sent, so it may exceed 1"
 
 
 def _is_response(rows: Events, _: History | None = None) -> Array:
@@ -84,8 +87,10 @@ def _of_kind(kind: str, *, response: bool) -> Derived:
 
 
 def _on_offer(lines: Events, _: History) -> Array:
+    """1 of a campaign or below the list amount, 0 not, NaN where neither is given."""
     paid, listed = lines.columns["amount"], lines.columns["list_amount"]
-    return (lines.columns["campaign_id"] >= 0) | (paid < listed)
+    below = np.where(np.isnan(listed) | np.isnan(paid), np.nan, paid < listed)
+    return np.where(lines.columns["campaign_id"] >= 0, 1.0, below)
 
 
 def _bought_in_campaign(lines: Events, _: History) -> Array:
@@ -112,7 +117,9 @@ AGGREGATES = (
     *RESPONSES.age("response"),
     *SENT.count("sent", 7, of="contacts sent"),
     *RESPONSES.count("responses", 90, None),
-    *SENT_OR_RESPONSE.trailing("sent_since_last_response", "response"),
+    *SENT_OR_RESPONSE.trailing(
+        "sent_since_last_response", "response", of="contacts sent"
+    ),
 )
 ANSWERED = (
     *ALL.count("answered_sent", 90, of="contacts sent that were answered"),
@@ -147,7 +154,8 @@ OFFERS = (
         "on_offer",
         90,
         None,
-        meaning="share of order lines below list amount or of a campaign",
+        meaning="share of order lines below list amount or of a campaign, "
+        "of those that give one of the two",
     ),
     *ORDERS.age("campaign_order", of="order of a campaign"),
     *ORDERS.count("campaign_orders", 90, None, of="orders of a campaign"),
@@ -159,17 +167,21 @@ OF_LINES = {
 }
 
 EXPRESSIONS = (
-    ratio("opened_share", "opened_count", "sent_count", unit="share"),
+    ratio("opened_share", "opened_count", "sent_count", note=EACH_TIME),
     ratio(
         "redemption_share",
         "campaigns_redeemed_distinct",
         "campaigns_sent_distinct",
-        unit="share",
+        note=NOT_SENT,
     ),
     ratio(
-        "opened_share_90d", "opened_count_90d", "sent_count_90d", unit="share", days=90
+        "opened_share_90d",
+        "opened_count_90d",
+        "sent_count_90d",
+        days=90,
+        note=EACH_TIME,
     ),
-    ratio("clicked_share", "clicked_count", "sent_count", unit="share"),
+    ratio("clicked_share", "clicked_count", "sent_count", note=EACH_TIME),
     ratio(
         "answered_share_90d",
         "answered_sent_count_90d",
@@ -183,7 +195,7 @@ EXPRESSIONS = (
             f"{kind}_response_share",
             f"{kind}_campaigns_answered_distinct",
             f"{kind}_campaigns_sent_distinct",
-            unit="share",
+            note=NOT_SENT,
         )
         for kind in NAMED_KINDS
     ),

@@ -54,7 +54,7 @@ _SAID = {
     "sum": "total of",
     "mean": "mean",
     "median": "median",
-    "spread": "standard deviation of",
+    "spread": "standard deviation of the",
     "max": "largest",
     "last": "last",
     "share": "share of",
@@ -132,9 +132,15 @@ class Rows:
         return self._each(name, Statistic.AGE_FIRST, "days", NO_EVENT, meaning)
 
     def decayed(
-        self, what: str, *half_lives: int, column: str = "", unit: str = ""
+        self,
+        what: str,
+        *half_lives: int,
+        column: str = "",
+        unit: str = "",
+        of: str = "",
     ) -> tuple[Aggregate, ...]:
         """Sum of ``0.5 ** (age / half-life)``, weighted by ``column`` if given."""
+        said = of or f"number of {_words(what)}"
         return tuple(
             feature
             for days in half_lives
@@ -143,7 +149,7 @@ class Rows:
                 Statistic.DECAY,
                 unit or what,
                 NO_DATA,
-                f"{_words(what)}, each halved for every {days} days of age",
+                f"{said}, each times 0.5 ** (its age in days / {days})",
                 column=column,
                 parameter=float(days),
             )
@@ -193,7 +199,7 @@ class Rows:
         self, what: str, flag: str, *windows: int | None, meaning: str = ""
     ) -> tuple[Aggregate, ...]:
         """Share of those for which the flag is true, of those where it is known."""
-        said = meaning or f"share of {_words(what)} among those where it is known"
+        said = meaning or f"share of {_words(what)} (of those that say)"
         return self.number(
             what, "share", flag, "share", windows=windows or (None,), meaning=said
         )
@@ -219,23 +225,23 @@ class Rows:
             operation,
             unit,
             null,
-            f"{_SAID[statistic]} {_words(what)}, summed by {_words(code)}",
+            f"{_SAID[statistic]} {_words(what)} (total by {_words(code)})",
             windows=windows,
             column=code,
             weight=column,
         )
 
     def trailing(
-        self, what: str, flag: str, *windows: int | None
+        self, what: str, flag: str, *windows: int | None, of: str = ""
     ) -> tuple[Aggregate, ...]:
         """How many at the end of the rows, since the last with the flag true."""
         name, _, since = what.partition("_since_")
         return self._each(
             what,
             Statistic.TRAILING,
-            name,
+            of or name,
             NO_DATA,
-            f"number of {_words(name)} since the {_words(since)}",
+            f"number of {of or _words(name)} since the {_words(since)}",
             windows=windows or (None,),
             column=flag,
         )
@@ -255,7 +261,7 @@ class Rows:
         )
 
     def top_share(
-        self, what: str, code: str, *windows: int | None
+        self, what: str, code: str, *windows: int | None, of: str = ""
     ) -> tuple[Aggregate, ...]:
         """Share of the most frequent code among those where it is known."""
         return self._each(
@@ -263,7 +269,7 @@ class Rows:
             Statistic.TOP_SHARE,
             "share",
             NO_EVENT,
-            f"share of the most frequent {_words(what)}",
+            f"share of the most frequent {of or _words(what)}",
             windows=windows or (None,),
             column=code,
         )
@@ -298,14 +304,19 @@ def ratio(
     complement: bool = False,
     unit: str = "ratio",
     days: int | None = None,
+    note: str = "",
 ) -> Ratio:
-    """``times * top / under``, or one minus it; null where undefined."""
+    """``times * top / under``, or one minus it; null where undefined.
+
+    ``note`` is what a reader has to know beside the formula.
+    """
     factor = "" if times == 1 else f"{times:.4g} * "
     return Ratio(
         name=name,
         unit=unit,
         null=UNDEFINED,
-        meaning=f"{'1 - ' if complement else ''}{factor}{top} / {under}",
+        meaning=f"{'1 - ' if complement else ''}{factor}{top} / {under}"
+        + (f": {note}" if note else ""),
         window_days=days,
         top=top,
         under=under,

@@ -44,7 +44,7 @@ def _attribute(
 PROFILE = (
     _attribute("tenure_days", "days", "days since joined_at"),
     _attribute("age_years", "years", "years of 365.25 days since birthday"),
-    _attribute("days_to_birthday", "days", "days to the next one, 0 on the day"),
+    _attribute("days_to_birthday", "days", "days to the next birthday, 0 on the day"),
     _attribute("points_balance", "points"),
     _attribute("acquisition_cost", "shop currency"),
     _attribute("consent", "1 or 0", "1 given, also where it does not say; 0 refused"),
@@ -54,7 +54,7 @@ PROFILE = (
     _attribute("preferred_channel", "text", is_text=True),
     _attribute("is_member", "1 or 0", "1: the row in force names a tier"),
     _attribute(
-        "is_birthday_near", "1 or 0", f"1: the next one is within {NEAR_DAYS} days"
+        "is_birthday_near", "1 or 0", f"1: the next birthday is within {NEAR_DAYS} days"
     ),
     _attribute("days_since_profile_change", "days", "days since valid_from"),
     _attribute("tier_changes_count", "changes", "rows with another tier than before"),

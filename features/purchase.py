@@ -19,6 +19,8 @@ from features.history import Array, Events, History, Longs
 from features.snapshot import DAY_US
 
 MONEY = "shop currency"
+NET = "net of returns"
+RETURNED = "lines returned for one bought; may exceed 1"
 LINES = Rows(where="bought")
 RETURNS = Rows(where="returned")
 DISCOUNTED = Rows(where="discounted")
@@ -91,23 +93,46 @@ AGGREGATES = (
     *ORDERS.count("orders", *WINDOWS),
     *ORDERS.decayed("orders", 7, 21, 60),
     *DAYS.count("days", 5, 10, 14, 21, 30, 45, 90, 180, None, of=WITH_ORDER),
-    *DAYS.decayed("days", 14, 35, 90),
+    *DAYS.decayed("days", 14, 35, 90, of=f"number of {WITH_ORDER}"),
     *DAYS.active("weeks", 7, 28, 56, 84, of="order"),
     *DAYS.active("fortnights", 14, 84, 168, 364, of="order"),
     *DAYS.gaps("days", "mean", "spread", "median", "max", "last", of=WITH_ORDER),
     *DAYS.gaps(
         "days", "mean", "spread", "median", "max", windows=(90, 180), of=WITH_ORDER
     ),
-    *ALL.number("spend", "sum", "amount", MONEY, windows=WINDOWS),
-    *ALL.decayed("spend", 21, 60, column="amount", unit=MONEY),
+    *ALL.number(
+        "spend", "sum", "amount", MONEY, windows=WINDOWS, meaning=f"amount paid {NET}"
+    ),
+    *ALL.decayed("spend", 21, 60, column="amount", unit=MONEY, of=f"amount paid {NET}"),
     *LINES.number("line_amount", "mean", "amount", MONEY),
     *LINES.number("line_amount", "spread", "amount", MONEY),
     *LINES.number("line_amount", "max", "amount", MONEY),
     *LINES.count("lines", 3, 7, 14, 21, 45, 90, None),
-    *ALL.number("quantity", "sum", "quantity", "pieces", windows=(30, 90, None)),
+    *ALL.number(
+        "quantity",
+        "sum",
+        "quantity",
+        "pieces",
+        windows=(30, 90, None),
+        meaning=f"pieces bought {NET}",
+    ),
     *RETURNS.count("returned_lines", 90, None),
-    *ALL.number("listed", "sum", "list_amount", MONEY, windows=(90, None)),
-    *ALL.number("paid_of_listed", "sum", "paid_of_listed", MONEY, windows=(90, None)),
+    *ALL.number(
+        "listed",
+        "sum",
+        "list_amount",
+        MONEY,
+        windows=(90, None),
+        meaning=f"list amount of the lines that have one {NET}",
+    ),
+    *ALL.number(
+        "paid_of_listed",
+        "sum",
+        "paid_of_listed",
+        MONEY,
+        windows=(90, None),
+        meaning=f"amount paid for the lines with a list amount {NET}",
+    ),
     *LINES.distinct("products", "product", 30, 90, None),
     *LINES.distinct("categories", "category", 30, 90, None),
     *LINES.distinct("brands", "brand", 90, None),
@@ -115,12 +140,16 @@ AGGREGATES = (
     *LINES.top_share("product", "product"),
     *ORDERS.distinct("channels", "channel"),
     *ORDERS.top_share("channel", "channel"),
-    *ORDERS.share("weekend_orders", "weekend"),
-    *ORDERS.share("morning_orders", "morning"),
-    *ORDERS.share("evening_orders", "evening"),
-    *ORDERS.share("night_orders", "night"),
+    *ORDERS.share(
+        "weekend_orders", "weekend", meaning="share of orders on a Saturday or Sunday"
+    ),
+    *ORDERS.share("morning_orders", "morning", meaning="share of orders before 12:00"),
+    *ORDERS.share(
+        "evening_orders", "evening", meaning="share of orders at 17:00 or later"
+    ),
+    *ORDERS.share("night_orders", "night", meaning="share of orders before 06:00"),
     *ORDERS.top_share("weekday", "weekday"),
-    *ORDERS.top_share("six_hours", "six_hours"),
+    *ORDERS.top_share("six_hours", "six_hours", of="quarter of the day"),
     *LINES.each("order", "order_amount", "spread", "amount", MONEY),
     *LINES.each("order", "order_amount", "max", "amount", MONEY),
     *LINES.each("order", "order_quantity", "mean", "quantity", "pieces"),
@@ -164,13 +193,14 @@ EXPRESSIONS = (
     ratio(
         "orders_per_day", "orders_count", "days_since_first_order", unit="orders / day"
     ),
-    ratio("order_amount_mean", "spend_sum", "orders_count", unit=MONEY),
+    ratio("order_amount_mean", "spend_sum", "orders_count", unit=MONEY, note=NET),
     ratio(
         "order_amount_mean_90d",
         "spend_sum_90d",
         "orders_count_90d",
         unit=MONEY,
         days=90,
+        note=NET,
     ),
     ratio("order_lines_mean", "lines_count", "orders_count", unit="lines"),
     ratio(
@@ -195,7 +225,7 @@ EXPRESSIONS = (
         unit="share",
         days=90,
     ),
-    ratio("returned_share", "returned_lines_count", "lines_count", unit="share"),
+    ratio("returned_share", "returned_lines_count", "lines_count", note=RETURNED),
     ratio(
         "variety_90d",
         "products_distinct_90d",
@@ -210,8 +240,8 @@ EXPRESSIONS = (
         "returned_share_90d",
         "returned_lines_count_90d",
         "lines_count_90d",
-        unit="share",
         days=90,
+        note=RETURNED,
     ),
     ratio("repeat_share", "repeats_count", "lines_count", unit="share"),
     ratio(

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from features.assemble import assemble
+from features.campaign import CAMPAIGN
 from features.history import History
 
 ReadHistory = Callable[..., History]
 CUTOFF = datetime(2024, 3, 1)
 US = timedelta(microseconds=1)
 LATER = CUTOFF + timedelta(days=60)
+OPENED_TWICE = ("sent", "opened", "opened")
 PURCHASES = [
     {
         "customer_id": "a",
@@ -405,6 +407,36 @@ def test_dependence_on_offers(read_history: ReadHistory) -> None:
     assert row["campaign_orders_count"] == 2
     assert row["campaign_orders_count_90d"] == 1
     assert row["days_since_last_campaign_order"] == 30
+
+
+def test_lines_with_neither_campaign_nor_list_amount_say_nothing_of_offers(
+    read_history: ReadHistory,
+) -> None:
+    none: dict[str, Any] = {"campaign_id": None, "list_amount": None}
+    absent = [order(99, "o0"), order(98, "o1")]
+    silent = [row | none for row in absent]
+    of_campaign = order(50, "o2", **none | {"campaign_id": "k1"})
+    listed = order(40, "o3", **none | {"list_amount": 1.0})
+    for purchases, share in (
+        (absent, None),
+        (silent, None),
+        ([*silent, listed], 0),
+        ([*silent, listed, of_campaign], 1 / 2),
+    ):
+        tables = {"purchases": purchases, "touches": TOUCHES}
+        row = one_row(read_history(tables, CUTOFF))
+        assert row["offer_lines_share"] == share
+
+
+def test_shares_of_responses_are_ratios_that_may_exceed_1(
+    read_history: ReadHistory,
+) -> None:
+    touches = [touch(9 - n, action, "k1") for n, action in enumerate(OPENED_TWICE)]
+    row = one_row(read_history({"purchases": PURCHASES, "touches": touches}, CUTOFF))
+    assert row["opened_share"] == row["opened_share_90d"] == 2
+    units = {feature.name: feature.unit for feature in CAMPAIGN.features}
+    assert units["opened_share"] == units["clicked_share"] == "ratio"
+    assert units["answered_share_90d"] == "share"
 
 
 @pytest.mark.parametrize(

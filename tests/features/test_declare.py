@@ -65,7 +65,9 @@ def test_the_meaning_is_written_from_the_declaration() -> None:
             *orders.age("order"),
             *ALL.each("order", "order_amount", "max", "amount", "EUR"),
             *ALL.trailing("sent_since_last_response", "response", 30),
+            *ALL.decayed("orders", 7),
             ratio("trend", "a", "b", times=3.0),
+            ratio("opened", "a", "b", note="may exceed 1"),
             ratio("rest", "a", "b", complement=True),
             difference("change", "a", "b", "EUR"),
         )
@@ -73,11 +75,15 @@ def test_the_meaning_is_written_from_the_declaration() -> None:
     assert said == {
         "orders_count_90d": "number of orders in the last 90 days",
         "days_since_last_order": "days from the last order to the cutoff",
-        "order_amount_max": "largest order amount, summed by order",
+        "order_amount_max": "largest order amount (total by order)",
         "sent_since_last_response_30d": (
             "number of sent since the last response in the last 30 days"
         ),
+        "orders_decay_h7d": (
+            "number of orders, each times 0.5 ** (its age in days / 7)"
+        ),
         "trend": "3 * a / b",
+        "opened": "a / b: may exceed 1",
         "rest": "1 - a / b",
         "change": "a - b",
     }

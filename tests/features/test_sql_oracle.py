@@ -226,7 +226,7 @@ WITH rows AS (
   LEFT JOIN (SELECT campaign_id, kind FROM campaigns WHERE starts_at < {cutoff})
   USING (campaign_id)),
 offers AS (
-  SELECT customer_id, avg((campaign_id IS NOT NULL OR coalesce(amount < list_amount, false))::INT)
+  SELECT customer_id, avg(CASE WHEN campaign_id IS NOT NULL THEN 1 ELSE (amount < list_amount)::INT END)
     AS offer_lines_share
   FROM bought GROUP BY ALL),
 campaign_orders AS (

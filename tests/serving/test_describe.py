@@ -39,7 +39,7 @@ def test_csv_has_one_row_a_feature(
         "window": "90",
         "unit": "shop currency",
         "null": "the dimension has no data",
-        "meaning": "total of spend in the last 90 days",
+        "meaning": "amount paid net of returns in the last 90 days",
     }
     # Only the window may be empty: all history.
     assert all(row[name] for row in rows for name in COLUMNS if name != "window")
@@ -63,6 +63,25 @@ def test_the_table_names_every_feature_of_the_dimension(
     assert f"inquiry: {len(names)} features" in said
     assert all(name in said for name in names)
     assert "spend_sum" not in said
+    assert "under their own names" not in said
+
+
+def test_the_table_says_once_what_each_null_means(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = describe(monkeypatch, capsys, "--dimension", "inquiry")
+    legend = [line for line in said.splitlines() if line.startswith("null (")]
+    nulls = dict.fromkeys(f.null for f in FEATURES if f.dimension == "inquiry")
+    assert legend == [f"null ({n}): {null}" for n, null in enumerate(nulls, start=1)]
+    assert said.count("no such event in the window") == 1
+
+
+def test_the_table_ends_with_the_columns_of_the_shop_s_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = describe(monkeypatch, capsys).splitlines()[-1]
+    assert last.startswith("Further columns of customers")
+    assert last.endswith("follow under their own names.")
 
 
 def test_an_unknown_dimension_is_one_line_and_status_2(
@@ -77,3 +96,17 @@ def test_an_unknown_dimension_is_one_line_and_status_2(
         "error: --dimension: expected one of purchase, browse, inquiry, feedback, "
         "campaign, profile, got 'weather'\n"
     )
+
+
+@pytest.mark.parametrize("words", [("--dimension", "browse"), ("--format", "table")])
+def test_options_of_the_catalogue_without_it_end_with_2_and_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["repurchase", "features", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {words[0]}: expected with --describe only, got it")
