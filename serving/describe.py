@@ -16,6 +16,10 @@ from features.contracts import SettingError
 from features.feature import Feature
 
 Format = Literal["table", "csv", "json"]
+FURTHER = (
+    "Further columns of customers (numbers, flags, texts of few words) "
+    "follow under their own names."
+)
 COLUMNS = ("name", "dimension", "window", "unit", "null", "meaning")
 
 
@@ -60,16 +64,24 @@ def _row(feature: Feature) -> dict[str, str | int | None]:
 
 
 def _tables(console: Console, rows: Sequence[dict[str, str | int | None]]) -> None:
+    """One table a dimension; what a null means stands once, below it."""
     for dimension in dict.fromkeys(row["dimension"] for row in rows):
         mine = [row for row in rows if row["dimension"] == dimension]
         console.print(f"\n{dimension}: {len(mine)} features", style="bold")
-        table = Table("name", "window", "unit", "meaning", "null means")
+        nulls = list(dict.fromkeys(str(row["null"]) for row in mine))
+        table = Table("name", "window", "unit", "meaning", "null")
         table.columns[1].justify = "right"
         for row in mine:
             days = row["window"]
             table.add_row(
                 str(row["name"]),
                 "" if days is None else f"{days} d",
-                *(str(row[name]) for name in ("unit", "meaning", "null")),
+                str(row["unit"]),
+                str(row["meaning"]),
+                f"({nulls.index(str(row['null'])) + 1})",
             )
         console.print(table, highlight=False)
+        for number, meaning in enumerate(nulls, start=1):
+            console.print(f"null ({number}): {meaning}", highlight=False)
+    if any(row["dimension"] == "profile" for row in rows):
+        console.print(FURTHER, highlight=False, soft_wrap=True)
