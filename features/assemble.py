@@ -81,8 +81,10 @@ def assemble(
         Null: see ``Feature.null``; a dimension of whose table no row was known
         before a cutoff is null for everyone at that cutoff. A text with too
         many distinct words to learn from, such as an address, is null for
-        everyone, and a further column that is no number, flag or text has no
-        column: ``profile.left_out`` names both.
+        everyone; which ones is decided once per build, over all rows known
+        before ``history.until``, also for earlier cutoffs. A further column
+        that is no number, flag or text has no column: ``profile.left_out``
+        names both.
 
     Raises:
         ValueError: no cutoff, not ascending, or one after ``history.until``.

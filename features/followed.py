@@ -60,7 +60,9 @@ def _partners(
     """For each row, the partner that was known first, and since when both were.
 
     Others of a key are chained in order of time; since rows come in that order
-    too, a chain's head only moves on, and each customer takes linear time.
+    too, a chain's head only moves on. A customer whose rows were known in the
+    order of time takes linear time. Late ones are looked through by every row
+    whose span they lie in, at worst (the later, the earlier known) all of them.
 
     Returns:
         Moments (the largest integer: no partner) and places of the partners
