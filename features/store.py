@@ -7,7 +7,7 @@ that is killed leaves the last good table, and the next one starts afresh.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -95,18 +95,30 @@ def write(file: Path, parts: Iterable[pa.Table], stamp: Stamp) -> None:
 
     Raises:
         SettingError: there is no room, or the folder cannot be written.
+        OSError: as of the parts.
     """
     said = {**asdict(stamp), "fingerprint": stamp.fingerprint}
+    unread: list[OSError] = []
+
+    def read() -> Iterator[pa.Table]:
+        try:
+            yield from parts
+        except OSError as error:
+            unread.append(error)
+            raise
+
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with whole(file) as place, ExitStack() as opened:
             writer: pq.ParquetWriter | None = None
-            for part in parts:
+            for part in read():
                 rows = part.drop_columns("customer").replace_schema_metadata(said)
                 if writer is None:
                     writer = opened.enter_context(pq.ParquetWriter(place, rows.schema))
                 writer.write_table(rows, row_group_size=max(1, rows.num_rows))
     except OSError as error:
+        if unread:
+            raise unread[0] from None
         raise SettingError(
             f"workspace: expected room for the feature table in {file.parent}, got "
             f"{(error.strerror or str(error)).lower()}; free some, or choose another workspace"

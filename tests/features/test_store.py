@@ -83,10 +83,20 @@ def test_a_build_that_fails_leaves_the_last_table(tmp_path: Path) -> None:
         yield table
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(SettingError, match="no space left on device; free some"):
+    # Of where the parts come from: to blame the workspace would mislead.
+    with pytest.raises(OSError, match="No space left on device"):
         store.write(file, fails(), STAMP)
     assert file.read_bytes() == before
     assert [f.name for f in tmp_path.iterdir()] == ["f.parquet"]
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    table = pa.table({"customer": [0], "customer_id": ["a"], "n": [1.0]})
+    (tmp_path / "file").touch()
+    said = "^workspace: expected room for the feature table in .*file, got "
+    with pytest.raises(SettingError, match=said):
+        store.write(tmp_path / "file" / "f.parquet", [table], STAMP)
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
 
 
 def copied(shop_dir: Path, folder: Path) -> Path:
