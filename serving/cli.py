@@ -62,13 +62,23 @@ def main() -> None:
             print(f"error: {redacted(' '.join(line.split()))}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
     except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        place = error.filename or "what was written"
-        said = (error.strerror or str(error)).lower()
-        line = f"error: disk: expected room for {place}, got {said}; free some"
-        print(line, file=sys.stderr)  # noqa: T201
+        print(f"error: {_system(error)}", file=sys.stderr)  # noqa: T201
         raise SystemExit(2) from None
+
+
+def _system(error: OSError) -> str:
+    """What the system refused, as one line."""
+    said = error.strerror.lower() if error.strerror else str(error) or repr(error)
+    if error.errno in _FULL:
+        place = error.filename or "what was written"
+        line = f"disk: expected room for {place}, got {said}; free some"
+    else:
+        place = error.filename or "what the command needs"
+        line = (
+            f"system: expected to read or write {place}, got {said}; check that it is "
+            "there, what it is, and permissions"
+        )
+    return redacted(" ".join(line.split()))
 
 
 @app.command()
@@ -155,16 +165,22 @@ def features(
         str | None, typer.Option(help="With --describe: only this dimension.")
     ] = None,
     form: Annotated[
-        Literal["table", "csv", "json"],
-        typer.Option("--format", help="With --describe."),
-    ] = "table",
+        Literal["table", "csv", "json"] | None,
+        typer.Option("--format", help="With --describe; table if not given."),
+    ] = None,
 ) -> None:
     """Write the history of every customer at every training cutoff."""
     if describe:
         from serving import describe as catalogue
 
-        catalogue.show(_console(), catalogue.chosen(dimension), form)
+        catalogue.show(_console(), catalogue.chosen(dimension), form or "table")
         return
+    for option, given in (("--dimension", dimension), ("--format", form)):
+        if given is not None:
+            raise SettingError(
+                f"{option}: expected with --describe only, got it without; add "
+                "--describe, or leave it out"
+            )
     from serving import stages
 
     with _progress(_console()) as announce:
@@ -282,7 +298,8 @@ def check(
     console = _console()
     with (
         _progress(console) as announce,
-        stages.open_tables(settings, announce) as tables,
+        # No quarantine: a build may be at work there, and the report has the reasons.
+        stages.tables_of(settings) as tables,
     ):
         announce("count")
         scores = tables.scores(moment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -350,3 +351,48 @@ def test_simulated_shop_is_a_folder_of_tables_and_truths(
         "error: --truth: uplift: input should be greater than or equal to -1, got -2\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/Data/a"),
+            "system: expected to read or write /Data/a, got permission denied; check "
+            "that it is there, what it is, and permissions",
+        ),
+        (
+            OSError("no\nHost"),
+            "system: expected to read or write what the command needs, got no Host; "
+            "check that it is there, what it is, and permissions",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/Data/a"),
+            "disk: expected room for /Data/a, got no space left on device; free some",
+        ),
+    ],
+)
+def test_whatever_the_system_refuses_is_one_line(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: OSError,
+    said: str,
+) -> None:
+    def refused() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", refused)
+    assert run() == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+def test_a_folder_where_the_table_is_written_to_is_one_line(
+    run: Run, shop_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "features" / ".features.parquet"
+    place.mkdir(parents=True)
+    words = settings(f"data={shop_dir}", f"workspace={tmp_path}", f"cutoff={CUTOFF}")
+    assert run("features", *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: system: expected to read or write {place}, got ")

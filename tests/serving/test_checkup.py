@@ -80,8 +80,8 @@ def test_low_share_of_correct_records_ends_with_1_and_is_written_in_full(
     ]
     page = (tmp_path / "ws/reports/quality.html").read_text()
     assert "bad rows, price: below 0" in page and "http" not in page
-    bad = pq.read_table(tmp_path / "ws/quarantine/products.parquet")
-    assert bad["reason"].to_pylist() == ["price: below 0"]
+    # A build may be at work in the workspace: its quarantine is its own.
+    assert [f.name for f in (tmp_path / "ws").iterdir()] == ["reports"]
 
 
 def test_minimum_is_a_setting_and_reached_when_equal(
