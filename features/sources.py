@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +180,28 @@ def files_of(data: Path | Copied) -> dict[Path, tuple[int, int, int]]:
                 stat_of = one.stat()
                 seen[one] = (stat_of.st_ino, stat_of.st_size, stat_of.st_mtime_ns)
     return seen
+
+
+def must_be_unchanged(
+    data: Path | Copied, seen: Mapping[Path, tuple[int, int, int]], place: str
+) -> None:
+    """Refuse files that have changed while they were read.
+
+    Args:
+        data: what is read.
+        seen: as of ``files_of`` before; files that came later are not read.
+        place: where they are, for the message.
+
+    Raises:
+        ContractError: a file is another or gone.
+    """
+    now = files_of(data)
+    for file, was in seen.items():
+        if now.get(file) != was:
+            raise ContractError(
+                f"data: expected files that stay as they are while they are read, "
+                f"got another {file.name} in {place}; run again once it is written"
+            )
 
 
 def digest_of(data: Path | Copied, files: Iterable[Path]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from features.contracts import TABLES, ContractError, SettingError
 from features.database import Database
 from features.scratch import scratch
-from features.sources import digest_of, files_of
+from features.sources import digest_of, files_of, must_be_unchanged
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -111,6 +111,34 @@ def reading(table: str, place: str) -> Generator[None]:
         ) from None
 
 
+@contextmanager
+def unchanged(data: Path | Database) -> Generator[Callable[[], None]]:
+    """Gives a check that the input's files are still those of the beginning.
+
+    It is called at the end too, and after an error, whose cause it may be. Of a
+    catalog's tables nothing is checked: how they change is the catalog's matter.
+
+    Raises:
+        ContractError: a file is another or gone.
+    """
+    seen = files_of(data) if _is_of_files(data) else {}
+
+    def check() -> None:
+        if _is_of_files(data):
+            must_be_unchanged(data, seen, str(data))
+
+    try:
+        yield check
+    except (ContractError, OSError):
+        check()
+        raise
+    check()
+
+
+def _is_of_files(data: Path | Database) -> TypeGuard[Path]:
+    return isinstance(data, Path) and not str(data).startswith(CATALOG)
+
+
 def _first_cause(error: Exception) -> str:
     """The first line of what lies at the bottom of it."""
     cause = getattr(error, "java_exception", None)
@@ -126,7 +154,7 @@ def digest(data: Path | Database, tables: Mapping[str, DataFrame]) -> str:
     Of a folder that of ``Tables.digest``, byte by byte; of a catalog's tables one of
     all rows, in any order.
     """
-    if isinstance(data, Path) and not str(data).startswith(CATALOG):
+    if _is_of_files(data):
         return digest_of(data, files_of(data))
     said: list[object] = []
     for name, table in tables.items():

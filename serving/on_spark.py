@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+
+import pyarrow as pa
 
 from features import spark_input, store
 from features.config import Config
@@ -20,12 +23,16 @@ def features(config: Config, file: Path, announce: Announce | None = None) -> Pa
     same input, code, cutoffs and horizon is left as it is, whoever made it.
 
     Raises:
-        ContractError: the input breaks the contract, or is too short.
+        ContractError: the input breaks the contract, is too short, or changed while
+            it was read.
         SettingError: there is no cutoff, no Spark, or no room.
     """
     steps, until = Steps(announce), cutoff_of(config)
     quarantine = config.workspace / "quarantine"
-    with spark_input.session(config.engine.threads) as session:
+    with (
+        spark_input.session(config.engine.threads) as session,
+        spark_input.unchanged(config.data) as check,
+    ):
         frames, place = spark_input.frames(session, config.data)
         with (
             spark_input.reading("data", place),
@@ -47,5 +54,15 @@ def features(config: Config, file: Path, announce: Announce | None = None) -> Pa
                 return file
             with steps("features"):
                 wide = tables.features(until, cutoffs)
-                store.write(file, spark_input.parts(wide), stamp)
+                parts = _checked(spark_input.parts(wide), check)
+                store.write(file, parts, stamp)
     return file
+
+
+def _checked(
+    parts: Iterable[pa.Table], check: Callable[[], None]
+) -> Generator[pa.Table]:
+    """The same parts; before the first is out, Spark has read all."""
+    for part in parts:
+        check()
+        yield part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from features import store
 from features.config import Config, EngineConfig
+from features.contracts import ContractError
 from serving import stages
 
 pytestmark = pytest.mark.spark
@@ -49,3 +51,25 @@ def test_table_and_stamp_are_those_of_duckdb(
         ["features: unchanged"] * 2
     )
     assert on_spark.stat().st_mtime_ns == before
+
+
+def test_file_replaced_during_a_build_leaves_no_table_of_mixed_moments(
+    spark: SparkSession, shop_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(shop_dir, folder)
+    file = folder / "browses.parquet"
+
+    def replace(step: str) -> None:
+        # After the input's hash, before its rows.
+        if step == "features":
+            pq.write_table(pq.read_table(file).slice(0, 100), tmp_path / "new")
+            (tmp_path / "new").replace(file)
+
+    with pytest.raises(ContractError) as told:
+        stages.features(settings(folder, tmp_path, "spark"), replace)
+    assert told.value.lines == (
+        "data: expected files that stay as they are while they are read, got another "
+        f"browses.parquet in {folder}; run again once it is written",
+    )
+    assert not list((tmp_path / "features").iterdir())
