@@ -14,7 +14,9 @@ import typer
 import yaml
 
 from features.config import load
+from serving import on_spark, stages
 from serving.cli import app
+from training import build
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["data", "features", "train", "evaluate", "publish"]
@@ -98,6 +100,16 @@ def test_stages_write_where_the_configuration_says() -> None:
             assert Path(path) == config.data or Path(path).is_relative_to(
                 config.workspace
             )
+
+
+def test_features_are_made_again_when_what_chooses_their_cutoffs_changes() -> None:
+    code = {path for path in PIPELINE["features"]["deps"] if path.endswith(".py")}
+    assert {path.removesuffix(".py").replace("/", ".") for path in code} == {
+        "serving.stages",
+        stages.one_at_a_time.__module__,
+        on_spark.features.__module__,
+        build.cutoffs_since.__module__,
+    }
 
 
 def test_every_dependency_is_in_the_checkout_or_made_by_an_earlier_stage() -> None:
