@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pyarrow as pa
 
-from features.contracts import ContractError
+from features.contracts import CUSTOMERS, ContractError
 from features.feature import Attribute
 from features.history import Array, Bools, Floats, History, Longs
 from features.snapshot import DAY_US
@@ -181,6 +181,21 @@ def left_out(history: History) -> tuple[str, ...]:
         return ()
     odd = [f.name for f in _further(history.profiles) if not _is_usable(f.type)]
     return (*history.wordy, *odd)
+
+
+UNDATED = "customers has no valid_from: read as of the export at every cutoff"
+"""What a reader must know where ``is_undated``: what is known later leaks."""
+
+
+def is_undated(history: History) -> bool:
+    """Whether no row of ``customers`` says since when it holds.
+
+    Every cutoff then sees the values of the export, also those of later days.
+    """
+    profiles = history.profiles
+    if profiles is None or CUSTOMERS.name not in history.since:
+        return False
+    return bool(_us(profiles, "valid_from")[1].all())
 
 
 def is_wordy(words: int, customers: int) -> bool:

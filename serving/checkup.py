@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from rich.console import Console
 from rich.table import Table
 
-from features.contracts import TABLES, SettingError
+from features.contracts import CUSTOMERS, TABLES, SettingError
+from features.profile import UNDATED
 from features.scores import ALLOWED_GAPS, Share, TableScore
 from features.scratch import whole
 from serving.problems import Problem, problems
@@ -114,6 +115,11 @@ def summary(found: Checkup) -> list[str]:
     ]
     if found.absent:
         lines.append(f"Not there, so nothing is known of: {', '.join(found.absent)}.")
+    lines += [
+        f"{UNDATED}."
+        for table in found.tables
+        if table.table == CUSTOMERS.name and "valid_from" in table.absent
+    ]
     if found.moment is None:
         lines.append("Freshness needs a moment: give --cutoff DATE.")
     lines += [

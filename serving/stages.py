@@ -19,7 +19,7 @@ from features.contracts import ContractError, SettingError
 from features.database import Database
 from features.engine import Tables
 from features.history import History
-from features.profile import left_out
+from features.profile import UNDATED, is_undated, left_out
 from features.scratch import scratch, unfinished, whole
 from features.snapshot import Snapshot
 from features.store import Stamp
@@ -61,7 +61,7 @@ def open_tables(
 
 
 def _tell_dimensions(history: History, announce: Announce | None) -> None:
-    """Say which of the six dimensions had data, and which are null."""
+    """Say which of the six dimensions had data, and what is left out of them."""
     if announce:
         found = dimensions(history)
         named = {
@@ -71,9 +71,12 @@ def _tell_dimensions(history: History, announce: Announce | None) -> None:
         announce(
             f"history of: {named[True]}; no data, so null: {named[False] or 'none'}"
         )
-        wordy = left_out(history)
-        if wordy:
-            announce(f"left out, too many different words: {', '.join(wordy)}")
+        others = left_out(history)
+        if others:
+            announce(
+                "left out (too many different words, or no number, flag or text): "
+                + ", ".join(others)
+            )
 
 
 def tables_of(config: Config) -> Tables:
@@ -157,10 +160,14 @@ def _to_build(tables: Tables, config: Config) -> tuple[list[datetime], Stamp]:
 
 def _told(parts: Iterable[History], announce: Announce | None) -> Generator[History]:
     """The same parts; the first says which dimensions have data."""
+    undated = True
     for i, part in enumerate(parts):
         if not i:
             _tell_dimensions(part, announce)
+        undated &= is_undated(part)
         yield part
+    if undated and announce:
+        announce(UNDATED)
 
 
 @one_at_a_time
@@ -195,6 +202,8 @@ def backtest(
     with open_tables(config, announce, out / "quarantine") as tables:
         result = backtests.run(tables, snapshot, config, Steps(announce))
     _tell_dimensions(result.history, announce)
+    if is_undated(result.history) and announce:
+        announce(UNDATED)
     backtests.write(result, out, top)
     with (
         scratch() as folder,

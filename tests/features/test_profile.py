@@ -10,7 +10,7 @@ import pytest
 from features.assemble import assemble
 from features.contracts import ContractError
 from features.history import History
-from features.profile import is_wordy, left_out
+from features.profile import is_undated, is_wordy, left_out
 
 ReadHistory = Callable[..., History]
 CUTOFF = datetime(2024, 3, 1)
@@ -288,3 +288,13 @@ def test_rows_of_people_who_never_bought_are_no_data(read_history: ReadHistory) 
     tables = {"purchases": PURCHASES, "customers": [profile("nobody", None)]}
     table = assemble(read_history(tables, CUTOFF), [CUTOFF])
     assert table["consent"].to_pylist() == [None, None, None]
+
+
+@pytest.mark.parametrize(("since", "undated"), [(None, True), (CUTOFF, False)])
+def test_profiles_are_undated_where_no_row_says_since_when_it_holds(
+    read_history: ReadHistory, since: datetime | None, *, undated: bool
+) -> None:
+    customers = [profile("a", None), profile("b", since)]
+    tables = {"purchases": PURCHASES, "customers": customers}
+    assert is_undated(read_history(tables, CUTOFF + timedelta(days=9))) is undated
+    assert not is_undated(read_history({"purchases": PURCHASES}, CUTOFF))

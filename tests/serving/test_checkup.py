@@ -170,3 +170,19 @@ def test_real_data_set_is_written_to_folders_only(tmp_path: Path) -> None:
     (tmp_path / "purchases.parquet").touch()
     assert not stages.has_no_data(Config(data=tmp_path))
     assert not stages.has_no_data(Config(data=tmp_path / "purchases.parquet"))
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_customers_without_valid_from_are_said_to_be_as_of_the_export(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    dated: bool,
+) -> None:
+    row: dict[str, Any] = {"customer_id": "a", "segment": "s"}
+    if dated:
+        row |= {"valid_from": datetime(2024, 1, 1)}
+    run(tmp_path, SHOP | {"customers": [row]}, monkeypatch)
+    said = "customers has no valid_from: read as of the export at every cutoff."
+    assert (said in capsys.readouterr().out) is not dated
