@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from features.contracts import BROWSES, PURCHASES
 from features.declare import ALL, Rows, difference, ratio
-from features.dimension import Derived, Stream, dimension, is_word, of_product
+from features.dimension import BY_DAY, Stream, dimension, is_word, of_product
 from features.followed import followed, only, within
-from features.history import Array, Events, History
-from features.snapshot import DAY_US
+from features.history import Events, History
 
 VIEWS, SEARCHES, CARTS, FAVOURITES = (
     Rows(kind) for kind in ("view", "search", "cart", "favourite")
@@ -23,11 +20,6 @@ VIEWS, SEARCHES, CARTS, FAVOURITES = (
 DAYS = Rows(per="day")
 WINDOWS = (7, 30, 90)
 TO_BUY_DAYS = 30
-
-
-def _day(rows: Events, _: History) -> Array:
-    day = rows.ts // DAY_US
-    return (day - day.min(initial=0)).astype(np.int32)
 
 
 def _bought(kind: str) -> Callable[[History], Events | None]:
@@ -48,7 +40,7 @@ def _bought(kind: str) -> Callable[[History], Events | None]:
 
 DERIVED = {
     **{kind: is_word("kind", kind) for kind in BROWSES.column("kind").kinds},
-    "day": Derived((), _day),
+    "day": BY_DAY,
     "category": of_product("category"),
 }
 

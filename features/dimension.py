@@ -10,6 +10,7 @@ import numpy as np
 from features.contracts import PURCHASES, Table
 from features.feature import Aggregate, Difference, Expression, Feature, Ratio
 from features.history import Array, Events, Floats, History
+from features.snapshot import DAY_US
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,15 @@ def columns_read(dimensions: Iterable[Dimension]) -> dict[str, set[str]]:
         for table, columns in stream.columns.items():
             read.setdefault(table, set()).update(columns)
     return read
+
+
+def _day(events: Events, _: History) -> Array:
+    day = events.ts // DAY_US
+    return (day - day.min(initial=0)).astype(np.int32)
+
+
+BY_DAY = Derived((), _day)
+"""A code for each calendar day, of the table's own clock."""
 
 
 def is_word(column: str, word: str) -> Derived:

@@ -13,7 +13,7 @@ import numpy as np
 
 from features.contracts import PURCHASES
 from features.declare import ALL, Rows, difference, ratio
-from features.dimension import Derived, Stream, dimension, of_product
+from features.dimension import BY_DAY, Derived, Stream, dimension, of_product
 from features.followed import ANY_BEFORE, followed, only
 from features.history import Array, Events, History, Longs
 from features.snapshot import DAY_US
@@ -32,11 +32,6 @@ WINDOWS = (7, 14, 30, 60, 90, 180, 365, None)
 
 def _bought(lines: Events, _: History) -> Array:
     return lines.bought
-
-
-def _day(lines: Events, _: History) -> Array:
-    day = lines.ts // DAY_US
-    return (day - day.min(initial=0)).astype(np.int32)
 
 
 def _weekday(lines: Events) -> Longs:
@@ -73,7 +68,7 @@ def _repeats(history: History) -> Events:
 DERIVED = {
     "bought": Derived(("quantity",), _bought),
     "returned": Derived(("quantity",), lambda lines, _: ~lines.bought),
-    "day": Derived((), _day),
+    "day": BY_DAY,
     "category": of_product("category"),
     "brand": of_product("brand"),
     "weekday": Derived((), lambda lines, _: _weekday(lines).astype(np.int32)),
