@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features.history import Array, Events, Floats, Longs
+from features.history import Array, Events, Floats, Longs, fixed
 from features.kernel import Input, Work, walk
 from features.plan import Plan
 
@@ -24,13 +24,6 @@ def _stack(events: Events, names: Sequence[str], dtype: type) -> Array:
     return stacked
 
 
-def _fixed(array: Longs) -> Longs:
-    """A read-only view: whoever made the array, the kernel compiles only once."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
-
-
 def stack(events: Events, plan: Plan) -> Input:
     """The columns that the plan reads.
 
@@ -38,12 +31,12 @@ def stack(events: Events, plan: Plan) -> Input:
         ValueError: a feature names a column that the events do not have.
     """
     return Input(
-        _fixed(events.ts),
-        _fixed(events.known_at),
+        fixed(events.ts),
+        fixed(events.known_at),
         _stack(events, plan.wheres, np.bool_),
         _stack(events, plan.codes, np.int32),
         _stack(events, plan.values, np.float64),
-        _fixed(events.offsets),
+        fixed(events.offsets),
     )
 
 
@@ -69,7 +62,7 @@ def fold(table: Input, cutoffs_us: Longs, plan: Plan, places: Longs) -> Floats:
         n_cutoffs=len(cutoffs_us),
     )
     out = np.empty((len(plan.steps.plan), int(places.max(initial=-1)) + 1))
-    walk(table, plan.steps, work, _fixed(cutoffs_us), _fixed(places), out)
+    walk(table, plan.steps, work, fixed(cutoffs_us), fixed(places), out)
     return out
 
 
@@ -111,8 +104,8 @@ class Live:
             plan, longest=longest, n_codes=n_codes, n_per=n_codes, n_cutoffs=1
         )
         self._at = np.zeros(1, np.int64)
-        self._cutoff = _fixed(self._at)
-        self._place = _fixed(np.zeros((1, 1), np.int64))
+        self._cutoff = fixed(self._at)
+        self._place = fixed(np.zeros((1, 1), np.int64))
         self._out = np.empty((len(plan.steps.plan), 1))
 
     def __call__(self, table: Input, at_us: int) -> Floats:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from features.history import Array, Bools, Events, Ints, Longs
+from features.history import Bools, Events, Ints, Longs, fixed
 from features.snapshot import DAY_US
 
 _NEVER = np.iinfo(np.int64).max
@@ -149,11 +149,4 @@ def only(events: Events, keep: Bools, *columns: str) -> Events:
 def _track(events: Events, by: str | None) -> _Track:
     key = events.columns[by] if by else np.zeros(len(events), np.int32)
     arrays = (events.offsets, events.ts, events.known_at, key)
-    return _Track(*(_fixed(array) for array in arrays))
-
-
-def _fixed(array: Array) -> Array:
-    """A read-only view: whoever made the array, the kernel compiles only once."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
+    return _Track(*(fixed(array) for array in arrays))
