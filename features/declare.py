@@ -51,7 +51,7 @@ _OF_GAPS = {
     "last": Statistic.GAP_LAST,
 }
 _SAID = {
-    "sum": "total of",
+    "sum": "total",
     "mean": "mean",
     "median": "median",
     "spread": "standard deviation of the",
@@ -164,7 +164,7 @@ class Rows:
             Statistic.PERIODS,
             f"periods of {every} days",
             NO_DATA,
-            f"{_words(what)}, counted back from the cutoff, with an {of}",
+            f"number of {_words(what)}, counted back from the cutoff, with an {of}",
             windows=windows,
             parameter=float(every),
         )

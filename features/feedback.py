@@ -60,7 +60,7 @@ AGGREGATES = (
 
 EXPRESSIONS = (
     # Above 0: the last score is better than the customer's usual.
-    difference("nps_trend", "nps_last", "nps_mean", "0 to 10"),
+    difference("nps_trend", "nps_last", "nps_mean", "-10 to 10"),
     difference("csat_trend", "csat_last", "csat_mean", SCALE),
     difference("ces_trend", "ces_last", "ces_mean", SCALE),
     difference("rating_trend", "rating_last", "rating_mean", SCALE),

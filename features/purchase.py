@@ -98,7 +98,9 @@ AGGREGATES = (
     *ALL.number(
         "spend", "sum", "amount", MONEY, windows=WINDOWS, meaning=f"amount paid {NET}"
     ),
-    *ALL.decayed("spend", 21, 60, column="amount", unit=MONEY, of=f"amount paid {NET}"),
+    *ALL.decayed(
+        "spend", 21, 60, column="amount", unit=MONEY, of=f"amounts paid {NET}"
+    ),
     *LINES.number("line_amount", "mean", "amount", MONEY),
     *LINES.number("line_amount", "spread", "amount", MONEY),
     *LINES.number("line_amount", "max", "amount", MONEY),
@@ -118,7 +120,7 @@ AGGREGATES = (
         "list_amount",
         MONEY,
         windows=(90, None),
-        meaning=f"list amount of the lines that have one {NET}",
+        meaning=f"list amount {NET} of the lines that have one",
     ),
     *ALL.number(
         "paid_of_listed",
@@ -126,7 +128,7 @@ AGGREGATES = (
         "paid_of_listed",
         MONEY,
         windows=(90, None),
-        meaning=f"amount paid for the lines with a list amount {NET}",
+        meaning=f"amount paid {NET} for the lines with a list amount",
     ),
     *LINES.distinct("products", "product", 30, 90, None),
     *LINES.distinct("categories", "category", 30, 90, None),
