@@ -2,7 +2,7 @@
 
 The engine filters and hashes; rows go through a ``Spool`` per event table and
 come out part by part, ordered and coded. Parts are told by the hash of the
-customer's id, so their size is even and no table is sorted as a whole.
+customer's id, so their size is even and no table of events is sorted as a whole.
 """
 
 from __future__ import annotations
