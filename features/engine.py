@@ -31,7 +31,7 @@ from features.parts import EVENT_TABLES, Reader
 from features.postgres import local
 from features.scratch import scratch
 from features.snapshot import from_us, to_us
-from features.sources import digest_of, files_of, reading
+from features.sources import digest_of, files_of, must_be_unchanged, reading
 from features.spool import PART_SHIFT, Memory
 from features.sql import quoted
 
@@ -287,13 +287,7 @@ class Tables:
         self._must_be_unchanged()
 
     def _must_be_unchanged(self) -> None:
-        now = files_of(self._place)
-        for file, seen in self._files.items():
-            if now.get(file) != seen:
-                raise ContractError(
-                    f"data: expected files that stay as they are while they are read, "
-                    f"got another {file.name} in {self.data}; run again once it is written"
-                )
+        must_be_unchanged(self._place, self._files, str(self.data))
 
     def _row(self, query: str) -> tuple[Any, ...]:
         return self._db.execute(query).fetchall()[0]
