@@ -33,7 +33,8 @@ ROW = "__row"
 REPEATED = "repeated"
 """The reason of a row whose key a good row has already, after the key."""
 
-_OURS = (UNREADABLE, REASON, ROW, "customer", "cutoff")
+_OURS = (UNREADABLE, REASON, ROW, "customer", "cutoff", "key", "part")
+"""Names of columns that stand beside those of the input, here or in the reader."""
 
 
 @dataclass(frozen=True)
