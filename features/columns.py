@@ -47,6 +47,8 @@ _ACCEPTED: Mapping[Dtype, tuple[str, ...]] = {
     "flag": ("BOOLEAN",),
     "time": ("TIMESTAMP", "DATE"),
 }
+_UNDECIDED = "undecided"
+"""Variable of a connection: the columns of CSV whose types are still to be decided."""
 
 
 def sql_type(column: Column) -> str:
@@ -117,42 +119,61 @@ def _read_text(text: str, dtype: Dtype) -> str:
 def read_further(
     db: duckdb.DuckDBPyConnection,
     table: Table,
-    rows: str,
     found: Mapping[str, str],
     *,
     is_csv: bool,
 ) -> dict[str, str]:
     """SQL of every column that the contract does not name, by name.
 
-    Numbers of any type become finite doubles, null otherwise. A CSV column is
-    of numbers, flags or times if every value can be read so, and text if not;
-    a number with a leading zero, such as a postal code, is text.
+    Numbers of any type become finite doubles, null otherwise. A CSV column stays
+    text until it is known which rows count; see ``decide_texts``.
     """
     ours = {column.name for column in table.columns}
     names = [name for name in found if name not in ours]
     if is_csv:
-        dtypes = _dtypes_of_texts(db, rows, names)
-        fields = {n: _read_text(text_of(n), dtypes[n]) for n in names}
-        numbers = {name for name in names if dtypes[name] == "number"}
-    else:
-        fields = {n: identifier(n) for n in names}
-        for name in names:
-            if found[name].startswith("ENUM"):
-                fields[name] += "::VARCHAR"
-        numbers = {name for name in names if is_accepted(found[name], "number")}
-    for name in numbers:
-        double = f"{fields[name]}::DOUBLE"
-        fields[name] = f"CASE WHEN isfinite({double}) THEN {double} END"
+        db.execute(f"SET VARIABLE {_UNDECIDED} = $1", [names])
+        return {name: text_of(name) for name in names}
+    fields = {n: identifier(n) for n in names}
+    for name in names:
+        if found[name].startswith("ENUM"):
+            fields[name] += "::VARCHAR"
+        elif is_accepted(found[name], "number"):
+            fields[name] = _finite(f"{fields[name]}::DOUBLE")
     return fields
+
+
+def decide_texts(db: duckdb.DuckDBPyConnection, rows: str) -> None:
+    """Give columns of CSV that the contract does not name the types of their texts.
+
+    A column is of numbers, flags or times if every text of the rows can be read so,
+    and stays text if not; a number with a leading zero, such as a postal code, is
+    text. By no other rows, so that later ones decide nothing.
+
+    Args:
+        db: connection for which ``read_further`` was called.
+        rows: a table with those columns.
+    """
+    ((names,),) = db.execute(f"SELECT getvariable('{_UNDECIDED}')").fetchall()
+    for name, dtype in _dtypes_of_texts(db, rows, names or ()).items():
+        sql = _read_text(identifier(name), dtype)
+        db.execute(
+            f"ALTER TABLE {rows} ALTER {identifier(name)} TYPE {_TYPES[dtype]} "
+            f"USING {_finite(sql) if dtype == 'number' else sql}"
+        )
+
+
+def _finite(number: str) -> str:
+    return f"CASE WHEN isfinite({number}) THEN {number} END"
 
 
 def _dtypes_of_texts(
     db: duckdb.DuckDBPyConnection, rows: str, names: Sequence[str]
 ) -> dict[str, Dtype]:
+    """The types of the columns whose texts can all be read in one; the first fits."""
     kinds: tuple[Dtype, ...] = ("number", "flag", "time")
     counts: list[str] = []
     for name in names:
-        text = text_of(name)
+        text = identifier(name)
         counts.append(f"count({text})")
         for kind in kinds:
             is_one = f"{_read_text(text, kind)} IS NOT NULL"
@@ -166,5 +187,6 @@ def _dtypes_of_texts(
     for i, name in enumerate(names):
         filled, *readable = row[4 * i : 4 * i + 4]
         fits = [n == filled > 0 for n in readable]
-        dtypes[name] = kinds[fits.index(True)] if any(fits) else "text"
+        if any(fits):
+            dtypes[name] = kinds[fits.index(True)]
     return dtypes

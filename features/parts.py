@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.coding import arrays_of
-from features.columns import sql_type
+from features.columns import decide_texts, sql_type
 from features.contracts import (
     BROWSES,
     CAMPAIGNS,
@@ -294,6 +294,7 @@ class Reader:
             "FROM known_customers t JOIN customer_keys c ON c.id = t.customer_id "
             "ORDER BY part"
         )
+        decide_texts(self.db, "profiles")
         return _wordy(self.db)
 
     def _profiles(self, part: int, keys: Lookup) -> pa.Table:

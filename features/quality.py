@@ -164,9 +164,7 @@ def judge(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
     if source.is_csv:
         _reject_unreadable(db, source, found)
     further = (
-        read_further(db, table, source.sql, found, is_csv=source.is_csv)
-        if table.further
-        else {}
+        read_further(db, table, found, is_csv=source.is_csv) if table.further else {}
     )
     _create_views(db, source, found, further)
     with reading(table.name, source.name):

@@ -106,20 +106,22 @@ def test_duckdb_file_without_purchases_says_what_to_add(tmp_path: Path) -> None:
 def test_further_columns_of_a_csv_are_numbers_flags_times_or_text(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "purchases.csv").write_text(HEADER + ORDERS)
+    (tmp_path / "purchases.csv").write_text(
+        HEADER + ORDERS + ORDERS.replace("a,", "b,") + ORDERS.replace("a,", "c,")
+    )
     (tmp_path / "customers.csv").write_text(
-        'customer_id,"Income, USD",vegan,postcode,seen,diet,ratio,nothing\n'
-        "a, 52000 ,true,01234,2024-01-05,any,nan,\n"
-        "b,1.5e3,false,20095,2024-01-06,7,0.5,\n"
-        "c,,,,,,,\n"
+        'customer_id,"Income, USD",vegan,postcode,seen,diet,ratio,nothing,it\'s\n'
+        "a, 52000 ,true,01234,2024-01-05,any,nan,,1\n"
+        "b,1.5e3,false,20095,2024-01-06,7,0.5,,2\n"
+        "c,,,,,,,,\n"
     )
     with Tables(tmp_path) as tables:
-        customers = tables.table(CUSTOMERS)
-    assert customers is not None
+        profiles = tables.history(datetime(2024, 4, 1)).profiles
+    assert profiles is not None
     found = {
-        name: customers[name].to_pylist()
-        for name in customers.column_names
-        if name not in {column.name for column in CUSTOMERS.columns}
+        name: profiles[name].to_pylist()
+        for name in profiles.column_names
+        if name not in {"customer", *(column.name for column in CUSTOMERS.columns)}
     }
     assert found == {
         "Income, USD": [52000.0, 1500.0, None],
@@ -129,6 +131,7 @@ def test_further_columns_of_a_csv_are_numbers_flags_times_or_text(
         "diet": ["any", "7", None],
         "ratio": [None, 0.5, None],
         "nothing": [None, None, None],
+        "it's": [1.0, 2.0, None],
     }
 
 
