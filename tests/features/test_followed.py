@@ -100,14 +100,36 @@ def test_rows_are_in_order_of_the_moments_they_were_known() -> None:
     assert found.columns["product"].tolist() == [2, 1, 1]
 
 
+def test_of_several_known_before_the_event_was_the_one_that_came_first_counts() -> None:
+    # The second line is known before the first; the cart after both, or between them.
+    half = DAY_US // 2
+    lines = events((0, half, 3 * half, 1), (0, 2 * half, 0, 1))
+    found = followed(events((0, 0, 4 * half, 1)), lines, within(30))
+    assert moments(found) == [(0, 0, 4 * half)]
+    assert found.columns["days_apart"].tolist() == [0.5]
+    found = followed(events((0, 0, 3 * half, 1)), lines, within(30))
+    assert moments(found) == [(0, 0, 3 * half)]
+    assert found.columns["days_apart"].tolist() == [1.0]
+
+
+def test_many_that_became_known_in_reverse_order_are_told_apart() -> None:
+    # Event i of n is known at 2 n - i; the last before row i is i - 1.
+    n = 20_000
+    rows = events(*((0, i, 2 * (n - i), 1) for i in range(n)))
+    found = followed(rows, rows, ANY_BEFORE)
+    assert found.ts.tolist() == list(range(1, n))
+    assert found.known_at.tolist() == [2 * n - i + 1 for i in range(1, n)]
+    assert set(found.columns["days_apart"].tolist()) == {1 / DAY_US}
+
+
 ROWS = st.lists(
     st.tuples(
         st.integers(0, N_CUSTOMERS - 1),
         st.integers(0, 12),
-        st.sampled_from([0, 0, 1, 3, 9]),
-        st.integers(-1, 2),
+        st.integers(-3, 12),
+        st.integers(-1, 1),
     ),
-    max_size=12,
+    max_size=40,
 )
 
 
@@ -115,18 +137,31 @@ ROWS = st.lists(
 def test_it_equals_every_pair_looked_at(
     rows: list[Row], others: list[Row], least: int, length: int
 ) -> None:
-    expected: list[tuple[int, int, int]] = []
+    expected: list[tuple[int, int, int, float]] = []
+    in_order = events(*others)
+    columns = (in_order.customer, in_order.ts, in_order.known_at)
+    partners = list(
+        zip(*(a.tolist() for a in (*columns, in_order.columns["product"])), strict=True)
+    )
     for c, ts, late, key in rows:
+        # Of those known first the one that comes first.
         both = [
-            max(ts, ts + late, other_ts + other_late)
-            for other_c, other_ts, other_late, other_key in others
+            (max(ts, ts + late, other_ts, other_known), place, abs(other_ts - ts))
+            for place, (other_c, other_ts, other_known, other_key) in enumerate(
+                partners
+            )
             if c == other_c and key == other_key >= 0
             if least <= other_ts - ts < least + length
         ]
-        expected += [(c, ts, min(both))] if both else []
+        if both:
+            moment, _, apart = min(both)
+            expected.append((c, ts, moment, apart / DAY_US))
     span = Span(least, least + length)
-    found = followed(events(*rows), events(*others), span, by="product")
-    assert moments(found) == sorted(expected)
+    found = followed(events(*rows), in_order, span, by="product")
+    apart = found.columns["days_apart"].tolist()
+    made = [(*row, days) for row, days in zip(moments(found), apart, strict=True)]
+    assert sorted(made) == sorted(expected)
+    assert moments(found) == [row[:3] for row in sorted(expected)]
 
 
 @given(rows=ROWS, others=ROWS, cutoff=st.integers(0, 15))
