@@ -1,18 +1,19 @@
 """Files that are whole or not there, and folders that do not outlive their process.
 
-A process that is killed leaves its temporary folder behind. Each is locked by the
-kernel while its process lives, so making one removes those that nobody holds. A
-folder that only has such a name, and not our mark in it, is somebody else's.
+A process that is killed leaves its folder behind. Each is locked by the kernel while
+its process lives, so making one removes those that nobody holds. A folder that only
+has such a name, and not our mark in it, is somebody else's.
 """
 
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from features.contracts import SettingError
@@ -47,14 +48,31 @@ def scratch() -> Generator[Path]:
     Raises:
         SettingError: no folder can be made where temporary files go.
     """
-    try:
-        _remove_left(Path(tempfile.gettempdir()))
-        folder, held = _held()
-    except OSError as error:
-        raise SettingError(
-            "TMPDIR: expected a folder for temporary files that can be written, got "
-            f"{(error.strerror or str(error)).lower()}; name another one"
-        ) from None
+    with ExitStack() as opened:
+        try:
+            root = Path(tempfile.gettempdir())
+            folder = opened.enter_context(folder_in(root, PREFIX))
+        except OSError as error:
+            raise SettingError(
+                "TMPDIR: expected a folder for temporary files that can be written, got "
+                f"{(error.strerror or str(error)).lower()}; name another one"
+            ) from None
+        yield folder
+
+
+@contextmanager
+def folder_in(root: Path, prefix: str) -> Generator[Path]:
+    """The same in a folder of one's choice; what is moved out of it stays.
+
+    Args:
+        root: where it is made.
+        prefix: of its name; folders of killed processes are removed by it.
+
+    Raises:
+        OSError: no folder can be made there, or the file system has no locks.
+    """
+    _remove_left(root, prefix)
+    folder, held = _held(root, prefix)
     try:
         yield _rows_of(folder)
     finally:
@@ -67,10 +85,10 @@ def _rows_of(folder: Path) -> Path:
     return folder / "rows"
 
 
-def _held() -> tuple[Path, int]:
+def _held(root: Path, prefix: str) -> tuple[Path, int]:
     """A new folder, and the descriptor that holds its lock."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root))
         # Before the lock: whoever takes that first removes the folder.
         (folder / MARK).touch()
         held = _locked(folder)
@@ -84,8 +102,8 @@ def _held() -> tuple[Path, int]:
         return folder, held
 
 
-def _remove_left(root: Path) -> None:
-    for folder in root.glob(f"{PREFIX}*"):
+def _remove_left(root: Path, prefix: str) -> None:
+    for folder in root.glob(f"{glob.escape(prefix)}*"):
         if not _is_ours(folder):
             continue
         held = _locked(folder)

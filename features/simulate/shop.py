@@ -7,8 +7,6 @@ the same from any process; at most ``processes + 1`` chunks are in memory.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
@@ -23,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.contracts import TABLES, SettingError
+from features.scratch import folder_in
 from features.simulate import (
     answers,
     contacts,
@@ -71,7 +70,8 @@ def simulate(
     """Write the ten tables, and the truths, of a shop with known laws.
 
     Args:
-        out: folder to make; it appears whole, at the end.
+        out: folder to make; it appears whole, at the end. What a killed run to it
+            left beside it is removed.
         customers: how many to draw.
         truths: the laws; the defaults if None.
         seed: the same arguments and seed write the same bytes.
@@ -100,24 +100,14 @@ def simulate(
         raise SettingError(
             f"--out: expected a new or empty folder, got {out}; choose another one"
         )
-    partial = _partial(out)
-    try:
-        rows = _write(plan, partial, processes, announce or (lambda _: None))
-        partial.chmod(0o755)
-        partial.replace(out)
-    except OSError as error:
-        raise _unwritable(out, error) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return rows
-
-
-def _partial(out: Path) -> Path:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        with folder_in(out.parent, f".{out.name}.") as partial:
+            rows = _write(plan, partial, processes, announce or (lambda _: None))
+            partial.replace(out)
     except OSError as error:
         raise _unwritable(out, error) from None
+    return rows
 
 
 def _unwritable(out: Path, error: OSError) -> SettingError:

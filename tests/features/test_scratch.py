@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from features.contracts import SettingError
-from features.scratch import MARK, scratch
+from features.scratch import MARK, folder_in, scratch
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +88,18 @@ def test_folder_left_at_any_moment_of_its_life_is_removed(
         (folder / name).touch()
     with scratch():
         assert not folder.exists()
+
+
+def test_a_prefix_is_no_pattern_and_what_is_moved_out_stays(temporary: Path) -> None:
+    for name in (".[a]*.left", ".a.left"):
+        (temporary / name).mkdir()
+        (temporary / name / MARK).touch()
+    with folder_in(temporary, ".[a]*.") as folder:
+        (folder / "rows").write_text("some")
+        folder.replace(temporary / "moved")
+    kept = sorted(f.name for f in temporary.iterdir())
+    assert kept == [".a.left", "moved"]
+    assert (temporary / "moved" / "rows").read_text() == "some"
 
 
 def test_no_place_for_temporary_files_is_one_line(

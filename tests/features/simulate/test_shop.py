@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -115,7 +116,9 @@ def test_a_run_that_breaks_off_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_run_leaves_no_folder_and_no_workers(tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_workers_and_the_next_one_removes_its_folder(
+    few: Truths, tmp_path: Path
+) -> None:
     program = """if True:
         import sys
         from pathlib import Path
@@ -127,9 +130,21 @@ def test_a_killed_run_leaves_no_folder_and_no_workers(tmp_path: Path) -> None:
         assert process.stdout
         assert process.stdout.readline() == b"customers 1 to 20,000\n"
         process.kill()
+        (left,) = tmp_path.iterdir()
+        # Of someone else, of another shop, and of a run that is still at work.
+        (tmp_path / ".shop.notes").mkdir()
+        (tmp_path / ".shopping").mkdir()
+        simulate(tmp_path / "shop", 10, few)
+        assert left.exists()
+        shutil.rmtree(tmp_path / "shop")
+        process.kill()
         # The workers hold the pipe too: it ends when the last of them does.
         process.communicate(timeout=60)
     assert not (tmp_path / "shop").exists()
+    assert left.exists()
+    simulate(tmp_path / "shop", 10, few)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".shop.notes", ".shopping", "shop"]
 
 
 def test_a_full_disk_is_one_line(
