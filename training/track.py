@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ import pyarrow as pa
 
 from features.config import Config
 from features.contracts import SettingError
+from features.scratch import folder_in
 
 MODEL = "repurchase"
 """Name in the registry; the alias ``champion`` is the version in force."""
@@ -33,13 +35,23 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 
+_LOUDEST = {
+    "mlflow": logging.ERROR,
+    # It logs what it raises.
+    "mlflow.store.db.utils": logging.CRITICAL,
+}
+"""Levels of MLflow's loggers while a run is open."""
+
 _PACKAGES = ("lightgbm", "implicit", "numpy", "pyarrow", "scikit-learn", "scipy")
 
 
 def uri(config: Config) -> str:
     """Where runs are kept: the configured server, or SQLite in the workspace."""
-    file = (config.workspace / "mlflow.db").resolve()
-    return config.tracking.uri or f"sqlite:///{file}"
+    return config.tracking.uri or f"sqlite:///{_file(config)}"
+
+
+def _file(config: Config) -> Path:
+    return (config.workspace / "mlflow.db").resolve()
 
 
 class Run:
@@ -138,8 +150,12 @@ class Run:
 
 @contextmanager
 def run(config: Config, name: str) -> Generator[Run]:
-    """A run of that name; it ends as failed if the block raises."""
-    with _quiet():
+    """A run of that name; it ends as failed if the block raises.
+
+    Raises:
+        SettingError: no MLflow can be reached, or it has no room for what it keeps.
+    """
+    with _quiet(), _with_room(config):
         mlflow = _open(config)
         with mlflow.start_run(run_name=name) as active:
             yield Run(mlflow, active.info.run_id)
@@ -164,35 +180,86 @@ def _quiet() -> Generator[None]:
     # MLflow sets its own log level when it is imported, so that comes first.
     import mlflow  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    levels = {name: logging.getLogger(name).level for name in _LOUDEST}
+    for name, level in _LOUDEST.items():
+        logging.getLogger(name).setLevel(level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _with_room(config: Config) -> Generator[None]:
+    """A database that cannot grow, as one line."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        full = _full(error)
+        if full is None:
+            raise
+        raise SettingError(
+            f"{'tracking.uri' if config.tracking.uri else 'workspace'}: expected room "
+            f"for MLflow's runs in {uri(config)}, got {str(full).lower()}; free some, "
+            "or choose another one"
+        ) from None
+
+
+def _full(error: BaseException | None) -> sqlite3.Error | None:
+    """What SQLite said, if it could not write what lies behind the error."""
+    while error is not None:
+        if isinstance(error, sqlite3.Error):
+            # The kind is in the lowest byte; a limit of the system is told as IOERR.
+            kind = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            return (
+                error if kind in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) else None
+            )
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _open(config: Config) -> Any:
     config.workspace.mkdir(parents=True, exist_ok=True)
     import mlflow
 
+    artifacts = None
+    if config.tracking.uri is None:
+        artifacts = (config.workspace / "mlflow").resolve().as_uri()
+        _make_store(_file(config), artifacts)
     mlflow.set_tracking_uri(uri(config))
     try:
         mlflow.search_experiments(max_results=1)
     except mlflow.MlflowException as error:
+        if _full(error):
+            raise
         reason = " ".join(str(error).split())[:160]
         raise SettingError(
             f"tracking.uri: expected a reachable MLflow store, got {uri(config)} "
             f"({reason}); start it or take the setting out"
         ) from None
     if mlflow.get_experiment_by_name(config.tracking.experiment) is None:
-        location = (config.workspace / "mlflow").resolve().as_uri()
-        own = config.tracking.uri is None
         mlflow.create_experiment(
-            config.tracking.experiment, artifact_location=location if own else None
+            config.tracking.experiment, artifact_location=artifacts
         )
     mlflow.set_experiment(config.tracking.experiment)
     return mlflow
+
+
+def _make_store(file: Path, artifacts: str) -> None:
+    """Make MLflow's database, whole or not at all: half of one it could not use."""
+    if file.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with folder_in(file.parent, f".{file.name}.") as folder:
+        store = SqlAlchemyStore(f"sqlite:///{folder / file.name}", artifacts)
+        store.engine.dispose()
+        # Another build may have made one meanwhile.
+        if not file.exists():
+            (folder / file.name).replace(file)

@@ -314,6 +314,23 @@ def test_full_disk_is_one_line_and_the_last_good_state_stays(
     assert not list(temporary.glob("repurchase-*"))
 
 
+def test_full_disk_inside_mlflow_is_one_line_and_the_next_run_goes_on(
+    run: Commands, shop_dir: Path, temporary: Path, tmp_path: Path
+) -> None:
+    words = words_of(shop_dir, tmp_path, CUTOFF, *FAST)
+    assert run("features", *words) == 0, run.said
+    # Every file of the models is smaller, MLflow's database is not.
+    assert run("train", *words, file_bytes=500_000) == 2, run.said
+    told = [line for line in run.said if not line.startswith("- ")]
+    assert told == [
+        f"error: workspace: expected room for MLflow's runs in sqlite:///{tmp_path}/"
+        "mlflow.db, got disk i/o error; free some, or choose another one"
+    ]
+    assert run("train", *words) == 0, run.said
+    assert load("train", tmp_path)
+    assert not [f.name for f in tmp_path.iterdir() if f.name.startswith(".mlflow")]
+
+
 def test_file_replaced_during_a_build_leaves_no_table_of_mixed_moments(
     data: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Generator
@@ -14,6 +15,8 @@ from pathlib import Path
 import httpx
 import pyarrow as pa
 import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 from features.config import Config, TrackingConfig
 from features.contracts import SettingError
@@ -34,6 +37,55 @@ def test_server_that_is_down_is_told_in_one_line(tmp_path: Path) -> None:
         ):
             pass
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_full_disk_is_told_in_one_line_and_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], *, own: bool
+) -> None:
+    address = f"sqlite:///{tmp_path}/{'mlflow' if own else 'theirs'}.db"
+    tracking = TrackingConfig(uri=None if own else address)
+    config = Config(workspace=tmp_path, tracking=tracking)
+    with track.run(config, "before"):
+        pass
+
+    def no_more_pages(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+
+    event.listen(Pool, "checkout", no_more_pages)
+    try:
+        with pytest.raises(SettingError) as told, track.run(config, "full") as run:
+            for n in range(30):
+                run.metrics({f"{n}/{k}": 1.0 for k in range(100)})
+    finally:
+        event.remove(Pool, "checkout", no_more_pages)
+    assert str(told.value) == (
+        f"{'workspace' if own else 'tracking.uri'}: expected room for MLflow's runs in "
+        f"{address}, got database or disk is full; free some, or choose another one"
+    )
+    assert capfd.readouterr().err == ""
+
+
+def test_database_that_could_not_be_made_is_made_by_the_next_run(
+    tmp_path: Path,
+) -> None:
+    def half(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 60")
+
+    config = Config(workspace=tmp_path)
+    event.listen(Pool, "checkout", half)
+    try:
+        with (
+            pytest.raises(SettingError, match=r"^workspace: expected room for MLflow"),
+            track.run(config, "full"),
+        ):
+            pass
+    finally:
+        event.remove(Pool, "checkout", half)
+    assert not list(tmp_path.iterdir())
+    with track.run(config, "after") as run:
+        run.params({"seed": 1})
+    assert [file.name for file in tmp_path.iterdir()] == ["mlflow.db"]
 
 
 def test_run_that_raises_ends_as_failed(tmp_path: Path) -> None:
