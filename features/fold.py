@@ -71,19 +71,25 @@ def _work(
 ) -> Work:
     """Room for customers with so many rows, and codes below the bounds."""
     n_streams = len(plan.steps.streams)
+    n_chains = len(plan.steps.chains)
     return Work(
         rows=np.empty((n_streams, longest), np.int64),
         times=np.empty((n_streams, longest), np.int64),
         length=np.zeros(n_streams, np.int64),
         seen=np.zeros((n_streams, n_per), np.int64),
         ends=np.empty((n_streams, n_cutoffs), np.int64),
-        starts=np.empty(n_cutoffs, np.int64),
+        begin=np.empty(n_cutoffs, np.int64),
+        stop=np.empty(n_cutoffs, np.int64),
+        at=np.empty(n_cutoffs, np.int64),
+        place=np.empty(n_cutoffs, np.int64),
+        fresh=np.empty(n_cutoffs, np.bool_),
         marks=np.zeros((2, n_codes), np.int64),
         sums=np.empty(n_codes),
         met=np.empty(longest, np.int64),
         counts=np.zeros(2, np.int64),
-        decays=np.zeros(len(plan.steps.plan)),
-        upto=np.zeros(len(plan.steps.plan), np.int64),
+        before=np.empty((n_chains, longest), np.int64),
+        chained=np.empty(n_chains, np.int64),
+        last=np.zeros((n_chains, n_codes, 2), np.int64),
     )
 
 

@@ -8,8 +8,8 @@ has to go in between others, so then the customer is walked anew.
 A *stream* is the rows of one ``(where, per)`` pair, a *frame* a window of it.
 A feature is computed from the rows of its frame in order of time, so sums do
 not depend on an engine, on other cutoffs, or on how customers are cut into
-slices. Where a frame holds what it held at the cutoff before, a feature that
-does not look at the age of rows is taken over.
+slices. Where a frame begins at the row that it began at before, a feature goes on
+from there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numba
 import numpy as np
 
 from features.feature import Statistic
-from features.history import Array, Floats, Longs
+from features.history import Array, Bools, Floats, Longs
 from features.plan import Steps
 from features.snapshot import DAY_US
 
@@ -29,6 +29,9 @@ F = TypeVar("F", bound=Callable[..., object])
 
 _LN_2 = float(np.log(2.0))
 _NEVER = np.iinfo(np.int64).max
+
+_FEW = 24
+"""So many new gaps are put into their places one by one."""
 
 
 def _compiled(function: F) -> F:
@@ -64,12 +67,20 @@ class Work(NamedTuple):
 
     ``rows`` and ``times`` are ``[stream, row]``, filled up to ``length``.
     ``seen`` is ``[stream, code]``: the walk in which ``per`` last met a code.
-    ``ends`` is ``[stream, cutoff]``: how long the stream was, and ``starts``,
-    ``[cutoff]``, where a frame of it begins. ``marks`` is ``[2, code]``: the call that last met a code
-    and how often, so that nothing has to be cleared between calls; ``sums``,
-    ``[code]``, goes with it. ``met`` is ``[row]``, scratch. ``counts`` is how
-    many calls and walks there were. ``decays`` and ``upto``, ``[feature]``, are
-    decayed sums as of the last row they hold, and how many rows that are.
+    ``ends`` is ``[stream, cutoff]``: how long the stream was.
+
+    ``begin``, ``stop``, ``at``, ``place`` and ``fresh`` are ``[asked]``: of the frames
+    of one window that are asked for and hold rows, in order of time, the rows, the
+    cutoff, where the results go, and whether it holds others than the frame before.
+
+    ``marks`` is ``[2, code]``: the call that last met a code and how often, so that
+    nothing has to be cleared between calls; ``sums``, ``[code]``, goes with it.
+    ``met`` is ``[row]``, scratch. ``counts`` is how many calls and walks there were.
+
+    ``before`` is ``[chain, row]``: where the stream last had the code of a row, -1:
+    never, and the largest integer for an unknown code; ``chained``, ``[chain]``, how
+    many rows have it. ``last`` is ``[chain, code, 2]``: the walk and the place that
+    last met a code.
     """
 
     rows: Longs
@@ -77,115 +88,182 @@ class Work(NamedTuple):
     length: Longs
     seen: Longs
     ends: Longs
-    starts: Longs
+    begin: Longs
+    stop: Longs
+    at: Longs
+    place: Longs
+    fresh: Bools
     marks: Longs
     sums: Floats
     met: Longs
     counts: Longs
-    decays: Floats
-    upto: Longs
+    before: Longs
+    chained: Longs
+    last: Longs
 
 
 @_part
 def _of_rows(
-    op: int,
-    f: int,
-    w: Work,
-    i: int,
-    a: int,
-    b: int,
-    values: Floats,
-    v: int,
-    at: int,
-    p: float,
-) -> float:
-    """Counts and ages of the events ``a`` to ``b`` of stream ``i``."""
+    op: int, w: Work, i: int, n: int, values: Floats, v: int, p: float, out: Floats
+) -> None:
+    """Counts and ages of the events of stream ``i`` in each of ``n`` frames."""
     times = w.times
     if op == Statistic.COUNT:
-        return float(b - a)
-    if op == Statistic.DECAY:
+        for m in range(n):
+            out[w.place[m]] = w.stop[m] - w.begin[m]
+    elif op == Statistic.DECAY:
         # Carried on from event to event, so each is weighed once, and the sum
         # does not depend on which cutoffs are asked for.
-        rate, total = -_LN_2 / (p * DAY_US), w.decays[f]
-        for j in range(w.upto[f], b):
-            weight = values[v, w.rows[i, j]] if v >= 0 else 1.0
-            if j > 0:
-                total *= np.exp(rate * (times[i, j] - times[i, j - 1]))
-            if not np.isnan(weight):
-                total += weight
-        w.decays[f], w.upto[f] = total, b
-        return total * np.exp(rate * (at - times[i, b - 1]))
-    if op == Statistic.PERIODS:
-        length, different, last = np.int64(p * DAY_US), 0, np.int64(-1)
-        for j in range(a, b):
-            # The last microsecond before the cutoff is in period 0.
-            period = (at - 1 - times[i, j]) // length
-            different += period != last
-            last = period
-        return float(different)
-    return (at - times[i, b - 1 if op == Statistic.AGE_LAST else a]) / DAY_US
+        rate, total, upto = -_LN_2 / (p * DAY_US), 0.0, np.int64(0)
+        for m in range(n):
+            b = w.stop[m]
+            for j in range(upto, b):
+                weight = values[v, w.rows[i, j]] if v >= 0 else 1.0
+                if j > 0:
+                    total *= np.exp(rate * (times[i, j] - times[i, j - 1]))
+                if not np.isnan(weight):
+                    total += weight
+            upto = b
+            out[w.place[m]] = total * np.exp(rate * (w.at[m] - times[i, b - 1]))
+    elif op == Statistic.PERIODS:
+        length = np.int64(p * DAY_US)
+        for m in range(n):
+            different, last = 0, np.int64(-1)
+            for j in range(w.begin[m], w.stop[m]):
+                # The last microsecond before the cutoff is in period 0.
+                period = (w.at[m] - 1 - times[i, j]) // length
+                different += period != last
+                last = period
+            out[w.place[m]] = different
+    else:
+        for m in range(n):
+            j = w.stop[m] - 1 if op == Statistic.AGE_LAST else w.begin[m]
+            out[w.place[m]] = (w.at[m] - times[i, j]) / DAY_US
 
 
 @_part
 def _of_numbers(
-    op: int, w: Work, i: int, a: int, b: int, values: Floats, v: int
-) -> float:
+    op: int, w: Work, i: int, n: int, values: Floats, v: int, out: Floats
+) -> None:
     """Statistics of number column ``v`` over the rows, nulls (NaN) left out."""
-    rows = w.rows
-    if op == Statistic.TRAILING:
-        j = b
-        while j > a and values[v, rows[i, j - 1]] == 0.0:
-            j -= 1
-        return float(b - j)
-    n, total, top, last = 0, 0.0, -np.inf, np.nan
-    for j in range(a, b):
-        value = values[v, rows[i, j]]
-        if not np.isnan(value):
-            n += 1
-            total += value
-            top = max(top, value)
-            last = value
-    if op == Statistic.TOTAL:
-        return total
-    if op == Statistic.LAST or n == 0:
-        return last
-    if op == Statistic.GREATEST:
-        return top
-    mean = total / n
-    if op == Statistic.MEAN:
-        return mean
-    squares = 0.0
-    for j in range(a, b):
-        value = values[v, rows[i, j]]
-        if not np.isnan(value):
-            squares += (value - mean) ** 2
-    return float(np.sqrt(squares / (n - 1))) if n > 1 else np.nan
+    rows, value = w.rows, np.nan
+    # Of how many rows the result so far is, and what it is.
+    since, upto, known, held = np.int64(-1), np.int64(0), 0, 0.0
+    for m in range(n):
+        a, b = w.begin[m], w.stop[m]
+        if w.fresh[m] and op == Statistic.TRAILING:
+            j = b
+            while j > a and values[v, rows[i, j - 1]] == 0.0:
+                j -= 1
+            value = float(b - j)
+        elif w.fresh[m]:
+            if a != since:
+                since, upto, known = a, a, 0
+                held = -np.inf if op == Statistic.GREATEST else 0.0
+            for j in range(upto, b):
+                number = values[v, rows[i, j]]
+                if not np.isnan(number):
+                    known += 1
+                    if op == Statistic.GREATEST:
+                        held = max(held, number)
+                    elif op == Statistic.LAST:
+                        held = number
+                    else:
+                        held += number
+            upto = b
+            if op == Statistic.TOTAL or (
+                known and op in (Statistic.GREATEST, Statistic.LAST)
+            ):
+                value = held
+            elif known == 0 or (op == Statistic.SPREAD and known == 1):
+                value = np.nan
+            else:
+                value = held / known
+                if op == Statistic.SPREAD:
+                    value = _spread(w, i, a, b, values, v, value, known)
+        out[w.place[m]] = value
 
 
 @_part
-def _of_codes(op: int, w: Work, i: int, a: int, b: int, codes: Array, c: int) -> float:
-    """Distinct codes, or the share of the most frequent; -1 is left out."""
-    n, different, top = 0, 0, 0
-    marks, rows = w.marks, w.rows
-    w.counts[0] += 1
-    call = w.counts[0]
+def _spread(
+    w: Work, i: int, a: int, b: int, values: Floats, v: int, mean: float, known: int
+) -> float:
+    squares = 0.0
     for j in range(a, b):
+        number = values[v, w.rows[i, j]]
+        if not np.isnan(number):
+            squares += (number - mean) ** 2
+    return np.sqrt(squares / (known - 1))
+
+
+@_part
+def _distinct(
+    w: Work, i: int, n: int, codes: Array, c: int, chain: int, out: Floats
+) -> None:
+    """How many codes there are; -1 is left out."""
+    rows, before, last, walk = w.rows, w.before, w.last, w.counts[1]
+    for j in range(w.chained[chain], w.stop[n - 1]):
         code = codes[c, rows[i, j]]
+        before[chain, j] = _NEVER
         if code >= 0:
-            n += 1
-            if marks[0, code] != call:
-                marks[0, code] = call
-                marks[1, code] = 0
-                different += 1
-            marks[1, code] += 1
-            top = max(top, marks[1, code])
-    if op == Statistic.DISTINCT:
-        return float(different)
-    return float(top) / n if n else np.nan
+            is_met = last[chain, code, 0] == walk
+            before[chain, j] = last[chain, code, 1] if is_met else -1
+            last[chain, code, 0], last[chain, code, 1] = walk, j
+    w.chained[chain] = max(w.chained[chain], w.stop[n - 1])
+    different = 0
+    for m in range(n):
+        if w.fresh[m]:
+            different = 0
+            # A code is counted where the frame first has it.
+            for j in range(w.begin[m], w.stop[m]):
+                different += before[chain, j] < w.begin[m]
+        out[w.place[m]] = different
+
+
+@_part
+def _top_share(w: Work, i: int, n: int, codes: Array, c: int, out: Floats) -> None:
+    """The share of the most frequent code; -1 is left out."""
+    marks, rows, share = w.marks, w.rows, np.nan
+    for m in range(n):
+        if w.fresh[m]:
+            known, top = 0, 0
+            w.counts[0] += 1
+            call = w.counts[0]
+            for j in range(w.begin[m], w.stop[m]):
+                code = codes[c, rows[i, j]]
+                if code >= 0:
+                    known += 1
+                    if marks[0, code] != call:
+                        marks[0, code] = call
+                        marks[1, code] = 0
+                    marks[1, code] += 1
+                    top = max(top, marks[1, code])
+            share = float(top) / known if known else np.nan
+        out[w.place[m]] = share
 
 
 @_part
 def _of_groups(
+    op: int,
+    w: Work,
+    i: int,
+    n: int,
+    codes: Array,
+    c: int,
+    values: Floats,
+    v: int,
+    out: Floats,
+) -> None:
+    """Statistics of the sums of a number by code, in order of appearance."""
+    value = np.nan
+    for m in range(n):
+        if w.fresh[m]:
+            value = _of_sums(op, w, i, w.begin[m], w.stop[m], codes, c, values, v)
+        out[w.place[m]] = value
+
+
+@_part
+def _of_sums(
     op: int,
     w: Work,
     i: int,
@@ -196,7 +274,6 @@ def _of_groups(
     values: Floats,
     v: int,
 ) -> float:
-    """Statistics of the sums of a number by code, in order of appearance."""
     n = 0
     marks, rows, sums, met = w.marks, w.rows, w.sums, w.met
     w.counts[0] += 1
@@ -229,30 +306,56 @@ def _of_groups(
 
 
 @_part
-def _of_gaps(op: int, w: Work, i: int, a: int, b: int) -> float:
+def _of_gaps(op: int, w: Work, i: int, n: int, out: Floats) -> None:
     """Statistics of the days between consecutive events."""
-    times, gaps = w.times, w.met
-    n = b - a - 1
-    if n < 1:
-        return np.nan
-    if op == Statistic.GAP_LAST:
-        return (times[i, b - 1] - times[i, b - 2]) / DAY_US
-    mean = (times[i, b - 1] - times[i, a]) / DAY_US / n
-    if op == Statistic.GAP_MEAN:
-        return mean
-    if op == Statistic.GAP_SPREAD:
-        squares = 0.0
-        for j in range(a + 1, b):
-            squares += ((times[i, j] - times[i, j - 1]) / DAY_US - mean) ** 2
-        return float(np.sqrt(squares / (n - 1))) if n > 1 else np.nan
-    top = np.int64(0)
-    for j in range(n):
-        gaps[j] = times[i, a + j + 1] - times[i, a + j]
-        top = max(top, gaps[j])
-    if op == Statistic.GAP_GREATEST:
-        return top / DAY_US
-    _sort(gaps, n)
-    return (gaps[n // 2] + gaps[(n - 1) // 2]) / 2 / DAY_US
+    times, gaps, value = w.times, w.met, np.nan
+    # Of how many rows the gaps so far are.
+    since, upto, top = -1, 0, np.int64(0)
+    for m in range(n):
+        a, b = w.begin[m], w.stop[m]
+        if w.fresh[m]:
+            n_gaps = b - a - 1
+            if a != since:
+                since, upto, top = a, a + 1, np.int64(0)
+            if n_gaps < 1 or (op == Statistic.GAP_SPREAD and n_gaps == 1):
+                value = np.nan
+            elif op == Statistic.GAP_LAST:
+                value = (times[i, b - 1] - times[i, b - 2]) / DAY_US
+            elif op == Statistic.GAP_MEAN or op == Statistic.GAP_SPREAD:
+                value = (times[i, b - 1] - times[i, a]) / DAY_US / n_gaps
+                if op == Statistic.GAP_SPREAD:
+                    squares = 0.0
+                    for j in range(a + 1, b):
+                        gap = (times[i, j] - times[i, j - 1]) / DAY_US
+                        squares += (gap - value) ** 2
+                    value = np.sqrt(squares / (n_gaps - 1))
+            elif op == Statistic.GAP_GREATEST:
+                for j in range(upto, b):
+                    top = max(top, times[i, j] - times[i, j - 1])
+                value = top / DAY_US
+            else:
+                _keep_in_order(gaps, w, i, a, upto, b)
+                middle = gaps[n_gaps // 2] + gaps[(n_gaps - 1) // 2]
+                value = middle / 2 / DAY_US
+            upto = b
+        out[w.place[m]] = value
+
+
+@_part
+def _keep_in_order(gaps: Longs, w: Work, i: int, a: int, upto: int, b: int) -> None:
+    """Put the gaps before the rows ``upto`` to ``b`` among those since ``a``."""
+    times = w.times
+    if b - upto > _FEW:
+        for j in range(upto, b):
+            gaps[j - a - 1] = times[i, j] - times[i, j - 1]
+        _sort(gaps, b - a - 1)
+        return
+    for j in range(upto, b):
+        gap, k = times[i, j] - times[i, j - 1], j - a - 1
+        while k > 0 and gaps[k - 1] > gap:
+            gaps[k] = gaps[k - 1]
+            k -= 1
+        gaps[k] = gap
 
 
 @_compiled
@@ -316,19 +419,22 @@ def _came_late(table: Input, row: int, end: int, since: int, at: int) -> bool:
 
 @_part
 def _one(
-    table: Input, steps: Steps, f: int, w: Work, i: int, a: int, b: int, at: int
-) -> float:
-    """One feature of the rows of its frame, which are not empty."""
-    op, column, weight = steps.plan[f, 0], steps.plan[f, 1], steps.plan[f, 2]
+    table: Input, steps: Steps, f: int, w: Work, i: int, n: int, out: Floats
+) -> None:
+    """One feature of each of ``n`` frames."""
+    op, column, second = steps.plan[f, 0], steps.plan[f, 1], steps.plan[f, 2]
     if op >= Statistic.GAP_MEAN:
-        return _of_gaps(op, w, i, a, b)
-    if op >= Statistic.GROUP_MEAN:
-        return _of_groups(op, w, i, a, b, table.codes, column, table.values, weight)
-    if op >= Statistic.DISTINCT:
-        return _of_codes(op, w, i, a, b, table.codes, column)
-    if op >= Statistic.TOTAL:
-        return _of_numbers(op, w, i, a, b, table.values, column)
-    return _of_rows(op, f, w, i, a, b, table.values, column, at, steps.parameters[f])
+        _of_gaps(op, w, i, n, out)
+    elif op >= Statistic.GROUP_MEAN:
+        _of_groups(op, w, i, n, table.codes, column, table.values, second, out)
+    elif op == Statistic.TOP_SHARE:
+        _top_share(w, i, n, table.codes, column, out)
+    elif op == Statistic.DISTINCT:
+        _distinct(w, i, n, table.codes, column, second, out)
+    elif op >= Statistic.TOTAL:
+        _of_numbers(op, w, i, n, table.values, column, out)
+    else:
+        _of_rows(op, w, i, n, table.values, column, steps.parameters[f], out)
 
 
 @_part
@@ -345,39 +451,29 @@ def _fill(
 ) -> None:
     """All features of customer ``c`` at the cutoffs of a walk.
 
-    Feature by feature: the next cutoff most often asks for the same again.
+    Feature by feature along the cutoffs: most of what one needs, the one before had.
     """
     frames, plan = steps.frames, steps.plan
     for v in range(len(frames)):
-        i, window, a = frames[v, 0], frames[v, 1], 0
+        i, window, first, last = frames[v, 0], frames[v, 1], frames[v, 2], frames[v, 3]
+        n, a = 0, np.int64(0)
         for k in range(first_k, end_k):
+            b, place = w.ends[i, k], places[c, k]
             if window:
                 low = cutoffs[k] - window
-                while a < w.ends[i, k] and w.times[i, a] < low:
+                while a < b and w.times[i, a] < low:
                     a += 1
-            w.starts[k] = a
-        for f in range(frames[v, 2], frames[v, 3]):
-            op, target, before = plan[f, 0], plan[f, 3], -1
-            is_of_age = op < Statistic.TOTAL and op != Statistic.COUNT
-            for k in range(first_k, end_k):
-                if places[c, k] < 0:
-                    continue
-                a, b = int(w.starts[k]), int(w.ends[i, k])
-                if a == b:
-                    value = steps.empty[f]
-                elif op == Statistic.COUNT:
-                    value = float(b - a)
-                elif (
-                    before < 0
-                    or is_of_age
-                    or a != w.starts[before]
-                    or b != w.ends[i, before]
-                ):
-                    value = _one(table, steps, f, w, i, a, b, cutoffs[k])
-                else:
-                    value = out[target, places[c, before]]
-                out[target, places[c, k]] = value
-                before = k
+            if place >= 0 and a == b:
+                for f in range(first, last):
+                    out[plan[f, 3], place] = steps.empty[f]
+            elif place >= 0:
+                w.begin[n], w.stop[n] = a, b
+                w.place[n], w.at[n] = place, cutoffs[k]
+                w.fresh[n] = n == 0 or a != w.begin[n - 1] or b != w.stop[n - 1]
+                n += 1
+        if n:
+            for f in range(first, last):
+                _one(table, steps, f, w, i, n, out[plan[f, 3]])
 
 
 @_compiled
@@ -396,8 +492,8 @@ def walk(
             w.counts[1] += 1
             for i in range(len(w.length)):
                 w.length[i] = 0
-            for f in range(len(w.upto)):
-                w.decays[f], w.upto[f] = 0.0, 0
+            for chain in range(len(w.chained)):
+                w.chained[chain] = 0
             row, k = start, first_k
             while k < len(cutoffs):
                 if is_late and k > first_k:

@@ -19,12 +19,15 @@ class Steps(NamedTuple):
     ``streams`` is ``[stream, 2]``: positions of ``where`` and ``per``, -1: none.
     ``frames`` is ``[frame, 4]``: stream, window (microseconds, 0: all), and the
     features ``first:last`` of it. ``plan`` is ``[feature, 4]``: operation,
-    column, second column, row of the result; ordered by frame. ``parameters``
-    and ``empty`` (the value of no rows) are ``[feature]``.
+    column, second column (of distinct codes: the chain), row of the result; ordered
+    by frame. ``parameters`` and ``empty`` (the
+    value of no rows) are ``[feature]``. ``chains`` is ``[chain, 2]``: stream and code
+    column of distinct codes, each pair once, whatever the windows.
     """
 
     streams: Longs
     frames: Longs
+    chains: Longs
     plan: Longs
     parameters: Floats
     empty: Floats
@@ -86,11 +89,16 @@ def plan(declared: Sequence[Aggregate]) -> Plan:
         return names.index(name) if name else -1
 
     rows: list[tuple[int, int, int, int]] = []
+    chains: list[tuple[int, int]] = []
     for f in by_frame:
         number = position(values, numbers[f])
         code = position(codes, coded[f])
-        column, weight = (code, number) if of_codes[f] else (number, -1)
-        rows.append((int(declared[f].statistic), column, weight, f))
+        column, second = (code, number) if of_codes[f] else (number, -1)
+        if declared[f].statistic == Statistic.DISTINCT:
+            chain = windows[f][0], code
+            chains += [chain] if chain not in chains else []
+            second = chains.index(chain)
+        rows.append((int(declared[f].statistic), column, second, f))
     steps = Steps(
         streams=np.array(
             [(position(wheres, w), position(codes, p)) for w, p in streams], np.int64
@@ -102,6 +110,7 @@ def plan(declared: Sequence[Aggregate]) -> Plan:
             ],
             np.int64,
         ),
+        chains=np.array(chains, np.int64).reshape(-1, 2),
         plan=np.array(rows, np.int64),
         parameters=np.array([declared[f].parameter for f in by_frame]),
         empty=np.array(
