@@ -18,6 +18,7 @@ import pyarrow as pa
 from features import profile
 from features.browse import BROWSE
 from features.campaign import CAMPAIGN
+from features.coding import nullable
 from features.contracts import CUSTOMERS
 from features.dimension import Dimension, computed
 from features.feature import Aggregate, Feature
@@ -106,7 +107,7 @@ def assemble(
     for dimension in dimensions:
         wide = _wide(dimension, history, at, places, k)
         for name, column in wide.items():
-            table[name] = pa.array(column, pa.float64(), from_pandas=True)
+            table[name] = nullable(column)
     rows, profiles = np.full(len(k), -1, np.int64), history.profiles
     if history.since.get(CUSTOMERS.name, _NEVER) >= at[-1]:
         profiles = None

@@ -1,4 +1,4 @@
-"""Arrow columns as NumPy arrays: texts become codes, null numbers NaN."""
+"""Between Arrow and NumPy: texts become codes, null numbers NaN, and back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from features.history import Array
+from features.history import Array, Floats
 
 
 def arrays_of(
@@ -44,3 +44,17 @@ def arrays_of(
                 column = column.fill_null(float("nan"))
             arrays[name] = np.ascontiguousarray(column.to_numpy(zero_copy_only=False))
     return arrays, known
+
+
+def nullable(values: Floats) -> pa.Array:
+    """The values as a column, NaN as null; they are not copied.
+
+    Args:
+        values: shape ``[row]``, contiguous; must not be changed afterwards.
+    """
+    known = values == values
+    nulls = len(values) - int(np.count_nonzero(known))
+    bits = pa.py_buffer(np.packbits(known, bitorder="little")) if nulls else None
+    return pa.Array.from_buffers(
+        pa.float64(), len(values), [bits, pa.py_buffer(values)], nulls
+    )

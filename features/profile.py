@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pyarrow as pa
 
+from features.coding import nullable
 from features.contracts import CUSTOMERS, ContractError
 from features.feature import Attribute
 from features.history import Array, Bools, Floats, History, Longs
@@ -149,7 +150,7 @@ def columns(
     result |= _times(known, rows, cutoffs_us)
     result |= _changes(known, rows, cutoffs_us)
     consent = result["consent"].fill_null(1.0).to_numpy(zero_copy_only=False)
-    result["consent"] = _floats(np.where(rows < 0, np.nan, consent))
+    result["consent"] = nullable(np.where(rows < 0, np.nan, consent))
     for field in _further(known):
         if field.name in taken:
             raise ContractError(
@@ -230,11 +231,6 @@ def _text() -> pa.DataType:
     return pa.dictionary(pa.int32(), pa.string())
 
 
-def _floats(values: Floats) -> pa.Array:
-    """NaN becomes null."""
-    return pa.array(values, pa.float64(), from_pandas=True)
-
-
 def _column(present: pa.Table, attribute: Attribute) -> pa.Array:
     """The column with the words in ascending order, so that codes are steady."""
     if attribute.name not in present.column_names:
@@ -264,10 +260,10 @@ def _times(profiles: pa.Table, rows: Longs, cutoffs_us: Longs) -> Columns:
         null[rows] | (rows < 0) for null in (no_joined, no_birthday)
     )
     return {
-        "tenure_days": _floats(np.where(no_joined, np.nan, tenure)),
-        "age_years": _floats(np.where(no_birthday, np.nan, age)),
-        "days_to_birthday": _floats(np.where(no_birthday, np.nan, ahead)),
-        "is_birthday_near": _floats(np.where(no_birthday, np.nan, ahead <= NEAR_DAYS)),
+        "tenure_days": nullable(np.where(no_joined, np.nan, tenure)),
+        "age_years": nullable(np.where(no_birthday, np.nan, age)),
+        "days_to_birthday": nullable(np.where(no_birthday, np.nan, ahead)),
+        "is_birthday_near": nullable(np.where(no_birthday, np.nan, ahead <= NEAR_DAYS)),
     }
 
 
@@ -294,10 +290,10 @@ def _changes(profiles: pa.Table, rows: Longs, cutoffs_us: Longs) -> Columns:
         is_none | no_begin[rows], np.nan, (cutoffs_us - began[rows]) / DAY_US
     )
     return {
-        "is_member": _floats(np.where(is_none, np.nan, tier[rows] >= 0)),
-        "days_since_profile_change": _floats(age),
-        "tier_changes_count": _floats(changes),
-        "points_change": _floats(gained),
+        "is_member": nullable(np.where(is_none, np.nan, tier[rows] >= 0)),
+        "days_since_profile_change": nullable(age),
+        "tier_changes_count": nullable(changes),
+        "points_change": nullable(gained),
     }
 
 
