@@ -26,8 +26,8 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from features.connection import connect
 from features.contracts import ContractError
-from features.engine import connect
 from features.scratch import whole
 
 FUEL = "p.product_type LIKE 'GASOLINE%'"

@@ -7,7 +7,7 @@ Sorting, filtering and joining happen in the engine; what leaves it is a
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -17,14 +17,15 @@ import duckdb
 import pyarrow as pa
 
 from features import quality, scores
+from features.connection import connect
 from features.contracts import (
     CUSTOMERS,
     PURCHASES,
     TABLES,
     ContractError,
-    SettingError,
     Table,
 )
+from features.customers import BOUGHT
 from features.database import Database
 from features.history import History
 from features.parts import EVENT_TABLES, Reader
@@ -32,7 +33,7 @@ from features.postgres import local
 from features.scratch import scratch
 from features.snapshot import from_us, to_us
 from features.sources import digest_of, files_of, must_be_unchanged, reading
-from features.spool import PART_SHIFT, Memory
+from features.spool import Memory
 from features.sql import quoted
 
 CUSTOMERS_PER_PART = 8192
@@ -41,37 +42,8 @@ CUSTOMERS_PER_PART = 8192
 HELD_BYTES = 1_500_000_000
 """Rows on their way to the kernel that stay in memory; the others go to disk."""
 
-BOUGHT = "quantity >= 0"
-"""SQL of ``Events.bought``."""
-
 TWO_ORDERS = "min(order_id) <> max(order_id)"
 """SQL: the purchases of a customer are of more than one order."""
-
-
-def connect(memory_limit: str = "1GB", threads: int = 2) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection in UTC with bounded memory; it spills to disk.
-
-    Raises:
-        SettingError: DuckDB does not understand the memory limit.
-    """
-    try:
-        db = duckdb.connect(config={"memory_limit": memory_limit, "threads": threads})
-    except duckdb.ParserException:
-        raise SettingError(
-            f"engine.memory_limit: expected a size such as 1GB, got {memory_limit!r}; "
-            "give a number and KB, MB, GB or TB"
-        ) from None
-    # Only after the connection: the time zones come in an extension.
-    db.execute("SET TimeZone = 'UTC'")
-    # It would be drawn into whatever is printed, on a terminal or not.
-    # A notebook without ipywidgets has none, and refuses to be told so.
-    with suppress(duckdb.InvalidInputException):
-        db.execute("SET enable_progress_bar = false")
-    # Rows are put in order by what they say, so the engine need not keep it.
-    db.execute("SET preserve_insertion_order = false")
-    # So that it reads on while we count.
-    db.execute("SET streaming_buffer_size = '64MB'")
-    return db
 
 
 class Tables:
@@ -91,6 +63,7 @@ class Tables:
         self, data: Path | Database, *, memory_limit: str = "1GB", threads: int = 2
     ) -> None:
         self.data = data
+        self._threads = threads
         self._reader = 0
         self._open = ExitStack()
         try:
@@ -184,7 +157,7 @@ class Tables:
                 ordered twice, or a file turned out to be damaged or changed.
             SettingError: the memory limit is too low.
         """
-        parts = self._parts(until, n_parts=1)
+        parts = self._parts(until, None, None)
         with self._read("the tables"), closing(parts):
             return next(parts)
 
@@ -206,31 +179,40 @@ class Tables:
             ContractError, SettingError: as of ``history``.
         """
         with self._read("the tables"):
-            yield from self._parts(
-                until, columns, customers_per_part=customers_per_part
-            )
+            yield from self._parts(until, columns, customers_per_part)
 
     def _parts(
         self,
         until: datetime,
-        columns: Mapping[str, set[str]] | None = None,
-        *,
-        n_parts: int | None = None,
-        customers_per_part: int = CUSTOMERS_PER_PART,
+        columns: Mapping[str, set[str]] | None,
+        customers_per_part: int | None,
     ) -> Generator[History]:
         # The views of a reader bear the same names for every moment.
         self._reader += 1
         reader_id = self._reader
         make_known(self._db, (t for t in TABLES if self.has(t)), until)
-        customers = self._customers(until)
-        n_parts = n_parts or -(-customers // customers_per_part)
-        make_customer_keys(self._db, n_parts)
+        self._must_have_orders(until)
+        named = {t for t in TABLES if columns is None or t.name in columns}
         # A table whose rows all come later must look as if it was not there.
-        known = frozenset(t for t in TABLES if self.has(t) and self._any_known(t))
-        if columns is not None:
-            known -= {t for t in (CUSTOMERS, *EVENT_TABLES) if t.name not in columns}
+        known = frozenset(
+            table
+            for table in TABLES
+            if (table in named or table not in (CUSTOMERS, *EVENT_TABLES))
+            and self.has(table)
+            and self._any_known(table)
+        )
         with scratch() as folder:
-            reader = Reader(self._db, until, known, folder, n_parts, Memory(HELD_BYTES))
+            reader = Reader(
+                self._db,
+                until,
+                known,
+                folder,
+                Memory(HELD_BYTES),
+                customers_per_part,
+                slices=self._threads,
+                # Each slice would parse all of it.
+                undivided=frozenset(t for t in known if self._checked[t.name].is_csv),
+            )
             for part in reader.parts(columns):
                 # Before the first part is out, all has been read.
                 self._must_be_unchanged()
@@ -292,10 +274,11 @@ class Tables:
     def _row(self, query: str) -> tuple[Any, ...]:
         return self._db.execute(query).fetchall()[0]
 
-    def _customers(self, until: datetime) -> int:
-        """The table ``known_ids`` of everyone with a purchase; how many they are."""
-        customers = make_known_ids(self._db)
-        if not customers:
+    def _must_have_orders(self, until: datetime) -> None:
+        """Refuse a history without a purchase, or where nobody ordered twice."""
+        if not self._db.execute(
+            f"FROM known_purchases WHERE {BOUGHT} LIMIT 1"
+        ).fetchall():
             raise self._no_purchase(until)
         # The first rows settle it almost always, and spare a pass over all.
         if not any(
@@ -307,7 +290,6 @@ class Tables:
             for limit in ("LIMIT 200000", "")
         ):
             raise no_two_orders(until, self._checked["purchases"].file)
-        return customers
 
     def _no_purchase(self, until: datetime) -> ContractError:
         return too_early(self.first_and_last_purchase()[0], until)
@@ -322,7 +304,7 @@ def make_known(
     """A view ``known_TABLE`` of the good rows of each that were known before."""
     for table in tables:
         db.execute(
-            f"CREATE OR REPLACE TEMP VIEW known_{table.name} AS "
+            f"CREATE OR REPLACE VIEW known_{table.name} AS "
             f"SELECT * FROM {table.name} WHERE {_known_before(table, until)}"
         )
 
@@ -335,15 +317,6 @@ def make_known_ids(db: duckdb.DuckDBPyConnection) -> int:
         "GROUP BY customer_id"
     )
     return db.execute("SELECT count(*) FROM known_ids").fetchall()[0][0]
-
-
-def make_customer_keys(db: duckdb.DuckDBPyConnection, n_parts: int) -> None:
-    """The table ``customer_keys``: ``known_ids`` with the part of each."""
-    db.execute(
-        "CREATE OR REPLACE TEMP TABLE customer_keys AS SELECT id, key, "
-        f"((key >> {PART_SHIFT}) % {n_parts})::INTEGER AS part FROM known_ids "
-        "ORDER BY part"
-    )
 
 
 def only_returns(file: str) -> ContractError:

@@ -1,7 +1,7 @@
-"""Ids as dense codes, by their 64-bit hash, in a table that fits the cache.
+"""Ids by their 64-bit hash: as dense codes, and as a set that grows.
 
-The engine hashes an id where it reads it; only numbers leave it, which is
-several times faster than to join or to hand out texts.
+The engine hashes an id where it reads it; what is done for every row is done on
+numbers, which is several times faster than to join or to compare texts.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numba import njit
 
 from features.history import Ints, Longs
@@ -50,6 +51,50 @@ class Lookup:
         return _find(self.keys, self.codes, keys)
 
 
+class Met:
+    """Ids that have been met, told by their hash.
+
+    Attributes:
+        size: how many there are.
+    """
+
+    def __init__(self) -> None:
+        # Key and second hash; a second hash of 0: the slot is free.
+        self._slots = np.zeros((2, 2), np.int64)
+        self.size = 0
+
+    def first(self, keys: Longs, ids: pa.StringArray) -> Longs:
+        """Positions of the ids that had not been met; now they have.
+
+        Args:
+            keys: hashes of the ids.
+            ids: without nulls.
+
+        Raises:
+            ValueError: two ids have the same hash.
+        """
+        # At most half full, also if all of them are new.
+        most = 2 * (self.size + len(keys))
+        if len(self._slots) < most:
+            known = self._slots[self._slots[:, 1] != 0]
+            self._slots = np.zeros((1 << (2 * most - 1).bit_length(), 2), np.int64)
+            _meet(self._slots, *known.T.copy())
+        found = _meet(self._slots, keys, _second_hash(ids))
+        if len(found) and found[-1] < 0:
+            raise ValueError("ids: expected different hashes, got two of one hash")
+        self.size += len(found)
+        return found
+
+
+def _second_hash(ids: pa.StringArray) -> Longs:
+    """Another hash of each, so that two ids of one hash are told apart; never 0."""
+    _, offsets, letters = ids.buffers()
+    if not len(ids):
+        return np.empty(0, np.int64)
+    ends = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1]
+    return _hash_of_texts(ends, np.frombuffer(letters or b"", np.uint8))
+
+
 @njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _slot(key: Any, n_slots: int) -> Any:
     # The low bits of an engine's hash are as good as any, but not all of them
@@ -77,4 +122,43 @@ def _find(slots: Any, codes: Any, keys: Any) -> Any:
         while codes[at] >= 0 and slots[at] != keys[i]:
             at = (at + 1) & (len(slots) - 1)
         found[i] = codes[at]
+    return found
+
+
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _meet(slots: Any, keys: Any, others: Any) -> Any:
+    """Positions of the keys that are new; a last one of -1: one hash for two ids."""
+    found = np.empty(len(keys) + 1, np.int64)
+    n_open = 0
+    # Most are known and where they should be: seen without a branch, so that the
+    # next look need not wait for this one.
+    for i in range(len(keys)):
+        at = _slot(keys[i], len(slots))
+        found[n_open] = i
+        n_open += (slots[at, 0] != keys[i]) | (slots[at, 1] != others[i])
+    n = 0
+    for j in range(n_open):
+        i = found[j]
+        at = _slot(keys[i], len(slots))
+        while slots[at, 1] and slots[at, 0] != keys[i]:
+            at = (at + 1) & (len(slots) - 1)
+        if not slots[at, 1]:
+            slots[at, 0], slots[at, 1] = keys[i], others[i]
+            found[n] = i
+            n += 1
+        elif slots[at, 1] != others[i]:
+            found[n] = -1
+            return found[: n + 1]
+    return found[:n]
+
+
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _hash_of_texts(ends: Any, letters: Any) -> Any:
+    """FNV-1a of 64 bits, with the lowest bit set."""
+    found = np.empty(len(ends) - 1, np.int64)
+    for i in range(len(found)):
+        h = np.uint64(0xCBF29CE484222325)
+        for j in range(ends[i], ends[i + 1]):
+            h = (h ^ np.uint64(letters[j])) * np.uint64(0x100000001B3)
+        found[i] = np.int64(h | np.uint64(1))
     return found

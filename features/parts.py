@@ -3,14 +3,16 @@
 The engine filters and hashes; rows go through a ``Spool`` per event table and
 come out part by part, ordered and coded. Parts are told by the hash of the
 customer's id, so their size is even and no table of events is sorted as a whole.
+A large table is read in slices of time, each by a connection and thread of its own:
+what the engine hands out to one of them is put into Arrow by one core.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ import pyarrow as pa
 
 from features.coding import arrays_of
 from features.columns import decide_texts, sql_type
+from features.connection import beside
 from features.contracts import (
     BROWSES,
     CAMPAIGNS,
@@ -35,6 +38,7 @@ from features.contracts import (
     ContractError,
     Table,
 )
+from features.customers import BUYER, Customers, alike, parts_of
 from features.history import History, Products, Promotions
 from features.lookup import Lookup
 from features.profile import is_wordy
@@ -45,6 +49,9 @@ from features.sql import identifier
 EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
 
 BATCH_ROWS = 122_880
+
+SAMPLE = 10_000
+"""Times of so many rows tell where to cut; a table of fewer is read in one."""
 
 READ_AHEAD = 2
 """Parts that are put in order before they are asked for."""
@@ -62,16 +69,21 @@ class Reader:
         db: connection with the views.
         known: tables with such a row.
         folder: for spools.
-        n_parts: of customers.
         memory: of spools.
+        customers_per_part: about how many; None: all in one part.
+        slices: in how many a large table is read at once; with more than one, no view
+            may be temporary.
+        undivided: tables that are read in one, whatever their size.
     """
 
     db: duckdb.DuckDBPyConnection
     until: datetime
     known: frozenset[Table]
     folder: Path
-    n_parts: int
     memory: Memory
+    customers_per_part: int | None = None
+    slices: int = 1
+    undivided: frozenset[Table] = frozenset()
 
     def parts(
         self, columns: Mapping[str, set[str]] | None = None
@@ -83,21 +95,22 @@ class Reader:
                 not named are left out. None: all.
         """
         self._code("product_codes", self._product_ids(columns))
+        customers = Customers()
         coded = {
             table.name: self._spool(
-                table, None if columns is None else columns[table.name]
+                table, None if columns is None else columns[table.name], customers
             )
             for table in EVENT_TABLES
             if table in self.known
         }
+        parts = parts_of(customers.write(self.db), self.customers_per_part)
         shared, has_profiles = self._shared(coded), CUSTOMERS in self.known
 
-        def read(part: int, ids: pa.Table, profiles: pa.Table | None) -> History:
+        def read(
+            part: tuple[int, int], ids: pa.Table, profiles: pa.Table | None
+        ) -> History:
             keys = _keys_of(ids)
-            events = {
-                name: table.events(keys, part, ids.num_rows)
-                for name, table in coded.items()
-            }
+            events = {name: table.events(keys, part) for name, table in coded.items()}
             return replace(
                 shared,
                 customers=ids.column("id").to_numpy().astype(object),
@@ -108,7 +121,8 @@ class Reader:
         # Rows of the next parts are put in order while this one is used.
         with ThreadPoolExecutor(READ_AHEAD) as pool:
             waiting: deque[Future[History]] = deque()
-            for part, ids in enumerate(self._customers()):
+            for part in parts:
+                ids = self._customers(part)
                 rows = self._profiles(part, _keys_of(ids)) if has_profiles else None
                 waiting.append(pool.submit(read, part, ids, rows))
                 if len(waiting) > READ_AHEAD:
@@ -149,19 +163,19 @@ class Reader:
         try:
             return Lookup.of(keys.view(np.int64))
         except ValueError:
-            raise ContractError(
-                f"{what}: expected ids of different hashes, got two of one hash; "
-                "rename one of them (chances are one in a million at ten million ids)"
-            ) from None
+            raise ContractError(alike(what)) from None
 
-    def _customers(self) -> Iterator[pa.Table]:
-        """``id`` and ``key`` of the customers of each part, by id."""
-        for part in range(self.n_parts):
-            yield self.db.execute(
-                "SELECT id, key FROM customer_keys WHERE part = ? ORDER BY id", [part]
-            ).to_arrow_table()
+    def _customers(self, part: tuple[int, int]) -> pa.Table:
+        """``id`` and ``key`` of the customers of a part, by id."""
+        return self.db.execute(
+            "SELECT id, key FROM customer_keys WHERE bucket >= ? AND bucket < ? "
+            "ORDER BY id",
+            part,
+        ).to_arrow_table()
 
-    def _spool(self, table: Table, wanted: set[str] | None) -> Coded:
+    def _spool(
+        self, table: Table, wanted: set[str] | None, customers: Customers
+    ) -> Coded:
         columns = tuple(
             column
             for column in table.columns
@@ -183,11 +197,68 @@ class Reader:
                     f"{table.name}.{name}",
                 )
         layout = Layout.of(columns, {n: t.size for n, t in lookups.items()})
-        path = self.folder / table.name
-        spool = Spool(path, layout.n_words, self.n_parts, self.memory)
-        for batch in self._batches(table, columns):
-            spool.add(layout.pack(batch, lookups))
+        spool = Spool(self.folder / table.name, layout.n_words, self.memory)
+        sql = _rows_sql(table, columns)
+
+        def fill(db: duckdb.DuckDBPyConnection, when: str) -> None:
+            rows = db.execute(f"{sql} WHERE {when}").to_arrow_reader(BATCH_ROWS)
+            for batch in rows:
+                if table == PURCHASES:
+                    keys = batch.column("key").to_numpy().view(np.int64)
+                    customers.meet(keys, batch.column("buyer"))
+                spool.add(layout.pack(batch, lookups))
+
+        self._in_slices(table, fill)
         return Coded(spool, layout, words)
+
+    def _in_slices(
+        self, table: Table, fill: Callable[[duckdb.DuckDBPyConnection, str], None]
+    ) -> None:
+        """Call with a connection and the SQL of a slice of time, on a thread each.
+
+        Times and not rows, since every source has them, and an export is most often
+        in their order: then no slice reads what is another's.
+        """
+        edges = self.edges(table)
+        if not edges:
+            fill(self.db, "true")
+            return
+        moments = [f"make_timestamp({edge})" for edge in edges]
+        below = [f"ts < {moment}" for moment in moments]
+        above = [f"ts >= {moment}" for moment in moments]
+        whens = [
+            " AND ".join(pair)
+            for pair in zip(["true", *above], [*below, "true"], strict=True)
+        ]
+        connections = [beside(self.db) for _ in whens]
+        with ThreadPoolExecutor(len(whens)) as pool:
+            filled = [
+                pool.submit(fill, *of) for of in zip(connections, whens, strict=True)
+            ]
+            try:
+                wait(filled, return_when=FIRST_EXCEPTION)
+                failed = [one for one in filled if one.done() and one.exception()]
+                for one in failed or filled:
+                    one.result()
+            except BaseException:
+                for connection in connections:
+                    connection.interrupt()
+                raise
+            finally:
+                wait(filled)
+                for connection in connections:
+                    connection.close()
+
+    def edges(self, table: Table) -> list[int]:
+        """Moments, microseconds, that cut the rows of a large table evenly; or none."""
+        if self.slices == 1 or table in self.undivided:
+            return []
+        shares = [n / self.slices for n in range(1, self.slices)]
+        sample = f"SELECT epoch_us(ts) AS us FROM known_{table.name} USING SAMPLE {SAMPLE} ROWS"
+        rows, edges = self.db.execute(
+            f"SELECT count(*), quantile_disc(us, {shares}) FROM ({sample})"
+        ).fetchall()[0]
+        return sorted(set(edges)) if rows == SAMPLE else []
 
     def _words(self, table: Table, name: str) -> tuple[str, ...]:
         rows = self.db.execute(
@@ -196,24 +267,10 @@ class Reader:
         ).fetchall()
         return tuple(row[0] for row in rows)
 
-    def _batches(
-        self, table: Table, columns: tuple[Column, ...]
-    ) -> Iterator[pa.RecordBatch]:
-        fields = ["hash(customer_id) AS key", "ts", "coalesce(known_at, ts) AS known"]
-        for column in columns:
-            sql = f"hash({column.name})"
-            if column.dtype in ("number", "flag"):
-                sql = f"coalesce({column.name}::DOUBLE, 'nan'::DOUBLE)"
-            fields.append(f"{sql} AS {column.name}")
-        named = ", ".join(fields)
-        return self.db.execute(
-            f"SELECT {named} FROM known_{table.name}"
-        ).to_arrow_reader(BATCH_ROWS)
-
     def _shared(self, coded: Mapping[str, Coded]) -> History:
         """What all parts have in common."""
         wordy = self._make_profiles()
-        since = {name: int(table.spool.known[0]) for name, table in coded.items()}
+        since = {name: table.spool.known for name, table in coded.items()}
         if CUSTOMERS in self.known:
             ((first,),) = self.db.execute(
                 f"SELECT min(coalesce(epoch_us({CUSTOMERS.known}), {_ALWAYS})) FROM profiles"
@@ -225,7 +282,7 @@ class Reader:
             customers=np.empty(0, object),
             products=self._products(),
             purchases=coded[PURCHASES.name].events(
-                Lookup.of(np.empty(0, np.int64)), 0, 0
+                Lookup.of(np.empty(0, np.int64)), (0, 0)
             ),
             browses=None,
             inquiries=None,
@@ -290,19 +347,19 @@ class Reader:
         if CUSTOMERS not in self.known:
             return ()
         self.db.execute(
-            "CREATE OR REPLACE TEMP TABLE profiles AS SELECT c.part, c.key, t.* "
+            "CREATE OR REPLACE TEMP TABLE profiles AS SELECT c.bucket, c.key, t.* "
             "FROM known_customers t JOIN customer_keys c ON c.id = t.customer_id "
-            "ORDER BY part"
+            "ORDER BY bucket"
         )
         decide_texts(self.db, "profiles")
         return _wordy(self.db)
 
-    def _profiles(self, part: int, keys: Lookup) -> pa.Table:
+    def _profiles(self, part: tuple[int, int], keys: Lookup) -> pa.Table:
         """The rows of ``profiles`` of a part, by customer and ``valid_from``."""
         rows = self.db.execute(
-            "SELECT customer_id, valid_from, * EXCLUDE (part, customer_id, valid_from) "
-            "FROM profiles WHERE part = ? ORDER BY ALL NULLS FIRST",
-            [part],
+            "SELECT customer_id, valid_from, * EXCLUDE (bucket, customer_id, valid_from) "
+            "FROM profiles WHERE bucket >= ? AND bucket < ? ORDER BY ALL NULLS FIRST",
+            part,
         ).to_arrow_table()
         customer = keys.find(rows.column("key").to_numpy().view(np.int64))
         return rows.set_column(0, "customer", pa.array(customer)).drop_columns("key")
@@ -322,12 +379,24 @@ class Reader:
         others |= {f"known_{t.name}": t for t in (PRODUCTS, CAMPAIGNS, PROMOTIONS)}
         for view, table in others.items():
             if table in self.known:
-                rows = "* EXCLUDE (part)" if view == "profiles" else "*"
+                rows = "* EXCLUDE (bucket)" if view == "profiles" else "*"
                 said += self.db.execute(
                     "SELECT count(*), sum(hash(t)::HUGEINT), bit_xor(hash(t)) "
                     f"FROM (SELECT {rows} FROM {view}) t"
                 ).fetchall()
         return hashlib.sha256(repr(said).encode()).hexdigest()
+
+
+def _rows_sql(table: Table, columns: tuple[Column, ...]) -> str:
+    """SQL of the rows of a table as ``Layout.pack`` takes them."""
+    fields = ["hash(customer_id) AS key", "ts", "coalesce(known_at, ts) AS known"]
+    fields += [f"{BUYER} AS buyer"] if table == PURCHASES else []
+    for column in columns:
+        sql = f"hash({column.name})"
+        if column.dtype in ("number", "flag"):
+            sql = f"coalesce({column.name}::DOUBLE, 'nan'::DOUBLE)"
+        fields.append(f"{sql} AS {column.name}")
+    return f"SELECT {', '.join(fields)} FROM known_{table.name}"
 
 
 def _wordy(db: duckdb.DuckDBPyConnection) -> tuple[str, ...]:

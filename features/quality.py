@@ -33,7 +33,7 @@ ROW = "__row"
 REPEATED = "repeated"
 """The reason of a row whose key a good row has already, after the key."""
 
-_OURS = (UNREADABLE, REASON, ROW, "customer", "cutoff", "key", "part")
+_OURS = (UNREADABLE, REASON, ROW, "customer", "cutoff", "key", "bucket")
 """Names of columns that stand beside those of the input, here or in the reader."""
 
 
@@ -47,6 +47,7 @@ class Checked:
         rows: of the input.
         bad_rows: how many of them were set aside.
         columns: contract columns that the input has.
+        is_csv: it has to be parsed to be read.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Checked:
     rows: int
     bad_rows: int
     columns: tuple[str, ...]
+    is_csv: bool = False
 
 
 def register(db: duckdb.DuckDBPyConnection, data: Path | Copied) -> dict[str, Checked]:
@@ -175,13 +177,13 @@ def judge(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
     good = f"SELECT * EXCLUDE ({ours}) FROM judged_{table.name}" + (
         f" WHERE {REASON} IS NULL" if bad else ""
     )
-    db.execute(f"CREATE TEMP VIEW {table.name} AS {good}")
+    db.execute(f"CREATE VIEW {table.name} AS {good}")
     db.execute(
-        f"CREATE TEMP VIEW bad_{table.name} AS SELECT {REASON}, * EXCLUDE ({ours}) "
+        f"CREATE VIEW bad_{table.name} AS SELECT {REASON}, * EXCLUDE ({ours}) "
         f"FROM judged_{table.name} WHERE {REASON} IS NOT NULL"
     )
     columns = tuple(c.name for c in table.columns if c.name in found)
-    return Checked(table.name, source.name, rows, bad, columns)
+    return Checked(table.name, source.name, rows, bad, columns, source.is_csv)
 
 
 def _usual(db: duckdb.DuckDBPyConnection, table: Table) -> str:
@@ -210,13 +212,13 @@ def _create_views(
         fields[ROW] = "hash(input)"
     named = ", ".join(f"{sql} AS {identifier(name)}" for name, sql in fields.items())
     db.execute(
-        f"CREATE TEMP VIEW read_{table.name} AS SELECT {named} FROM {source.sql} AS input"
+        f"CREATE VIEW read_{table.name} AS SELECT {named} FROM {source.sql} AS input"
     )
     judged = f"SELECT * EXCLUDE ({UNREADABLE}), {reason(source, found)} AS {REASON} FROM read_{table.name}"
     if table.key:
         repeated = _repeated(table, tuple(further))
         judged = f"SELECT * REPLACE ({repeated} AS {REASON}) FROM ({judged})"
-    db.execute(f"CREATE TEMP VIEW judged_{table.name} AS {judged}")
+    db.execute(f"CREATE VIEW judged_{table.name} AS {judged}")
 
 
 def reject_columns(source: Source, found: Mapping[str, str]) -> None:

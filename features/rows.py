@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numba import njit
 
 from features.contracts import Column
-from features.history import Array, Events, Longs
+from features.history import Array, Events, Floats, Ints, Longs
 from features.lookup import Lookup
-from features.spool import (
-    WORD_BITS,
-    Spool,
-    codes_of_words,
-    codes_within,
-    floats_of_words,
-    in_order,
-    put_codes,
-    put_floats,
-)
+from features.ordered import codes_within, in_order
+from features.spool import Spool
+
+WORD_BITS = 63
+"""A word that holds codes is never negative."""
+
+_SIGN = np.int64(0x7FFF_FFFF_FFFF_FFFF)
+_INFINITY = np.int64(0x7FF0_0000_0000_0000)
+_NAN = np.int64(0x7FF8_0000_0000_0000)
+_NEGATIVE_ZERO = np.int64(-0x8000_0000_0000_0000)
 
 _CALLED = {"product_id": "product", "order_id": "order"}
 """Names in ``Events`` of the columns that are no longer ids."""
@@ -63,9 +65,9 @@ class Layout:
     def pack(self, batch: pa.RecordBatch, lookups: Mapping[str, Lookup]) -> Longs:
         """A batch of ``Reader`` as rows of words; see ``Spool.add``."""
         words = np.zeros((batch.num_rows, self.n_words), np.int64)
-        words[:, 0] = batch.column(0).to_numpy().view(np.int64)
-        for j in (1, 2):
-            times = batch.column(j).cast(pa.timestamp("us")).cast(pa.int64())
+        words[:, 0] = batch.column("key").to_numpy().view(np.int64)
+        for j, name in enumerate(("ts", "known"), start=1):
+            times = batch.column(name).cast(pa.timestamp("us")).cast(pa.int64())
             words[:, j] = times.to_numpy()
         for j, column in enumerate(self.plain, start=3):
             values = batch.column(column.name).to_numpy()
@@ -78,18 +80,23 @@ class Layout:
             put_codes(lookups[name].find(keys), words, word, bit)
         return words
 
-    def unpack(self, rows: Longs, offsets: Longs) -> dict[str, Array]:
-        """The columns by their names in ``Events``, of rows in order."""
-        columns: dict[str, Array] = {}
-        for j, column in enumerate(self.plain, start=3):
-            word = np.ascontiguousarray(rows[:, j])
+    def unpack(self, columns: Longs, offsets: Longs) -> dict[str, Array]:
+        """The columns by their names in ``Events``.
+
+        Args:
+            columns: every word after the key of rows in order, ``[word, row]``.
+            offsets: where the rows of each customer start, ``[customer + 1]``.
+        """
+        found: dict[str, Array] = {}
+        for word, column in zip(columns[2:], self.plain, strict=False):
             if column.dtype in ("number", "flag"):
-                columns[column.name] = floats_of_words(word)
+                found[column.name] = floats_of_words(word)
             else:
-                columns[called(column)] = codes_within(word, offsets)
+                found[called(column)] = codes_within(word, offsets)
         for name, (word, bit, width) in self.packed.items():
-            columns[_CALLED.get(name, name)] = codes_of_words(rows, word, bit, width)
-        return columns
+            codes = codes_of_words(columns[word - 1], bit, width)
+            found[_CALLED.get(name, name)] = codes
+        return found
 
 
 @dataclass(frozen=True)
@@ -100,18 +107,74 @@ class Coded:
     layout: Layout
     words: Mapping[str, tuple[str, ...]]
 
-    def events(self, keys: Lookup, part: int, n_customers: int) -> Events:
-        """The rows of the customers of a part, ordered."""
-        rows = self.spool.part(part)
-        customer = keys.find(rows[:, 0].copy())
-        rows, offsets = in_order(rows, customer, n_customers)
+    def events(self, keys: Lookup, buckets: tuple[int, int]) -> Events:
+        """The rows of the customers of some buckets, ordered.
+
+        Args:
+            keys: those of the customers, in the order of their codes.
+            buckets: the first, and the one after the last.
+        """
+        rows = self.spool.part(*buckets)
+        columns, offsets = in_order(rows, keys.find(rows[:, 0]), keys.size)
         return Events(
-            customer=np.repeat(
-                np.arange(n_customers, dtype=np.int32), np.diff(offsets)
-            ),
-            ts=np.ascontiguousarray(rows[:, 1]),
-            known_at=np.ascontiguousarray(rows[:, 2]),
-            columns=self.layout.unpack(rows, offsets),
+            customer=np.repeat(np.arange(keys.size, dtype=np.int32), np.diff(offsets)),
+            ts=columns[0],
+            known_at=columns[1],
+            columns=self.layout.unpack(columns, offsets),
             words=self.words,
             offsets=offsets,
         )
+
+
+def put_floats(values: Floats, words: Longs, column: int) -> None:
+    """Write floats as words of the same order; NaN comes after all others."""
+    _put_floats(values.view(np.int64), words, column)
+
+
+def put_codes(codes: Ints, words: Longs, column: int, bit: int) -> None:
+    """Write codes from -1 on into the bits of a word from ``bit`` on."""
+    _put_codes(codes, words, column, bit)
+
+
+def codes_of_words(words: Longs, bit: int, width: int) -> Ints:
+    """The codes again, of so many bits."""
+    return _codes_of_words(words, bit, width)
+
+
+def floats_of_words(words: Longs) -> Floats:
+    """The floats again; -0.0 has become 0.0, and all NaN are one."""
+    return _bits_of_words(words).view(np.float64)
+
+
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _put_floats(bits: Any, words: Any, column: int) -> None:
+    for i in range(len(bits)):
+        word = bits[i]
+        if (word & _SIGN) > _INFINITY:
+            word = _NAN
+        elif word < 0:
+            word = word ^ _SIGN if word != _NEGATIVE_ZERO else np.int64(0)
+        words[i, column] = word
+
+
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _put_codes(codes: Any, words: Any, column: int, bit: int) -> None:
+    for i in range(len(codes)):
+        words[i, column] |= np.int64(codes[i] + 1) << bit
+
+
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _bits_of_words(words: Any) -> Any:
+    bits = np.empty_like(words)
+    for i in range(len(words)):
+        bits[i] = words[i] ^ _SIGN if words[i] < 0 else words[i]
+    return bits
+
+
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _codes_of_words(words: Any, bit: int, width: int) -> Any:
+    codes = np.empty(len(words), np.int32)
+    mask = (np.int64(1) << width) - 1
+    for i in range(len(words)):
+        codes[i] = ((words[i] >> bit) & mask) - 1
+    return codes

@@ -19,6 +19,7 @@ import pyarrow as pa
 from features import quality
 from features.assemble import OF_EVENTS
 from features.columns import read
+from features.connection import connect
 from features.contracts import (
     CAMPAIGNS,
     PRODUCTS,
@@ -28,7 +29,7 @@ from features.contracts import (
     Table,
 )
 from features.dimension import Dimension, columns_read
-from features.engine import connect, make_known, no_two_orders, only_returns, too_early
+from features.engine import make_known, no_two_orders, only_returns, too_early
 from features.quality import Checked
 from features.scratch import scratch
 from features.snapshot import from_us

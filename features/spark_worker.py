@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from features import quality
 from features.assemble import assemble
+from features.connection import connect
 from features.contracts import (
     BROWSES,
     CAMPAIGNS,
@@ -30,16 +31,9 @@ from features.contracts import (
     TOUCHES,
     Table,
 )
+from features.customers import BOUGHT
 from features.dimension import Dimension
-from features.engine import (
-    BOUGHT,
-    HELD_BYTES,
-    TWO_ORDERS,
-    connect,
-    make_customer_keys,
-    make_known,
-    make_known_ids,
-)
+from features.engine import HELD_BYTES, TWO_ORDERS, make_known, make_known_ids
 from features.history import History
 from features.parts import Reader
 from features.profile import MAX_WORDS
@@ -225,8 +219,6 @@ class MakeFeatures:
     ) -> History:
         whole = self.whole
         make_known(db, tables, whole.until)
-        make_known_ids(db)
-        make_customer_keys(db, 1)
         named = " UNION ".join(
             f"SELECT product_id FROM known_{table.name}"
             for table in tables
@@ -242,9 +234,8 @@ class MakeFeatures:
         known = {table for table in tables if table.name in whole.known} | {PRODUCTS}
         known |= {CAMPAIGNS} if whole.campaigns is not None else set()
         with scratch() as folder:
-            reader = Reader(
-                db, whole.until, frozenset(known), folder, 1, Memory(HELD_BYTES)
-            )
+            memory = Memory(HELD_BYTES)
+            reader = Reader(db, whole.until, frozenset(known), folder, memory)
             (history,) = reader.parts(self.columns)
         return replace(history, since=whole.since, wordy=whole.wordy)
 

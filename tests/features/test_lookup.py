@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.history import Longs
-from features.lookup import Lookup
+from features.lookup import Lookup, Met
 
 WORD = st.integers(-(2**63), 2**63 - 1)
 # Of few low bits, as the keys of one part of the customers.
@@ -41,3 +42,39 @@ def test_a_key_that_stands_twice_is_an_error(keys: list[int], data: st.DataObjec
     twice = data.draw(st.permutations([*keys, data.draw(st.sampled_from(keys))]))
     with pytest.raises(ValueError, match="expected each one once, got one twice"):
         Lookup.of(longs(twice))
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(WORD | ALIKE, max_size=30), max_size=6))
+def test_a_key_is_new_the_first_time_only(batches: list[list[int]]) -> None:
+    met, seen = Met(), set[int]()
+    for keys in batches:
+        expected: list[int] = []
+        for i, key in enumerate(keys):
+            if key not in seen:
+                expected.append(i)
+            seen.add(key)
+        # Of a slice, too, the texts are its own.
+        ids = pa.array(["before", *map(str, keys)]).slice(1)
+        assert met.first(longs(keys), ids).tolist() == expected
+    assert met.size == len(seen)
+
+
+def test_many_keys_are_met_while_the_set_grows() -> None:
+    met, keys = Met(), np.arange(50_000, dtype=np.int64) << 33
+    found = [
+        len(met.first(some, pa.array(some).cast(pa.string())))
+        for some in np.split(np.concatenate([keys, keys[::-1]]), 100)
+    ]
+    assert (sum(found[:50]), sum(found[50:]), met.size) == (50_000, 0, 50_000)
+
+
+@pytest.mark.parametrize(
+    "batches", [[["a", "b"]], [["a"], ["b"]], [["a", "a"], ["ab"]]]
+)
+def test_two_ids_of_one_hash_are_an_error(batches: list[list[str]]) -> None:
+    met = Met()
+    for ids in batches[:-1]:
+        met.first(np.full(len(ids), 7, np.int64), pa.array(ids))
+    with pytest.raises(ValueError, match="got two of one hash"):
+        met.first(np.full(len(batches[-1]), 7, np.int64), pa.array(batches[-1]))

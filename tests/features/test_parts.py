@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import engine
+from features import engine, parts
 from features.assemble import FEATURES, OF_EVENTS, assemble, assemble_parts
-from features.contracts import BROWSES
+from features.contracts import BROWSES, SettingError, Table
 from features.dimension import columns_read
 from features.engine import Tables
-from features.history import Events, History
+from features.history import Events, History, Longs
 from features.parts import EVENT_TABLES
+from features.spool import Spool
 
 UNTIL = datetime(2024, 9, 1)
 CUTOFFS = [UNTIL - timedelta(days=days) for days in (90, 30, 1, 0)]
@@ -86,8 +87,8 @@ def plain(table: pa.Table) -> dict[str, Any]:
     return found
 
 
-def features_of(parts: list[History]) -> dict[str, Any]:
-    return plain(pa.concat_tables(list(assemble_parts(parts, CUTOFFS))))
+def features_of(histories: list[History]) -> dict[str, Any]:
+    return plain(pa.concat_tables(list(assemble_parts(histories, CUTOFFS))))
 
 
 @pytest.mark.parametrize("held", [0, 100_000, 10**9])
@@ -148,6 +149,46 @@ def test_parts_are_told_by_the_customer_not_by_its_rows(
             assert list(part.customers) == list(other.customers)
             assert by_customer([part]) == by_customer([other])
             assert part.fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize("slices", [2, 5])
+def test_slices_of_time_are_the_whole_history(
+    shop_dir: Path, whole: History, monkeypatch: pytest.MonkeyPatch, slices: int
+) -> None:
+    edges: list[list[int]] = []
+    edges_of = parts.Reader.edges
+
+    def noted(reader: parts.Reader, table: Table) -> list[int]:
+        edges.append(edges_of(reader, table))
+        return edges[-1]
+
+    monkeypatch.setattr(parts, "SAMPLE", 50)
+    monkeypatch.setattr(parts.Reader, "edges", noted)
+    with Tables(shop_dir, threads=slices) as tables:
+        found = list(tables.parts(UNTIL, customers_per_part=30))
+    assert len(edges) == len(EVENT_TABLES)
+    assert max(map(len, edges)) == slices - 1
+    assert by_customer(found) == by_customer([whole])
+    assert {part.fingerprint for part in found} == {whole.fingerprint}
+
+
+def test_one_slice_that_fails_ends_the_others(
+    shop_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added: list[int] = []
+
+    def add(spool: Spool, words: Longs) -> None:
+        added.append(len(words))
+        if len(added) == 2:
+            raise SettingError("TMPDIR: expected room, got none; free some")
+
+    monkeypatch.setattr(parts, "SAMPLE", 50)
+    monkeypatch.setattr(Spool, "add", add)
+    with Tables(shop_dir, threads=2) as tables:
+        with pytest.raises(SettingError, match="expected room, got none"):
+            list(tables.parts(UNTIL))
+        # The connection is as good as before.
+        assert tables.first_purchase(UNTIL) < UNTIL
 
 
 def purchase(customer: str, order: int) -> dict[str, Any]:
