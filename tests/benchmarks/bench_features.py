@@ -7,7 +7,9 @@ of time. Each measurement runs in a process of its own, which also tells its pea
 memory; seconds are from Parquet to Arrow. Our check of the input is a column of
 its own and in no ratio, since the others check nothing. Prints ratios; fails on
 wrong values only: on a small shop every value of SQL equals ours, and the rows and
-some totals of pandas and Polars do. ``BENCH_CUSTOMERS`` sets the size.
+some totals of pandas and Polars do. ``BENCH_CUSTOMERS`` sets the size; with ``-k
+growth`` only ours is measured, beside a shop of a tenth of it, and with ``-k live``
+one customer at a time.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ import os
 import subprocess
 import sys
 import time
+import timeit
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -31,9 +36,13 @@ from rich.table import Table as Printed
 
 from features.assemble import OF_EVENTS, assemble_parts
 from features.config import PropensityConfig
-from features.dimension import columns_read
+from features.dimension import Stream, columns_read
 from features.engine import Tables
+from features.fold import Live, stack
+from features.history import History
+from features.plan import plan
 from features.simulate import simulate
+from features.snapshot import cutoff_array
 
 CUSTOMERS = int(os.environ.get("BENCH_CUSTOMERS", "1000000"))
 UNTIL = datetime(2025, 1, 1)
@@ -295,6 +304,9 @@ CASES: dict[str, Callable[[Path], dict[str, float]]] = {
 }
 
 
+GROWING = ("ours 26, 12 cutoffs", "ours, all six, 12 cutoffs")
+
+
 def _duckdb() -> duckdb.DuckDBPyConnection:
     db = duckdb.connect(config={"memory_limit": "4GB", "threads": 2})
     db.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
@@ -360,6 +372,78 @@ def test_the_rivals_compute_the_same(tmp_path: Path) -> None:
         for name, ours_name in TOTALS.items():
             total = np.nansum(mine[ours_name].to_numpy())
             assert found[name] == pytest.approx(total), ours_name
+
+
+def test_print_growth(data: Path, tmp_path: Path) -> None:
+    small = shop(tmp_path, CUSTOMERS // 10)
+    table = Printed(title=f"{CUSTOMERS:,} customers beside a tenth of them")
+    for column in ("", "a tenth", "all", "ratio", "peak GB of a tenth", "peak GB"):
+        table.add_column(column, justify="left" if not column else "right")
+    for case in GROWING:
+        tenth, full = measure(case, small), measure(case, data)
+        ratio = full["seconds"] / tenth["seconds"]
+        figures = (
+            tenth["seconds"],
+            full["seconds"],
+            ratio,
+            tenth["peak"],
+            full["peak"],
+        )
+        table.add_row(case, *(f"{figure:.2f}" for figure in figures))
+    Console(width=120).print(table)
+
+
+def test_print_live(tmp_path: Path) -> None:
+    """One customer of median length in each stream: the kernel, and what feeds it."""
+    table = Printed(title="one customer, live")
+    for column in ("stream", "rows", "features", "read, stack: us", "kernel: us"):
+        table.add_column(column, justify="left" if column == "stream" else "right")
+    with Tables(shop(tmp_path, 300)) as tables:
+        history = tables.history(UNTIL)
+    totals = np.zeros(2)
+    for dimension in OF_EVENTS:
+        for stream in dimension.streams:
+            one = _one_customer(history, stream)
+            made, read = stream.read(one), plan(stream.aggregates)
+            assert made is not None
+            table_of = stack(made, read)
+            live = Live(read, len(made), int(table_of.codes.max(initial=0)) + 1)
+            at = int(cutoff_array([UNTIL])[0])
+            feed = _microseconds(lambda s=stream, h=one, p=read: stack(s.read(h), p))
+            kernel = _microseconds(lambda t=table_of, f=live, us=at: f(t, us))
+            totals += feed, kernel
+            table.add_row(
+                f"{dimension.name}: {stream.table.name}",
+                str(len(made)),
+                str(len(stream.aggregates)),
+                f"{feed:.1f}",
+                f"{kernel:.1f}",
+            )
+    table.add_row("all", "", "", *(f"{total:.1f}" for total in totals))
+    Console(width=120).print(table)
+
+
+def _one_customer(history: History, stream: Stream) -> History:
+    """The customer with the median number of rows in the stream's table."""
+    events = history.events(stream.table)
+    assert events is not None
+    code = int(np.argsort(np.diff(events.offsets))[len(history.customers) // 2])
+    only = np.zeros(len(history.customers), np.bool_)
+    only[code] = True
+    taken: dict[str, Any] = {}
+    for name in EVENT_TABLES:
+        rows = getattr(history, name)
+        kept = rows.take(only[rows.customer])
+        n = len(kept)
+        taken[name] = replace(
+            kept, customer=np.zeros(n, np.int32), offsets=np.array([0, n])
+        )
+    return replace(history, customers=history.customers[[code]], **taken)
+
+
+def _microseconds(call: Callable[[], object]) -> float:
+    """The fastest of many calls."""
+    return min(timeit.repeat(call, number=20, repeat=200)) / 20 * 1e6
 
 
 def test_print_ratios(data: Path) -> None:
