@@ -25,6 +25,9 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Array = npt.NDArray[Any]
 
+ALWAYS = int(np.iinfo(np.int64).min)
+"""A moment before all others, where a table says that nothing began."""
+
 
 @dataclass(frozen=True)
 class Events:

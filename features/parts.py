@@ -3,16 +3,14 @@
 The engine filters and hashes; rows go through a ``Spool`` per event table and
 come out part by part, ordered and coded. Parts are told by the hash of the
 customer's id, so their size is even and no table of events is sorted as a whole.
-A large table is read in slices of time, each by a connection and thread of its own:
-what the engine hands out to one of them is put into Arrow by one core.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,9 +19,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from features.coding import arrays_of
-from features.columns import decide_texts, sql_type
-from features.connection import beside
+from features.columns import decide_texts
 from features.contracts import (
     BROWSES,
     CAMPAIGNS,
@@ -39,10 +35,12 @@ from features.contracts import (
     Table,
 )
 from features.customers import BUYER, Customers, alike, parts_of
-from features.history import History, Products, Promotions
+from features.history import ALWAYS, History
 from features.lookup import Lookup
 from features.profile import is_wordy
 from features.rows import Coded, Layout, called
+from features.slices import edges_of, in_slices
+from features.small import campaigns_of, products_of, promotions_of
 from features.spool import Memory, Spool
 from features.sql import identifier
 
@@ -50,13 +48,8 @@ EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
 
 BATCH_ROWS = 122_880
 
-SAMPLE = 10_000
-"""Times of so many rows tell where to cut; a table of fewer is read in one."""
-
 READ_AHEAD = 2
 """Parts that are put in order before they are asked for."""
-
-_ALWAYS = np.iinfo(np.int64).min
 
 _TIMES = ("customer_id", "ts", "known_at")
 
@@ -208,57 +201,10 @@ class Reader:
                     customers.meet(keys, batch.column("buyer"))
                 spool.add(layout.pack(batch, lookups))
 
-        self._in_slices(table, fill)
+        one = self.slices == 1 or table in self.undivided
+        edges = [] if one else edges_of(self.db, table, self.slices)
+        in_slices(self.db, edges, fill)
         return Coded(spool, layout, words)
-
-    def _in_slices(
-        self, table: Table, fill: Callable[[duckdb.DuckDBPyConnection, str], None]
-    ) -> None:
-        """Call with a connection and the SQL of a slice of time, on a thread each.
-
-        Times and not rows, since every source has them, and an export is most often
-        in their order: then no slice reads what is another's.
-        """
-        edges = self.edges(table)
-        if not edges:
-            fill(self.db, "true")
-            return
-        moments = [f"make_timestamp({edge})" for edge in edges]
-        below = [f"ts < {moment}" for moment in moments]
-        above = [f"ts >= {moment}" for moment in moments]
-        whens = [
-            " AND ".join(pair)
-            for pair in zip(["true", *above], [*below, "true"], strict=True)
-        ]
-        connections = [beside(self.db) for _ in whens]
-        with ThreadPoolExecutor(len(whens)) as pool:
-            filled = [
-                pool.submit(fill, *of) for of in zip(connections, whens, strict=True)
-            ]
-            try:
-                wait(filled, return_when=FIRST_EXCEPTION)
-                failed = [one for one in filled if one.done() and one.exception()]
-                for one in failed or filled:
-                    one.result()
-            except BaseException:
-                for connection in connections:
-                    connection.interrupt()
-                raise
-            finally:
-                wait(filled)
-                for connection in connections:
-                    connection.close()
-
-    def edges(self, table: Table) -> list[int]:
-        """Moments, microseconds, that cut the rows of a large table evenly; or none."""
-        if self.slices == 1 or table in self.undivided:
-            return []
-        shares = [n / self.slices for n in range(1, self.slices)]
-        sample = f"SELECT epoch_us(ts) AS us FROM known_{table.name} USING SAMPLE {SAMPLE} ROWS"
-        rows, edges = self.db.execute(
-            f"SELECT count(*), quantile_disc(us, {shares}) FROM ({sample})"
-        ).fetchall()[0]
-        return sorted(set(edges)) if rows == SAMPLE else []
 
     def _words(self, table: Table, name: str) -> tuple[str, ...]:
         rows = self.db.execute(
@@ -273,14 +219,14 @@ class Reader:
         since = {name: table.spool.known for name, table in coded.items()}
         if CUSTOMERS in self.known:
             ((first,),) = self.db.execute(
-                f"SELECT min(coalesce(epoch_us({CUSTOMERS.known}), {_ALWAYS})) FROM profiles"
+                f"SELECT min(coalesce(epoch_us({CUSTOMERS.known}), {ALWAYS})) FROM profiles"
             ).fetchall()
             # None where all rows are of people who never bought.
             since |= {} if first is None else {CUSTOMERS.name: first}
         return History(
             until=self.until,
             customers=np.empty(0, object),
-            products=self._products(),
+            products=products_of(self.db, is_there=PRODUCTS in self.known),
             purchases=coded[PURCHASES.name].events(
                 Lookup.of(np.empty(0, np.int64)), (0, 0)
             ),
@@ -289,58 +235,12 @@ class Reader:
             feedback=None,
             touches=None,
             profiles=None,
-            campaigns=self._whole(CAMPAIGNS),
-            promotions=self._promotions(),
+            campaigns=campaigns_of(self.db) if CAMPAIGNS in self.known else None,
+            promotions=promotions_of(self.db) if PROMOTIONS in self.known else None,
             since=since,
             wordy=wordy,
             fingerprint=self._fingerprint(coded),
         )
-
-    def _products(self) -> Products:
-        if PRODUCTS in self.known:
-            rows = "SELECT * FROM known_products"
-        else:
-            nothing = ", ".join(
-                f"NULL::{sql_type(c)} AS {c.name}" for c in PRODUCTS.columns
-            )
-            rows = f"SELECT {nothing} WHERE false"
-        arrays, words = arrays_of(
-            self.db.execute(
-                "SELECT p.id, coalesce(m.name, p.id) AS name, m.category, m.subcategory, "
-                "m.brand, m.price::DOUBLE AS price, m.margin_rate::DOUBLE AS margin_rate, "
-                "m.service_life_days::DOUBLE AS service_life_days, "
-                "coalesce(m.available, true) AS available, "
-                f"coalesce(epoch_us(m.launched_at), {_ALWAYS}) AS launched "
-                f"FROM product_codes p LEFT JOIN ({rows}) m ON m.product_id = p.id "
-                "ORDER BY p.code"
-            ).to_arrow_table(),
-            as_text=("id", "name"),
-        )
-        return Products(
-            ids=arrays.pop("id"), names=arrays.pop("name"), words=words, **arrays
-        )
-
-    def _whole(self, table: Table) -> pa.Table | None:
-        if table not in self.known:
-            return None
-        return self.db.execute(
-            f"SELECT * FROM known_{table.name} ORDER BY ALL"
-        ).to_arrow_table()
-
-    def _promotions(self) -> Promotions | None:
-        if PROMOTIONS not in self.known:
-            return None
-        arrays, words = arrays_of(
-            self.db.execute(
-                "SELECT p.code AS product, epoch_us(t.starts_at) AS starts, "
-                "epoch_us(t.ends_at) AS ends, "
-                "epoch_us(coalesce(t.known_at, t.starts_at)) AS known_at, t.kind, "
-                "t.price::DOUBLE AS price, t.reach::DOUBLE AS reach FROM known_promotions t "
-                "JOIN product_codes p ON p.id = t.product_id ORDER BY ALL"
-            ).to_arrow_table(),
-            {"kind": PROMOTIONS.column("kind").kinds},
-        )
-        return Promotions(words=words["kind"], **arrays)
 
     def _make_profiles(self) -> tuple[str, ...]:
         """The table ``profiles``, by part; and what of it is no feature."""

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -34,7 +33,7 @@ from features.contracts import (
 from features.customers import BOUGHT
 from features.dimension import Dimension
 from features.engine import HELD_BYTES, TWO_ORDERS, make_known, make_known_ids
-from features.history import History
+from features.history import ALWAYS, History
 from features.parts import Reader
 from features.profile import MAX_WORDS
 from features.quality import REASON, Checked
@@ -60,8 +59,6 @@ FACT = pa.schema(
 """Facts about a slice. ``what`` says how those of all slices are put together:
 ``since``, ``first`` and ``first_known`` by the minimum, ``product`` and ``word`` as a
 set, all else by the sum. ``name`` is a table or a column."""
-
-_ALWAYS = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
@@ -307,7 +304,7 @@ def _facts_of_profiles(db: duckdb.DuckDBPyConnection) -> Iterator[_Fact]:
     yield "known", CUSTOMERS.name, None, _value(db, f"count(*) FROM {name}")
     # Of customers with a purchase, as the reader has them.
     rows = f"FROM {name} WHERE customer_id IN (SELECT id FROM known_ids)"
-    since = f"min(coalesce(epoch_us({CUSTOMERS.known}), {_ALWAYS})) {rows}"
+    since = f"min(coalesce(epoch_us({CUSTOMERS.known}), {ALWAYS})) {rows}"
     yield "since", CUSTOMERS.name, None, _value(db, since)
     for column, kind, *_ in db.execute(f"DESCRIBE {name}").fetchall():
         if kind != "VARCHAR" or column == "customer_id":

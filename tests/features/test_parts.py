@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import engine, parts
+from features import engine, parts, slices
 from features.assemble import FEATURES, OF_EVENTS, assemble, assemble_parts
-from features.contracts import BROWSES, SettingError, Table
+from features.contracts import BROWSES, SettingError
 from features.dimension import columns_read
 from features.engine import Tables
 from features.history import Events, History, Longs
@@ -151,23 +151,22 @@ def test_parts_are_told_by_the_customer_not_by_its_rows(
             assert part.fingerprint == other.fingerprint
 
 
-@pytest.mark.parametrize("slices", [2, 5])
+@pytest.mark.parametrize("threads", [2, 5])
 def test_slices_of_time_are_the_whole_history(
-    shop_dir: Path, whole: History, monkeypatch: pytest.MonkeyPatch, slices: int
+    shop_dir: Path, whole: History, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     edges: list[list[int]] = []
-    edges_of = parts.Reader.edges
 
-    def noted(reader: parts.Reader, table: Table) -> list[int]:
-        edges.append(edges_of(reader, table))
+    def noted(*of: Any) -> list[int]:
+        edges.append(slices.edges_of(*of))
         return edges[-1]
 
-    monkeypatch.setattr(parts, "SAMPLE", 50)
-    monkeypatch.setattr(parts.Reader, "edges", noted)
-    with Tables(shop_dir, threads=slices) as tables:
+    monkeypatch.setattr(slices, "SAMPLE", 50)
+    monkeypatch.setattr(parts, "edges_of", noted)
+    with Tables(shop_dir, threads=threads) as tables:
         found = list(tables.parts(UNTIL, customers_per_part=30))
     assert len(edges) == len(EVENT_TABLES)
-    assert max(map(len, edges)) == slices - 1
+    assert max(map(len, edges)) == threads - 1
     assert by_customer(found) == by_customer([whole])
     assert {part.fingerprint for part in found} == {whole.fingerprint}
 
@@ -182,7 +181,7 @@ def test_one_slice_that_fails_ends_the_others(
         if len(added) == 2:
             raise SettingError("TMPDIR: expected room, got none; free some")
 
-    monkeypatch.setattr(parts, "SAMPLE", 50)
+    monkeypatch.setattr(slices, "SAMPLE", 50)
     monkeypatch.setattr(Spool, "add", add)
     with Tables(shop_dir, threads=2) as tables:
         with pytest.raises(SettingError, match="expected room, got none"):
