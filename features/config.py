@@ -107,6 +107,42 @@ class PropensityConfig(Section):
     tag_precision: float = Field(default=0.9, gt=0, lt=1)
 
 
+class UpliftConfig(Section):
+    """Uplift of a contact, from campaigns with a holdout.
+
+    Attributes:
+        max_campaigns: campaigns that are learned from, at most, the latest.
+        evaluated_share: contacts of the latest campaigns, at least, that learners
+            are compared and measured on.
+        min_customers: below so many customers in an arm nothing is fitted.
+        min_purchases: below so many buyers in an arm there is not enough evidence.
+        folds: of customers, for cross-fitting.
+        clip: the share of a campaign that was sent to counts as at least this, and
+            as at most 1 less this.
+        trees, leaves, min_rows: of the models of the outcome.
+        effect_trees, effect_leaves, effect_min_rows: of those of the effect.
+        threads: of LightGBM.
+    """
+
+    max_campaigns: int = Field(default=12, ge=1)
+    evaluated_share: float = Field(default=0.4, gt=0, lt=1)
+    min_customers: int = Field(default=100, ge=20)
+    min_purchases: int = Field(default=100, ge=1)
+    folds: int = Field(default=3, ge=2)
+    clip: float = Field(default=0.02, gt=0, lt=0.5)
+    trees: int = Field(default=40, ge=1)
+    leaves: int = Field(default=7, ge=2)
+    min_rows: int = Field(default=100, ge=1)
+    effect_trees: int = Field(default=20, ge=1)
+    effect_leaves: int = Field(default=3, ge=2)
+    effect_min_rows: int = Field(default=500, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0)
+    feature_share: float = Field(default=0.3, gt=0, le=1)
+    row_share: float = Field(default=0.7, gt=0, le=1)
+    l2: float = Field(default=5.0, ge=0)
+    threads: int = Field(default=2, ge=1)
+
+
 class RecommendConfig(Section):
     """Generators and ranker.
 
@@ -202,6 +238,7 @@ class Config(Section):
     quality: QualityConfig = QualityConfig()
     propensity: PropensityConfig = PropensityConfig()
     recommend: RecommendConfig = RecommendConfig()
+    uplift: UpliftConfig = UpliftConfig()
     serving: ServingConfig = ServingConfig()
     tracking: TrackingConfig = TrackingConfig()
 

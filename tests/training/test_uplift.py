@@ -1,0 +1,416 @@
+"""Uplift: measures worked by hand, contacts as known, honest about chance."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.assemble import assemble
+from features.config import UpliftConfig
+from features.engine import Tables
+from features.history import History
+from features.snapshot import DAY_US, to_us
+from training import uplift
+from training.holdout import Contacts, contacts_of, joined
+from training.uplift_evidence import Evidence
+from training.uplift_learners import LEARNERS, fit_learners
+from training.uplift_metrics import (
+    band,
+    effect_scores,
+    gains,
+    qini,
+    qini_weights,
+    weighted_effects,
+)
+
+CONFIG = UpliftConfig(trees=20, effect_trees=15, min_rows=50, effect_min_rows=200)
+STARTS = tuple(datetime(2024, month, 1) for month in (1, 2, 3, 4))
+
+
+# Measures, by hand
+
+
+def test_qini_of_a_drawn_table() -> None:
+    # Sent and held out in turn, half each: a score is +2 or -2 for a buyer.
+    treated = np.array([True, False, True, False])
+    bought = np.array([1.0, 0.0, 0.0, 1.0])
+    effect = effect_scores(bought, treated, np.full(4, 0.5))
+    assert effect.tolist() == [2, 0, 0, -2]
+    score = np.array([0.4, 0.3, 0.2, 0.1])
+    depth, gain = gains(score, effect)
+    assert depth.tolist() == [0, 0.25, 0.5, 0.75, 1]
+    # 2 of 4 contacts' worth after the first, nothing in the end.
+    assert gain.tolist() == [0, 0.5, 0.5, 0.5, 0]
+    # Trapezoids .0625 + .125 + .125 + .0625; a random order has 0.
+    assert qini(score, effect) == pytest.approx(0.375)
+    assert qini(-score, effect) == pytest.approx(-0.375)
+
+
+def test_qini_is_the_area_between_the_curve_and_the_straight_line() -> None:
+    random = np.random.default_rng(0)
+    score, effect = random.integers(0, 9, 200) / 9, random.normal(0.3, 1, 200)
+    depth, gain = gains(score, effect)
+    area = float(np.sum(np.diff(depth) * (gain[1:] + gain[:-1]) / 2))
+    assert qini(score, effect) == pytest.approx(area - effect.mean() / 2)
+
+
+def test_equal_scores_enter_together() -> None:
+    effect = np.array([1.0, 0.0, 0.0, 0.0])
+    depth, gain = gains(np.array([0.5, 0.5, 0.1, 0.1]), effect)
+    assert depth.tolist() == [0, 0.5, 1]
+    assert gain.tolist() == [0, 0.25, 0.25]
+    # In whatever order the rows come, and nothing where all are equal.
+    for shuffled in (effect, effect[::-1]):
+        assert qini(np.full(4, 0.2), shuffled) == 0
+    assert qini_weights(np.array([0.5, 0.5, 0.1, 0.1])).tolist() == [
+        0.25,
+        0.25,
+        -0.25,
+        -0.25,
+    ]
+
+
+def test_band_shares_what_is_left_among_equal_scores() -> None:
+    score = np.array([0.9, 0.5, 0.5, 0.1])
+    assert band(score, 0.0, 0.25).tolist() == [1, 0, 0, 0]
+    assert band(score, 0.0, 0.5).tolist() == [1, 0.5, 0.5, 0]
+    assert band(score, 0.5, 1.0).tolist() == [0, 0.5, 0.5, 1]
+
+
+def test_effect_scores_are_unbiased_whatever_was_expected() -> None:
+    # 3 of 4 sent to: 2 buy; the one held out does not. 2/3 - 0.
+    treated = np.array([True, True, True, False])
+    bought = np.array([1.0, 1.0, 0.0, 0.0])
+    for without, contacted in ((0.0, 0.0), (0.3, 0.6), (0.9, 0.1)):
+        scores = effect_scores(
+            bought,
+            treated,
+            np.full(4, 0.75),
+            np.full(4, without),
+            np.full(4, contacted),
+        )
+        assert scores.mean() == pytest.approx(2 / 3)
+
+
+def test_intervals_draw_a_customers_contacts_together() -> None:
+    random = np.random.default_rng(0)
+    once = random.normal(0, 1, 300)
+    one = np.ones(1200)
+    customer = np.tile(np.arange(300, dtype=np.int32), 4)
+    [repeated] = weighted_effects(np.tile(once, 4), [one], [one], customer, 0)
+    [alone] = weighted_effects(once, [one[:300]], [one[:300]], customer[:300], 0)
+    # Four copies of a customer say no more than one.
+    assert (repeated.low, repeated.high) == pytest.approx((alone.low, alone.high))
+
+
+# Contacts, as known
+
+
+def history_of(folder: Path, until: datetime, **tables: list[dict]) -> History:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in tables.items():
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
+    with Tables(folder) as read:
+        return read.history(until)
+
+
+def line(customer: str, ts: datetime, amount: float = 10.0, **more: object) -> dict:
+    order = f"{customer}{ts:%m%d%H%M%S%f}"
+    quantity = 1.0 if amount >= 0 else -1.0
+    return {
+        "customer_id": customer,
+        "product_id": "p",
+        "ts": ts,
+        "order_id": order,
+        "quantity": quantity,
+        "amount": amount,
+    } | more
+
+
+def touch(customer: str, ts: datetime, action: str, campaign: str = "k") -> dict:
+    return {
+        "customer_id": customer,
+        "campaign_id": campaign,
+        "ts": ts,
+        "action": action,
+    }
+
+
+START, UNTIL = datetime(2024, 3, 1), datetime(2024, 4, 1)
+WEEK, TICK = timedelta(days=7), timedelta(microseconds=1)
+BEFORE = [line(c, START - timedelta(days=d)) for c in "abcdef" for d in (9, 12)]
+
+
+def test_outcomes_are_bought_within_the_horizon_of_the_own_contact(
+    tmp_path: Path,
+) -> None:
+    later = START + timedelta(days=2)
+    touches = [
+        touch("a", START, "sent"),
+        touch("b", later, "sent"),
+        touch("c", START, "held_out"),
+        touch("d", START, "sent"),
+        touch("d", START + TICK, "opened"),
+        touch("e", START, "held_out"),
+        touch("e", START + TICK, "sent"),
+    ]
+    lines = [
+        *BEFORE,
+        line("a", START - TICK),
+        line("a", START + WEEK - TICK, 30.0),
+        line("b", later - TICK),
+        line("b", later + WEEK),
+        line("c", START),
+        line("c", START + TICK, -4.0),
+        line("f", START, 99.0),
+    ]
+    history = history_of(tmp_path, UNTIL, purchases=lines, touches=touches)
+    found = contacts_of(history, 7, 12)
+    names = [str(history.customers[code]) for code in found.customer]
+    assert names == ["a", "b", "c", "d", "e"]
+    assert found.treated.tolist() == [True, True, False, True, False]
+    assert found.bought.tolist() == [1, 0, 1, 0, 0]
+    assert found.spend.tolist() == [30, 0, 6, 0, 0]
+    assert found.cutoffs == (START,)
+    assert found.share_treated() == pytest.approx(0.6)
+
+
+def test_campaigns_without_both_arms_or_with_an_open_window_say_nothing(
+    tmp_path: Path,
+) -> None:
+    late = UNTIL - WEEK + TICK
+    touches = [
+        *(touch(c, START, "sent", "only sent") for c in "ab"),
+        *(touch(c, START, "held_out", "only held out") for c in "ab"),
+        touch("a", late - TICK, "sent", "ended"),
+        touch("b", late - TICK, "held_out", "ended"),
+        touch("a", late, "sent", "open"),
+        touch("b", late - TICK, "held_out", "open"),
+    ]
+    history = history_of(tmp_path, UNTIL, purchases=BEFORE, touches=touches)
+    found = contacts_of(history, 7, 12)
+    words = history.touches.words["campaign_id"]
+    assert {words[code] for code in found.campaign} == {"ended"}
+
+
+@pytest.mark.parametrize("actions", [(), ("sent",), ("held_out",)])
+def test_shop_without_a_holdout_is_told_so(
+    tmp_path: Path, actions: tuple[str, ...]
+) -> None:
+    touches = [touch(c, START, action) for c in "abc" for action in actions]
+    tables = {"touches": touches} if touches else {}
+    history = history_of(tmp_path, UNTIL, purchases=BEFORE, **tables)
+    contacts = contacts_of(history, 7, 12)
+    features = assemble(history, [*contacts.cutoffs, UNTIL])
+    model = uplift.fit(contacts, features, 7, CONFIG, seed=0)
+    assert not model.evidence.enough
+    assert model.evidence.said.startswith("No past campaign held customers out")
+    predicted = model.predict(features)
+    assert predicted.column_names == ["customer_id", "uplift"]
+    assert predicted.column("uplift").null_count == predicted.num_rows == 6
+
+
+def test_features_are_those_of_the_contact() -> None:
+    contacts, features, _ = drawn(seed=0, people=50)
+    shuffled = features.take(
+        pa.array(np.random.default_rng(0).permutation(features.num_rows))
+    )
+    kept, rows = joined(contacts, shuffled)
+    assert len(kept) == len(contacts)
+    cutoff = rows.column("cutoff").cast(pa.int64()).to_numpy()
+    assert (cutoff == kept.cutoff).all()
+    assert (rows.column("customer").to_numpy() == kept.customer).all()
+
+
+def test_contact_of_somebody_who_had_not_bought_before_is_left_out() -> None:
+    contacts, features, _ = drawn(seed=0, people=50)
+    kept, rows = joined(contacts, features.slice(3))
+    assert len(kept) == rows.num_rows == len(contacts) - 3
+
+
+# Learners, on a drawn shop
+
+
+def drawn(
+    seed: int, people: int = 3000, lift: float = 0.3, held_out: float = 0.4
+) -> tuple[Contacts, pa.Table, np.ndarray]:
+    """Everyone is in every campaign; a contact moves those with a large ``x``.
+
+    Returns the true effects of each contact, too.
+    """
+    random = np.random.default_rng(seed)
+    x, base = random.uniform(0, 1, people), random.uniform(0.1, 0.5, people)
+    effect = np.where(x > 0.6, lift, 0.0)
+    n = people * len(STARTS)
+    customer = np.tile(np.arange(people, dtype=np.int32), len(STARTS))
+    treated = random.random(n) >= held_out
+    p = base[customer] + effect[customer] * treated
+    cutoff = np.repeat([to_us(start) for start in STARTS], people)
+    bought = (random.random(n) < p).astype(np.float64)
+    contacts = Contacts(
+        campaign=np.repeat(np.arange(len(STARTS), dtype=np.int32), people),
+        customer=customer,
+        cutoff=cutoff,
+        moment=cutoff,
+        treated=treated,
+        bought=bought,
+        spend=20 * bought,
+    )
+    features = pa.table(
+        {
+            "customer": customer,
+            "customer_id": pa.array([str(code) for code in customer]),
+            "cutoff": pa.array(cutoff).cast(pa.timestamp("us")),
+            "x": x[customer],
+            "base": base[customer],
+            "region": pa.array(random.choice(["n", "s"], n)).dictionary_encode(),
+        }
+    )
+    return contacts, features, effect[customer]
+
+
+@pytest.fixture(scope="module")
+def shop() -> tuple[Contacts, pa.Table, np.ndarray]:
+    return drawn(seed=1)
+
+
+@pytest.fixture(scope="module")
+def model(shop: tuple[Contacts, pa.Table, np.ndarray]) -> uplift.Uplift:
+    contacts, features, _ = shop
+    return uplift.fit(contacts, features, 14, CONFIG, seed=3)
+
+
+def test_injected_effect_is_recovered(
+    model: uplift.Uplift, shop: tuple[Contacts, pa.Table, np.ndarray]
+) -> None:
+    _, features, truth = drawn(seed=8)
+    predicted = model.predict(features).column("uplift").to_numpy()
+    assert qini(predicted, truth) > 0.9 * qini(truth, truth)
+    evidence = model.evidence
+    assert evidence.enough and evidence.learner in LEARNERS
+    assert evidence.effect.low < shop[2].mean() < evidence.effect.high
+    assert evidence.top["30%"].low < 0.3 < evidence.top["30%"].high
+    assert evidence.deciles[-1].low < 0 < evidence.deciles[-1].high
+    # 20 of money per purchase.
+    assert evidence.spend_effect.value == pytest.approx(
+        20 * evidence.effect.value, rel=0.3
+    )
+    assert evidence.said.startswith("Contacting the tenth")
+
+
+def test_every_learner_ranks_the_effect(
+    shop: tuple[Contacts, pa.Table, np.ndarray],
+) -> None:
+    contacts, features, truth = shop
+    encoding = uplift.encoding_of(features)
+    arms = uplift.arms_of(contacts, encoding.matrix(features), encoding, CONFIG)
+    oracle = qini(truth, truth)
+    for learner in fit_learners(arms, LEARNERS, CONFIG, seed=0):
+        assert qini(learner.uplift(arms.matrix), truth) > 0.6 * oracle
+
+
+def test_no_effect_is_not_enough_evidence() -> None:
+    said = []
+    for seed in range(8):
+        contacts, features, _ = drawn(seed, people=1500, lift=0.0)
+        evidence = uplift.fit(contacts, features, 14, CONFIG, seed).evidence
+        # Of 8 intervals of 95 % one may miss the truth.
+        said.append((evidence.enough, evidence.effect.low < 0 < evidence.effect.high))
+        assert abs(evidence.qini.value) < 0.015
+    assert sum(enough for enough, _ in said) == 0
+    assert sum(covers for _, covers in said) >= 7
+
+
+def test_permuted_treatment_teaches_nothing(
+    shop: tuple[Contacts, pa.Table, np.ndarray],
+) -> None:
+    contacts, features, truth = shop
+    arms = dict(vars(contacts))
+    arms["treated"] = np.random.default_rng(0).permutation(contacts.treated)
+    evidence = uplift.fit(Contacts(**arms), features, 14, CONFIG, 0).evidence
+    assert not evidence.enough
+    assert "no better than a random order" in evidence.said
+    assert abs(evidence.qini.value) < 0.2 * qini(truth, truth)
+
+
+def test_few_buyers_are_not_enough_evidence() -> None:
+    contacts, features, _ = drawn(seed=2, people=400, held_out=0.05)
+    config = CONFIG.model_copy(update={"min_customers": 20})
+    fitted = uplift.fit(contacts, features, 14, config, 0)
+    assert not fitted.evidence.enough
+    assert "buyers, and it takes 100" in fitted.evidence.said
+    assert fitted.predict(features).column("uplift").null_count == 0
+
+
+def test_holdout_too_small_to_measure_has_scores_and_a_warning() -> None:
+    contacts, features, _ = drawn(seed=2, people=200, held_out=0.2)
+    fitted = uplift.fit(contacts, features, 14, CONFIG, 0)
+    assert fitted.learner is not None and fitted.evidence.qini is None
+    assert fitted.evidence.said.startswith("Not enough evidence: ")
+    few = uplift.fit(contacts.take(contacts.customer < 50), features, 14, CONFIG, 0)
+    assert few.learner is None
+    assert few.evidence.said.startswith("Too few to learn from: ")
+
+
+def test_holdout_that_was_chosen_is_no_evidence(
+    shop: tuple[Contacts, pa.Table, np.ndarray],
+) -> None:
+    contacts, features, _ = shop
+    base = features.column("base").to_numpy()
+    # Half of those who buy least are taken out of the contacted.
+    random = np.random.default_rng(0).random(len(base))
+    chosen = contacts.take(~(contacts.treated & (base < 0.3) & (random < 0.5)))
+    evidence = uplift.fit(chosen, features, 14, CONFIG, 0).evidence
+    assert evidence.arms_alike < 0.001 and not evidence.enough
+    assert "not drawn at random" in evidence.said
+
+
+def test_one_campaign_is_measured_on_other_customers() -> None:
+    contacts, features, _ = drawn(seed=1)
+    one = contacts.take(contacts.campaign == 0)
+    early, late = uplift.split(one, 14, CONFIG, 0)
+    assert (early ^ late).all()
+    assert 0.3 < late.mean() < 0.5
+    assert uplift.fit(one, features, 14, CONFIG, 0).evidence.qini is not None
+
+
+def test_campaigns_measured_on_start_after_the_windows_learned_from() -> None:
+    contacts, _, _ = drawn(seed=1, people=300)
+    for horizon in (14, 45):
+        early, late = uplift.split(contacts, horizon, CONFIG, 0)
+        first = contacts.cutoff[late].min()
+        assert first == to_us(STARTS[2])
+        assert contacts.moment[early].max() + horizon * DAY_US <= first
+
+
+def test_same_seed_same_model(
+    model: uplift.Uplift, shop: tuple[Contacts, pa.Table, np.ndarray]
+) -> None:
+    contacts, features, _ = shop
+    again = uplift.fit(contacts, features, 14, CONFIG, seed=3)
+    other = uplift.fit(contacts, features, 14, CONFIG, seed=4)
+    assert again.predict(features).equals(model.predict(features))
+    assert again.evidence == model.evidence
+    assert not other.predict(features).equals(model.predict(features))
+
+
+def test_save_and_load_give_equal_scores(
+    model: uplift.Uplift,
+    shop: tuple[Contacts, pa.Table, np.ndarray],
+    tmp_path: Path,
+) -> None:
+    text = json.dumps(uplift.save(model, tmp_path))
+    loaded = uplift.load(tmp_path, json.loads(text))
+    assert loaded.predict(shop[1]).equals(model.predict(shop[1]))
+    assert loaded.evidence == model.evidence
+    empty = uplift.fit(shop[0].take(shop[0].treated), shop[1], 14, CONFIG, 0)
+    restored = uplift.load(
+        tmp_path, json.loads(json.dumps(uplift.save(empty, tmp_path)))
+    )
+    assert restored == empty and isinstance(restored.evidence, Evidence)
