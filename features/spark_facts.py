@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from features.profile import is_wordy
+from features.spark_worker import LEAST
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,7 +24,8 @@ class Facts:
 
     Attributes:
         until: what was known before was looked at; None: only rows were counted.
-        sums, least: by what and name, the sum and the minimum of the numbers.
+        sums, least: by what and name, the sum or the minimum of the numbers; see
+            ``spark_worker.FACT``.
         words: by what and name, every word, ascending.
         reasons: by table, the rows of each reason.
     """
@@ -103,9 +105,10 @@ def facts_of(counted: DataFrame, until: datetime | None) -> Facts:
     """Facts of the rows of ``CountFacts``, put together by Spark."""
     from pyspark.sql import functions as F  # noqa: N812
 
+    added = F.when(~F.col("what").isin(*LEAST), F.col("number"))
     rows = (
         counted.groupBy("what", "name", "word")
-        .agg(F.sum("number").alias("total"), F.min("number").alias("least"))
+        .agg(F.sum(added).alias("total"), F.min("number").alias("least"))
         .toArrow()
         .to_pylist()
     )
@@ -117,11 +120,15 @@ def facts_of(counted: DataFrame, until: datetime | None) -> Facts:
             reasons.setdefault(row["name"], {})[row["word"]] = row["total"]
         elif row["word"] is not None:
             words.setdefault((row["what"], row["name"]), []).append(row["word"])
-    numbers = [row for row in rows if row["word"] is None and row["least"] is not None]
+    numbers: dict[str, dict[_Key, int]] = {"total": {}, "least": {}}
+    for row in (row for row in rows if row["word"] is None):
+        by = "least" if row["what"] in LEAST else "total"
+        if row[by] is not None:
+            numbers[by][row["what"], row["name"]] = row[by]
     return Facts(
         until=until,
-        sums={(row["what"], row["name"]): row["total"] for row in numbers},
-        least={(row["what"], row["name"]): row["least"] for row in numbers},
+        sums=numbers["total"],
+        least=numbers["least"],
         words={key: tuple(found) for key, found in words.items()},
         reasons=reasons,
     )

@@ -57,8 +57,11 @@ FACT = pa.schema(
     ]
 )
 """Facts about a slice. ``what`` says how those of all slices are put together:
-``since``, ``first`` and ``first_known`` by the minimum, ``product`` and ``word`` as a
-set, all else by the sum. ``name`` is a table or a column."""
+those of ``LEAST`` by the minimum, ``product`` and ``word`` as a set, all else by the
+sum. ``name`` is a table or a column."""
+
+LEAST = ("since", "first", "first_known")
+"""Moments in microseconds; the sum of many would be too large for an integer."""
 
 
 @dataclass(frozen=True)

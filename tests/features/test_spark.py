@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
@@ -13,7 +14,8 @@ from features.assemble import assemble
 from features.engine import Tables
 from features.simulate import simulate
 from features.spark import SparkTables
-from features.spark_worker import KEY, NAME, Slicing
+from features.spark_facts import facts_of
+from features.spark_worker import FACT, KEY, NAME, Slicing
 
 pytestmark = pytest.mark.spark
 
@@ -65,6 +67,28 @@ def test_simulated_shop_in_parts_and_slices(
         found = tables.features(cutoffs[-1], cutoffs).toArrow()
     expected = of_folder(tmp_path / "shop", cutoffs)
     assert comparable(found.cast(expected.schema)).equals(expected)
+
+
+def test_facts_of_many_slices_are_put_together(spark: SparkSession) -> None:
+    always = int(np.iinfo(np.int64).min)
+    facts: list[tuple[str, str | None, str | None, int | None]] = [
+        *([("since", "customers", None, always)] * 2),
+        ("since", "touches", None, None),
+        *(("since", "purchases", None, us) for us in (2**62, 2**62 + 1)),
+        *(("rows", "customers", None, n) for n in (3, 4)),
+        *(("word", "diet", word, None) for word in ("vegan", "any", "vegan")),
+        *([("reason", "customers", "late", 2)] * 2),
+    ]
+    columns = zip(*facts, strict=True)
+    counted = pa.table(
+        [pa.array(list(c), f.type) for c, f in zip(columns, FACT, strict=True)],
+        schema=FACT,
+    )
+    found = facts_of(spark.createDataFrame(counted), None)
+    assert found.since == {"customers": always, "purchases": 2**62}
+    assert found.sums == {("rows", "customers"): 7}
+    assert found.words == {("word", "diet"): ("any", "vegan")}
+    assert found.reasons == {"customers": {"late": 4}}
 
 
 def union(*customers: str) -> list[pa.RecordBatch]:
