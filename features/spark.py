@@ -30,6 +30,7 @@ from features.contracts import (
 )
 from features.dimension import Dimension, columns_read
 from features.engine import make_known, no_two_orders, only_returns, too_early
+from features.history import History
 from features.quality import Checked
 from features.scratch import scratch
 from features.snapshot import from_us
@@ -124,13 +125,29 @@ class SparkTables:
             if table.name in bad or table.name in self._slicing.tables
         }
 
+    def facts(self, until: datetime) -> Facts:
+        """Facts of the whole known before a moment.
+
+        Raises:
+            ContractError: no purchase was, or nobody had ordered twice.
+        """
+        facts = self._count(until)
+        name = f"{self._place}:{PURCHASES.name}"
+        if facts.first is None:
+            raise only_returns(name)
+        if not facts.customers:
+            raise too_early(from_us(facts.first), until)
+        if not facts.twice:
+            raise no_two_orders(until, name)
+        return facts
+
     def first_purchase(self, until: datetime) -> datetime:
         """Time of the first purchase known before a moment.
 
         Raises:
             ContractError: as of ``features``.
         """
-        return from_us(self._known(until).first_known)
+        return from_us(self.facts(until).first_known)
 
     def features(
         self,
@@ -156,15 +173,20 @@ class SparkTables:
         """
         from pyspark.sql.pandas.types import from_arrow_schema
 
-        make = MakeFeatures(
-            self._slicing,
-            self._whole(self._known(until), until),
-            tuple(cutoffs),
-            tuple(dimensions),
-            columns_read(dimensions),
-        )
+        make = self._make(until, cutoffs, dimensions)
         schema = make.of_slice(self._empty()).schema
         return self._rows.mapInArrow(make, from_arrow_schema(schema, True))
+
+    def history_of_nobody(self, until: datetime) -> History:
+        """What was known before a moment of the whole, without any customer.
+
+        Which tables have data and since when, the columns of profiles, and which of
+        them are no features.
+
+        Raises:
+            ContractError: as of ``features``.
+        """
+        return self._make(until, [until], OF_EVENTS).history(self._empty())
 
     def bad_rows(self, table: Table) -> DataFrame:
         """Bad rows of a table of events or customers, ``reason`` first.
@@ -262,22 +284,6 @@ class SparkTables:
                 raise quality.no_good_row(checked, facts.usual(PURCHASES.name))
         return self._facts
 
-    def _known(self, until: datetime) -> Facts:
-        """Facts of what was known before a moment.
-
-        Raises:
-            ContractError: no purchase was, or nobody had ordered twice.
-        """
-        facts = self._count(until)
-        name = f"{self._place}:{PURCHASES.name}"
-        if facts.first is None:
-            raise only_returns(name)
-        if not facts.customers:
-            raise too_early(from_us(facts.first), until)
-        if not facts.twice:
-            raise no_two_orders(until, name)
-        return facts
-
     def _whole(self, facts: Facts, until: datetime) -> Whole:
         """What a slice cannot know, from the facts and the small tables."""
         has = {n for n, c in self._small.items() if c.rows > c.bad_rows}
@@ -294,6 +300,20 @@ class SparkTables:
             wordy=facts.wordy,
             products=self._products(facts, is_there=PRODUCTS in small),
             campaigns=campaigns if campaigns and campaigns.num_rows else None,
+        )
+
+    def _make(
+        self,
+        until: datetime,
+        cutoffs: Sequence[datetime],
+        dimensions: Sequence[Dimension],
+    ) -> MakeFeatures:
+        return MakeFeatures(
+            self._slicing,
+            self._whole(self.facts(until), until),
+            tuple(cutoffs),
+            tuple(dimensions),
+            columns_read(dimensions),
         )
 
     def _products(self, facts: Facts, *, is_there: bool) -> pa.Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from features.contracts import CUSTOMERS
 from features.profile import is_wordy
 from features.spark_worker import LEAST
 
@@ -83,6 +84,12 @@ class Facts:
             for (what, name), us in self.least.items()
             if what == "since" and name is not None
         }
+
+    @property
+    def is_undated(self) -> bool:
+        """As ``profile.is_undated``."""
+        name = CUSTOMERS.name
+        return name in self.since and not self.sums.get(("dated", name), 0)
 
     @property
     def wordy(self) -> tuple[str, ...]:

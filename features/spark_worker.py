@@ -204,15 +204,18 @@ class MakeFeatures:
 
     def of_slice(self, rows: pa.Table) -> pa.Table:
         """Feature rows of a slice; an empty one has the columns."""
-        with self.slicing.judged(rows) as (db, checked):
-            history = self._history(db, _tables(checked))
-        made = assemble(history, self.cutoffs, self.dimensions)
+        made = assemble(self.history(rows), self.cutoffs, self.dimensions)
         made = made.drop_columns("customer")
         texts = [
             pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f
             for f in made.schema
         ]
         return made.cast(pa.schema(texts)).combine_chunks()
+
+    def history(self, rows: pa.Table) -> History:
+        """What was known of the customers of a slice; ``since`` is of the whole."""
+        with self.slicing.judged(rows) as (db, checked):
+            return self._history(db, _tables(checked))
 
     def _history(
         self, db: duckdb.DuckDBPyConnection, tables: Sequence[Table]
@@ -309,6 +312,7 @@ def _facts_of_profiles(db: duckdb.DuckDBPyConnection) -> Iterator[_Fact]:
     rows = f"FROM {name} WHERE customer_id IN (SELECT id FROM known_ids)"
     since = f"min(coalesce(epoch_us({CUSTOMERS.known}), {ALWAYS})) {rows}"
     yield "since", CUSTOMERS.name, None, _value(db, since)
+    yield "dated", CUSTOMERS.name, None, _value(db, f"count(valid_from) {rows}")
     for column, kind, *_ in db.execute(f"DESCRIBE {name}").fetchall():
         if kind != "VARCHAR" or column == "customer_id":
             continue

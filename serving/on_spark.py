@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from features import spark_input, store
 from features.config import Config
+from features.profile import UNDATED
 from features.spark import SparkTables
 from features.store import Stamp
-from serving.stages import Announce, cutoff_of
+from serving.stages import Announce, cutoff_of, tell_dimensions
 from training import build
 from training.build import Steps
 
@@ -53,6 +54,9 @@ def features(config: Config, file: Path, announce: Announce | None = None) -> Pa
                     announce(f"features: unchanged, {stamp.fingerprint[:12]}")
                 return file
             with steps("features"):
+                tell_dimensions(tables.history_of_nobody(until), announce)
+                if tables.facts(until).is_undated and announce:
+                    announce(UNDATED)
                 wide = tables.features(until, cutoffs)
                 parts = _checked(spark_input.parts(wide), check)
                 store.write(file, parts, stamp)

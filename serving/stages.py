@@ -60,7 +60,7 @@ def open_tables(
     return tables
 
 
-def _tell_dimensions(history: History, announce: Announce | None) -> None:
+def tell_dimensions(history: History, announce: Announce | None) -> None:
     """Say which of the six dimensions had data, and what is left out of them."""
     if announce:
         found = dimensions(history)
@@ -163,7 +163,7 @@ def _told(parts: Iterable[History], announce: Announce | None) -> Generator[Hist
     undated = True
     for i, part in enumerate(parts):
         if not i:
-            _tell_dimensions(part, announce)
+            tell_dimensions(part, announce)
         undated &= is_undated(part)
         yield part
     if undated and announce:
@@ -201,7 +201,7 @@ def backtest(
     config = config.model_copy(update={"cutoff": snapshot.cutoff})
     with open_tables(config, announce, out / "quarantine") as tables:
         result = backtests.run(tables, snapshot, config, Steps(announce))
-    _tell_dimensions(result.history, announce)
+    tell_dimensions(result.history, announce)
     if is_undated(result.history) and announce:
         announce(UNDATED)
     backtests.write(result, out, top)

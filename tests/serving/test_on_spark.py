@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
@@ -14,6 +15,7 @@ from pyspark.sql import SparkSession
 from features import store
 from features.config import Config, EngineConfig
 from features.contracts import ContractError
+from features.profile import UNDATED
 from serving import stages
 
 pytestmark = pytest.mark.spark
@@ -51,6 +53,46 @@ def test_table_and_stamp_are_those_of_duckdb(
         ["features: unchanged"] * 2
     )
     assert on_spark.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_what_has_no_data_and_what_is_left_out_is_said_as_on_duckdb(
+    spark: SparkSession,
+    shop_tables: dict[str, pa.Table],
+    tmp_path: Path,
+    *,
+    dated: bool,
+) -> None:
+    tables = {
+        name: shop_tables[name].slice(0, 1500) for name in ("purchases", "touches")
+    }
+    customers = shop_tables["customers"].slice(0, 40)
+    if not dated:
+        customers = customers.drop_columns("valid_from")
+    words = pa.array([f"{n} Main Road" for n in range(len(customers))])
+    times = pa.array([datetime(2024, 1, 1)] * len(customers), pa.timestamp("us"))
+    tables["customers"] = customers.append_column("street", words).append_column(
+        "card_made_at", times
+    )
+    (tmp_path / "data").mkdir()
+    for name, table in tables.items():
+        pq.write_table(table, tmp_path / "data" / f"{name}.parquet")
+    told: dict[str, list[str]] = {"duckdb": [], "spark": []}
+    for engine, lines in told.items():
+        stages.features(
+            settings(tmp_path / "data", tmp_path / engine, engine),
+            lambda line, engine=engine, lines=lines: lines.append(
+                line.replace(f"{tmp_path / engine}", "WORKSPACE")
+            ),
+        )
+    assert told["spark"] == told["duckdb"]
+    assert told["spark"][-3 + dated :] == [
+        "history of: purchase, campaign, profile; no data, so null: browse, inquiry, "
+        "feedback",
+        "left out (too many different words, or no number, flag or text): street, "
+        "card_made_at",
+        *([] if dated else [UNDATED]),
+    ]
 
 
 def test_file_replaced_during_a_build_leaves_no_table_of_mixed_moments(
