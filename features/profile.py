@@ -141,7 +141,9 @@ def columns(
         ContractError: a further column has the name of a feature.
     """
     if profiles is None:
-        return {a.name: _nulls(a, len(rows)) for a in PROFILE}
+        # One column of each type for all: there may be millions of rows.
+        nulls = {a.is_text: _nulls(a, len(rows)) for a in PROFILE}
+        return {a.name: nulls[a.is_text] for a in PROFILE}
     # A row of nulls, never in force, gives every part of customers all columns.
     known = profiles if profiles.num_rows else _row_of_nulls(profiles.schema)
     read = known.select([name for name in known.column_names if name not in wordy])
