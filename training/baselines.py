@@ -15,13 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import betaln, expit, gammaln, hyp2f1
+from scipy.special import betaincinv, betaln, expit, gammaln, hyp2f1
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from features.history import Floats, History, Ints
 from features.snapshot import DAY_US
+
+_NODES = 48
+"""Of the quadrature over dropout; the error is below a thousandth."""
+
+_NEARLY_0 = 1e-9
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,10 @@ class BgNbd:
         )
         return np.where(v.x > 0, expit(-odds), 1.0)
 
+    def rate(self, v: Visits) -> Floats:
+        """Expected visits per day of a customer who is alive, ``[customer]``."""
+        return (self.r + v.x) / (self.alpha + v.T)
+
     def probability(self, v: Visits, days: float) -> Floats:
         """P(at least one visit in the next ``days``), shape ``[customer]``."""
         none = ((self.alpha + v.T) / (self.alpha + v.T + days)) ** (self.r + v.x)
@@ -95,6 +104,29 @@ class BgNbd:
         series = hyp2f1(self.r + v.x, self.b + v.x, n, z)
         none = ((self.alpha + v.T) / (self.alpha + v.T + days)) ** (self.r + v.x)
         return np.maximum(n / (self.a - 1) * (1 - none * series), 0.0) * self.alive(v)
+
+    def days_alive(self, v: Visits, days: float) -> Floats:
+        """Expected days until the customer drops out, shape ``[customer]``.
+
+        Counted no further than ``days`` ahead: with ``a <= 1`` the expectation of
+        the whole life is infinite. Of a living customer the rate is
+        ``Gamma(r + x, alpha + T)``, so a chance ``p`` to drop out after a visit
+        leaves ``E[exp(-rate * p * t)] = (1 + p * t / (alpha + T)) ** -(r + x)``
+        of them after ``t`` days. That is integrated over ``t`` by hand, and over
+        ``p``, which is ``Beta(a, b + x)``, at its quantiles: every term lies
+        between 0 and ``days``, also where a fit ends at its bounds.
+        """
+        quantile, weight = np.polynomial.legendre.leggauss(_NODES)
+        distinct, which = np.unique(v.x, return_inverse=True)
+        chances = betaincinv(self.a, self.b + distinct[:, None], (quantile + 1) / 2)
+        power, scale = self.r + v.x - 1, self.alpha + v.T
+        power = np.where(np.abs(power) < _NEARLY_0, _NEARLY_0, power)
+        life = np.zeros(len(v.x))
+        for node in range(_NODES):
+            chance = np.maximum(chances[which, node], _NEARLY_0)
+            left = -np.expm1(-power * np.log1p(chance * days / scale))
+            life += weight[node] / 2 * left * scale / (chance * power)
+        return self.alive(v) * life
 
 
 def log_likelihood(model: BgNbd, v: Visits) -> float:

@@ -11,7 +11,7 @@ from scipy.special import gammaln
 
 from features.history import Floats, History
 from features.snapshot import Snapshot
-from training.baselines import Visits, fit_bg_nbd, visits
+from training.baselines import BgNbd, Visits, fit_bg_nbd, visits
 
 
 @dataclass(frozen=True)
@@ -68,32 +68,87 @@ def fit_gamma_gamma(n: Floats, mean: Floats) -> GammaGamma:
     return GammaGamma(float(p), float(q_less_one + 1), float(v * scale))
 
 
+@dataclass(frozen=True)
+class PastOrders:
+    """What customers bought before a cutoff, shape ``[customer]``.
+
+    Attributes:
+        visits: their repeat visits; ``visits.customer`` are the codes.
+        orders: number of orders.
+        spend: net of returns, shop currency.
+    """
+
+    visits: Visits
+    orders: Floats
+    spend: Floats
+
+    @property
+    def n_visits(self) -> Floats:
+        """Visits, the first one too."""
+        return self.visits.x + 1
+
+
+def past_orders(history: History, cutoff_us: int) -> PastOrders:
+    """Of customers with a purchase before the cutoff, as known at it."""
+    v = visits(history, cutoff_us)
+    orders, spend = _orders_and_spend(history, cutoff_us, v)
+    return PastOrders(v, orders, spend)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """BG/NBD says how often, Gamma-Gamma for how much.
+
+    Attributes:
+        spend: None where no customer has spent anything.
+    """
+
+    visits: BgNbd
+    spend: GammaGamma | None
+
+    def expected_orders(self, past: PastOrders, days: float) -> Floats:
+        """Orders of the next ``days``, shape ``[customer]``."""
+        expected = self.visits.expected_visits(past.visits, days)
+        return expected * (past.orders / past.n_visits)
+
+    def expected_spend(self, past: PastOrders, days: float) -> Floats:
+        """Net spend of the next ``days``, shop currency, shape ``[customer]``."""
+        if self.spend is None:
+            return np.zeros(len(past.spend))
+        mean = np.maximum(past.spend / past.n_visits, 0.0)
+        per_visit = self.spend.expected_spend(past.n_visits, mean)
+        return self.visits.expected_visits(past.visits, days) * per_visit
+
+
+def fit_baseline(past: PastOrders) -> Baseline:
+    """Both by maximum likelihood.
+
+    Raises:
+        ValueError: no customers.
+    """
+    mean = past.spend / past.n_visits
+    spend = fit_gamma_gamma(past.n_visits, mean) if (mean > 0).any() else None
+    return Baseline(fit_bg_nbd(past.visits), spend)
+
+
 def predict_value(history: History, snapshot: Snapshot) -> pa.Table:
-    """Orders and spend expected in ``[cutoff, cutoff + horizon)``.
+    """Orders and spend expected in ``[cutoff, cutoff + horizon)`` by the baseline.
 
     Returns:
         One row per customer with a purchase before the cutoff, ordered by id:
         ``customer_id``, ``expected_orders``, ``expected_spend`` (net, shop
         currency).
     """
-    v = visits(history, snapshot.cutoff_us)
-    orders, spend = _orders_and_spend(history, snapshot.cutoff_us, v)
-    n_visits = v.x + 1
-    expected_visits = fit_bg_nbd(v).expected_visits(v, snapshot.horizon_days)
-    mean_spend = spend / n_visits
-    positive = bool((mean_spend > 0).any())
-    per_visit = (
-        fit_gamma_gamma(n_visits, mean_spend).expected_spend(
-            n_visits, np.maximum(mean_spend, 0.0)
-        )
-        if positive
-        else np.zeros(len(n_visits))
-    )
+    past = past_orders(history, snapshot.cutoff_us)
+    model = fit_baseline(past)
+    days = snapshot.horizon_days
     return pa.table(
         {
-            "customer_id": pa.array(history.customers[v.customer], pa.string()),
-            "expected_orders": expected_visits * (orders / n_visits),
-            "expected_spend": expected_visits * per_visit,
+            "customer_id": pa.array(
+                history.customers[past.visits.customer], pa.string()
+            ),
+            "expected_orders": model.expected_orders(past, days),
+            "expected_spend": model.expected_spend(past, days),
         }
     )
 

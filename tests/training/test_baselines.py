@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.stats import beta as beta_distribution
 from scipy.stats import gamma as gamma_distribution
 
 from features.snapshot import to_us
@@ -83,6 +84,39 @@ def test_expected_visits_match_drawn_futures() -> None:
     # Two populations of the same law: the mean growth of visits must agree.
     grown = longer.x.mean() - past.x.mean()
     assert truth.expected_visits(past, 30.0).mean() == pytest.approx(grown, rel=0.1)
+
+
+@pytest.mark.parametrize("a", [0.4, 1.0, 2.5])
+def test_days_alive_are_the_integral_over_rates_and_dropouts(a: float) -> None:
+    """Alive t days later: E[exp(-rate * p * t)] = E[(1 + p * t / s) ** -n], by hand.
+
+    A rate of gamma law with shape n and scale 1 / s; over the 1,000 days by
+    hand too, over the dropout chance p numerically.
+    """
+    model = BgNbd(r=1.3, alpha=9.0, a=a, b=3.0)
+    v = customers([0.0, 6.0], [0.0, 80.0], [2.0, 90.0])
+    found = model.days_alive(v, 1000.0) / model.alive(v)
+    for i in range(2):
+        n, s = 1.3 + v.x[i], 9.0 + v.T[i]
+        dropouts = beta_distribution(a, 3.0 + v.x[i])
+
+        def given(p: float, n: float = n, s: float = s, law: Any = dropouts) -> float:
+            life = s / (p * (n - 1)) * (1 - (1 + p * 1000.0 / s) ** (1 - n))
+            return float(life * law.pdf(p))
+
+        expected = quad(given, 0, 0.01)[0] + quad(given, 0.01, 1)[0]
+        assert found[i] == pytest.approx(expected, rel=1e-3)
+
+
+def test_days_alive_stay_below_the_days_and_fall_with_silence() -> None:
+    model = BgNbd(r=1.4, alpha=9.4, a=0.07, b=103.0)
+    v = customers([50.0, 50.0, 0.0], [275.0, 100.0, 0.0], [280.0, 280.0, 1.0])
+    life = model.days_alive(v, 1095.0)
+    at_bounds = BgNbd(r=1096.0, alpha=30_000.0, a=1096.0, b=1e-3)
+    assert np.isfinite(at_bounds.days_alive(v, 1095.0)).all()
+    assert (life > 0).all() and (life < 1095.0).all()
+    assert life[1] < life[0]
+    assert model.days_alive(v, 1.0) == pytest.approx(model.alive(v), rel=1e-2)
 
 
 def test_visits_are_days_and_returns_are_none(read_history: Callable[..., Any]) -> None:
