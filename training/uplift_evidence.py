@@ -162,38 +162,20 @@ def judge(
         seed: of the bootstrap draws.
     """
     contacts, everyone = trial.contacts, np.ones(len(trial.contacts))
-    effect = effect_scores(
-        contacts.bought,
-        contacts.treated,
-        trial.share_treated,
-        trial.without,
-        trial.contacted,
-    )
-    by_learner = dict(
-        zip(
-            scores,
-            weighted_effects(
-                effect,
-                [qini_weights(score) for score in scores.values()],
-                [everyone] * len(scores),
-                contacts.customer,
-                seed,
-            ),
-            strict=True,
-        )
-    )
+    areas = [qini_weights(score) for score in scores.values()]
+    found = _intervals(trial, areas, [everyone] * len(scores), seed)
+    by_learner = dict(zip(scores, found, strict=True))
     best = max(by_learner, key=lambda name: by_learner[name].value)
-    tenths = np.arange(10) / 10
     bands = [
         everyone,
         *(band(scores[best], 0.0, share) for share in TOPS),
-        *(band(scores[best], start, start + 0.1) for start in tenths),
+        *(band(scores[best], tenth / 10, (tenth + 1) / 10) for tenth in range(10)),
     ]
-    found = weighted_effects(effect, bands, bands, contacts.customer, seed)
-    average, half = found[0], found[0].value / 2
-    qini = by_learner[best]
+    average, *rest = _intervals(trial, bands, bands, seed)
+    tops = (f"{share:.0%}" for share in TOPS)
+    top = dict(zip(tops, rest, strict=False))
+    qini, half = by_learner[best], average.value / 2
     alike = _arms_alike(contacts, trial.without)
-    top = {f"{share:.0%}": found[1 + i] for i, share in enumerate(TOPS)}
     reason = _doubt(trial, qini, alike, config)
     said = (
         f"Contacting the tenth with the highest uplift brought {_per_100(top['10%'])} "
@@ -211,8 +193,23 @@ def judge(
         qini_normalised=qini.value / half if half > 0 else None,
         qini_by_learner=by_learner,
         top=top,
-        deciles=tuple(found[1 + len(TOPS) :]),
+        deciles=tuple(rest[len(TOPS) :]),
     )
+
+
+def _intervals(
+    trial: Trial, weights: list[Floats], divisors: list[Floats], seed: int
+) -> list[Interval]:
+    """Effects on purchasing, one per pair of weights and divisors."""
+    contacts = trial.contacts
+    effect = effect_scores(
+        contacts.bought,
+        contacts.treated,
+        trial.share_treated,
+        trial.without,
+        trial.contacted,
+    )
+    return weighted_effects(effect, weights, divisors, contacts.customer, seed)
 
 
 def _doubt(
