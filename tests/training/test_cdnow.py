@@ -16,10 +16,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from features.config import Config, PropensityConfig
 from features.history import History
-from features.snapshot import to_us
-from training import baselines, value
+from features.snapshot import Snapshot, to_us
+from training import baselines, build, value
 from training.baselines import Visits
 
 ReadHistory = Callable[..., History]
@@ -102,3 +104,39 @@ def test_gamma_gamma_has_the_published_parameters(sample: History) -> None:
     model = value.fit_gamma_gamma(n, mean)
     found = [model.p, model.q, model.v]
     assert found == pytest.approx([6.25, 3.74, 15.44], abs=5e-3)
+
+
+@pytest.mark.slow
+def test_propensity_reaches_the_anchor_at_180_days(read_history: ReadHistory) -> None:
+    """AUC of all 23,570 customers, from 1998-01-01: at least .807.
+
+    The data begin a year before, so no two label windows of 180 days fit into the
+    past: the model is fitted at 14 days and at drawn horizons up to 182, and asked
+    for 180.
+    """
+    columns = ["customer_id", "date", "cds", "dollars"]
+    orders = cdnow("CDNOW_master.txt", columns, header=1)
+    cutoff = datetime(1998, 1, 1)
+    history = read_history({"purchases": orders}, cutoff)
+    config = Config(
+        horizon_days=14, propensity=PropensityConfig(step_days=28, max_cutoffs=7)
+    )
+    features = build.build_features(history, config)
+    model = build.fit_propensity(history, features, config)
+    rows = build.at_cutoff(features, cutoff)
+
+    window = Snapshot(cutoff, 180)
+    ts = orders.column("ts").cast(pa.int64()).to_numpy()
+    inside = (ts >= window.cutoff_us) & (ts < window.label_end_us)
+    buyers = orders.filter(pa.array(inside)).column("customer_id")
+    label = np.isin(history.customers, buyers.to_pylist())
+    v = baselines.visits(history, window.cutoff_us)
+    assert len(v.customer) == rows.num_rows == 23_570
+    auc = {
+        "model": roc_auc_score(label, model.probability(rows, 180)),
+        "BG/NBD": roc_auc_score(label, baselines.fit_bg_nbd(v).probability(v, 180.0)),
+        "recency": roc_auc_score(label, -v.days_since_last),
+    }
+    print(auc)
+    assert auc["model"] >= 0.807
+    assert auc["model"] > max(auc["BG/NBD"], auc["recency"]) + 0.01
