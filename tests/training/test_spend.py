@@ -1,0 +1,107 @@
+"""Expected spend by fitted trees, on a drawn shop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.assemble import assemble
+from features.history import History
+from features.snapshot import Snapshot
+from training import spend
+from training.build import at_cutoff
+from training.spend import Spend, fit_spend
+from training.value import predict_value
+
+UNTIL = datetime(2024, 7, 1)
+CUTOFFS = [UNTIL - timedelta(days=14 * n) for n in range(8, -1, -1)]
+
+
+@pytest.fixture
+def history(read_history: Callable[..., History]) -> History:
+    """120 customers; one in three stopped in March, all spend 5 to 40 a visit."""
+    random = np.random.default_rng(0)
+    rows: list[dict[str, Any]] = []
+    for c in range(120):
+        day, end = float(random.uniform(0, 30)), 80 if c % 3 == 0 else 182
+        while day < end:
+            ids = {
+                "customer_id": f"c{c:03}",
+                "product_id": "p",
+                "order_id": f"{c}{day}",
+            }
+            amount = float(random.gamma(3, 2 + c % 10))
+            ts = datetime(2024, 1, 1) + timedelta(days=day)
+            rows.append({**ids, "ts": ts, "quantity": 1.0, "amount": amount})
+            day += float(random.exponential(5 + c % 7))
+    return read_history({"purchases": rows}, UNTIL)
+
+
+@pytest.fixture
+def features(history: History) -> pa.Table:
+    return assemble(history, CUTOFFS)
+
+
+def fit(history: History, features: pa.Table, horizon: int = 28) -> Spend:
+    return fit_spend(history, features, horizon, threads=1, seed=3)
+
+
+def test_total_is_the_baselines_at_any_horizon(
+    history: History, features: pa.Table
+) -> None:
+    model = fit(history, features)
+    rows = at_cutoff(features, UNTIL)
+    for days in (7, 28, 365):
+        snapshot = Snapshot(UNTIL, days)
+        expected = model.expected_spend(history, rows, snapshot)
+        baseline = predict_value(history, snapshot).column("expected_spend")
+        assert (expected >= 0).all()
+        assert expected.sum() == pytest.approx(sum(baseline.to_pylist()))
+
+
+def test_window_is_half_of_what_was_observed_at_most(
+    history: History, features: pa.Table
+) -> None:
+    assert fit(history, features, 28).window_days == 28
+    # The earliest cutoff lies 112 days back.
+    assert fit(history, features, 365).window_days == 56
+
+
+def test_who_went_silent_is_expected_to_spend_less(
+    history: History, features: pa.Table
+) -> None:
+    rows = at_cutoff(features, UNTIL)
+    expected = fit(history, features).expected_spend(history, rows, Snapshot(UNTIL, 28))
+    silent = np.arange(120) % 3 == 0
+    assert expected[silent].mean() < 0.2 * expected[~silent].mean()
+
+
+def test_saved_model_expects_the_same_and_so_does_the_same_seed(
+    history: History, features: pa.Table, tmp_path: Path
+) -> None:
+    snapshot, rows = Snapshot(UNTIL, 28), at_cutoff(features, UNTIL)
+    model = fit(history, features)
+    rest = json.loads(json.dumps(spend.save(model, tmp_path)))
+    once = model.expected_spend(history, rows, snapshot)
+    for other in (spend.load(tmp_path, rest), fit(history, features)):
+        assert (other.expected_spend(history, rows, snapshot) == once).all()
+
+
+def test_rows_of_other_customers_are_refused(
+    history: History, features: pa.Table
+) -> None:
+    model, rows = fit(history, features), at_cutoff(features, UNTIL)
+    with pytest.raises(ValueError, match="expected features of the 120 customers"):
+        model.expected_spend(history, rows.slice(1), Snapshot(UNTIL, 28))
+
+
+def test_nothing_to_learn_from_is_said(history: History, features: pa.Table) -> None:
+    with pytest.raises(ValueError, match="after 0 cutoffs"):
+        fit(history, at_cutoff(features, UNTIL))

@@ -1,0 +1,194 @@
+"""Expected spend of the next H days by trees that know the whole history.
+
+Boosted trees (Tweedie, log link: most customers spend little, some nothing, few
+much) learn from past cutoffs how a customer's spend per window compares with the
+average; the baseline's expectation is one of their inputs. Two things are left to
+the baseline (BG/NBD with Gamma-Gamma):
+
+- the total: a season's level cannot be learned from a year, who spends can;
+- growth beyond the window that could be observed: a horizon of 365 days needs two
+  years of history, so a shorter window is learned and stretched, customer by
+  customer, as the baseline's expectation grows.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.history import Floats, History
+from features.snapshot import DAY_US, Snapshot, to_us
+from training.encoding import Encoding, encoding_of
+from training.value import PastOrders, fit_baseline, past_orders
+
+# Two waiting threads would otherwise spin and starve each other on a small box.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import lightgbm as lgb
+
+HORIZON_DAYS = 365
+"""The horizon that value is quoted for unless another is asked."""
+
+TREES = 150
+SEEDS = 2
+_PARAMETERS: dict[str, Any] = {
+    "objective": "tweedie",
+    "tweedie_variance_power": 1.5,
+    "learning_rate": 0.06,
+    "num_leaves": 15,
+    "min_child_samples": 100,
+    "feature_fraction": 0.3,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "cat_smooth": 50.0,
+    "max_cat_to_onehot": 8,
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True)
+class Spend:
+    """A fitted model.
+
+    Attributes:
+        boosters: averaged on the log scale.
+        encoding: of the features; the baseline's expectation follows as one more.
+        window_days: of the spend that was learned.
+    """
+
+    boosters: tuple[lgb.Booster, ...]
+    encoding: Encoding
+    window_days: int
+
+    def expected_spend(
+        self, history: History, features: pa.Table, snapshot: Snapshot
+    ) -> Floats:
+        """Net spend in ``[cutoff, cutoff + horizon)``, shop currency.
+
+        Args:
+            history: rows at or after the cutoff are not read.
+            features: rows of ``assemble`` at this cutoff.
+            snapshot: the cutoff, and any horizon.
+
+        Returns:
+            Shape ``[row]``, never negative; the sum is the baseline's.
+
+        Raises:
+            ValueError: the features are of other customers.
+        """
+        past = _past(history, features, snapshot.cutoff_us)
+        baseline = fit_baseline(past)
+        near = baseline.expected_spend(past, self.window_days)
+        far = baseline.expected_spend(past, snapshot.horizon_days)
+        matrix = _matrix(self.encoding, features, near)
+        scores = [np.asarray(b.predict(matrix, raw_score=True)) for b in self.boosters]
+        raw = np.mean(scores, axis=0)
+        relative = np.exp(raw) * far / np.where(near > 0, near, 1.0)
+        total = relative.sum()
+        return relative * (far.sum() / total) if total > 0 else far
+
+
+def fit_spend(
+    history: History, features: pa.Table, horizon_days: int, threads: int, seed: int
+) -> Spend:
+    """Learn from the past cutoffs whose window had ended before ``history.until``.
+
+    Args:
+        history: labels and baseline; nothing at or after ``until`` is in it.
+        features: rows of ``assemble`` at past cutoffs; those at ``until`` are
+            not learned from.
+        horizon_days: the window that is learned, or half of the time since the
+            earliest cutoff where that is shorter.
+        threads: of LightGBM.
+        seed: of the trees.
+
+    Raises:
+        ValueError: no past cutoff, or nothing was spent after any.
+    """
+    until = to_us(history.until)
+    us = features.column("cutoff").cast(pa.int64()).to_numpy()
+    past_us = np.unique(us[us < until])
+    observed = int((until - past_us.min()) // DAY_US) if len(past_us) else 0
+    window = min(horizon_days, max(observed // 2, 1))
+    ended = past_us[past_us + window * DAY_US <= until]
+    baseline = fit_baseline(past_orders(history, until))
+    encoding = encoding_of(features.filter(pa.array(us < until)))
+    matrices: list[npt.NDArray[np.float32]] = []
+    spends: list[Floats] = []
+    for cutoff in ended.tolist():
+        rows = features.filter(pa.array(us == cutoff))
+        past = _past(history, rows, cutoff)
+        near = baseline.expected_spend(past, window)
+        matrices.append(_matrix(encoding, rows, near))
+        spends.append(_spent(history, past, cutoff, cutoff + window * DAY_US))
+    if not spends or not np.concatenate(spends).any():
+        raise ValueError(
+            f"spend: expected purchases in a window of {window} days after a past "
+            f"cutoff, got none after {len(ended)} cutoffs"
+        )
+    spent = np.concatenate(spends)
+    data = lgb.Dataset(np.vstack(matrices), spent / spent.mean())
+    boosters = tuple(
+        lgb.train(_PARAMETERS | {"seed": seed + k, "num_threads": threads}, data, TREES)
+        for k in range(SEEDS)
+    )
+    return Spend(boosters, encoding, window)
+
+
+def save(model: Spend, folder: Path) -> dict[str, Any]:
+    """Write the boosters as text to ``folder``; return the rest, ready for JSON."""
+    for number, booster in enumerate(model.boosters):
+        (folder / f"spend_{number}.txt").write_text(booster.model_to_string())
+    return {
+        "boosters": len(model.boosters),
+        "columns": list(model.encoding.columns),
+        "words": {name: list(words) for name, words in model.encoding.words.items()},
+        "window_days": model.window_days,
+    }
+
+
+def load(folder: Path, rest: dict[str, Any]) -> Spend:
+    """The model that ``save`` wrote; predictions are equal to the bit."""
+    files = [folder / f"spend_{n}.txt" for n in range(rest["boosters"])]
+    words = {name: tuple(words) for name, words in rest["words"].items()}
+    return Spend(
+        boosters=tuple(lgb.Booster(model_str=file.read_text()) for file in files),
+        encoding=Encoding(tuple(rest["columns"]), words),
+        window_days=rest["window_days"],
+    )
+
+
+def _past(history: History, rows: pa.Table, cutoff_us: int) -> PastOrders:
+    past = past_orders(history, cutoff_us)
+    if not np.array_equal(rows.column("customer").to_numpy(), past.visits.customer):
+        raise ValueError(
+            f"spend: expected features of the {len(past.spend)} customers with a "
+            f"purchase before the cutoff, got {rows.num_rows} other rows"
+        )
+    return past
+
+
+def _matrix(
+    encoding: Encoding, rows: pa.Table, near: Floats
+) -> npt.NDArray[np.float32]:
+    return np.column_stack([encoding.matrix(rows), near.astype(np.float32)])
+
+
+def _spent(history: History, past: PastOrders, start: int, end: int) -> Floats:
+    """Net spend of a window, at least 0: returns may exceed purchases."""
+    lines = history.purchases
+    inside = (lines.ts >= start) & (lines.ts < end)
+    n = len(history.customers)
+    spent = np.bincount(
+        lines.customer[inside], lines.columns["amount"][inside], minlength=n
+    )
+    return np.maximum(spent[past.visits.customer], 0.0)
