@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from threading import Lock
 
 import duckdb
 import numpy as np
@@ -25,7 +24,6 @@ class Customers:
     """The ids of all buyers; several threads may add to them."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._met = Met()
         self._ids: list[pa.StringArray] = []
 
@@ -42,13 +40,12 @@ class Customers:
         if buyers.null_count:
             keys = keys[buyers.is_valid().to_numpy(zero_copy_only=False)]
             buyers = buyers.drop_null()
-        with self._lock:
-            try:
-                rows = self._met.first(keys, buyers)
-            except ValueError:
-                raise ContractError(alike("purchases.customer_id")) from None
-            if len(rows):
-                self._ids.append(buyers.take(pa.array(rows)))
+        try:
+            rows = self._met.first(keys, buyers)
+        except ValueError:
+            raise ContractError(alike("purchases.customer_id")) from None
+        if len(rows):
+            self._ids.append(buyers.take(pa.array(rows)))
 
     def write(self, db: duckdb.DuckDBPyConnection) -> int:
         """Make the table ``customer_keys``: ``id``, ``key``, ``bucket``.
@@ -80,7 +77,8 @@ def parts_of(n_customers: int, customers_per_part: int | None) -> list[tuple[int
 
     Args:
         n_customers: in all.
-        customers_per_part: about how many; None: all in one part.
+        customers_per_part: about how many; None: all in one part. A part is of one
+            bucket at least, so that of very many customers it has more.
     """
     wanted = -(-n_customers // customers_per_part) if customers_per_part else 1
     edges = np.linspace(0, BUCKETS, min(wanted, BUCKETS) + 1).astype(int).tolist()

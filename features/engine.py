@@ -39,6 +39,9 @@ from features.sql import quoted
 CUSTOMERS_PER_PART = 8192
 """Rows and features of so many customers are in memory per worker at once."""
 
+MOST_SLICES = 8
+"""Of a table that are read at once: each holds rows of its own on the way."""
+
 HELD_BYTES = 1_500_000_000
 """Rows on their way to the kernel that stay in memory; the others go to disk."""
 
@@ -209,9 +212,11 @@ class Tables:
                 folder,
                 Memory(HELD_BYTES),
                 customers_per_part,
-                slices=self._threads,
-                # Each slice would parse all of it.
-                undivided=frozenset(t for t in known if self._checked[t.name].is_csv),
+                slices=min(self._threads, MOST_SLICES),
+                # Each slice would parse or make all of it.
+                undivided=frozenset(
+                    t for t in known if not self._checked[t.name].is_stored
+                ),
             )
             for part in reader.parts(columns):
                 # Before the first part is out, all has been read.

@@ -7,6 +7,7 @@ numbers, which is several times faster than to join or to compare texts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Lookup:
 
 
 class Met:
-    """Ids that have been met, told by their hash.
+    """Ids that have been met, told by their hash; several threads may ask.
 
     Attributes:
         size: how many there are.
@@ -61,6 +62,7 @@ class Met:
     def __init__(self) -> None:
         # Key and second hash; a second hash of 0: the slot is free.
         self._slots = np.zeros((2, 2), np.int64)
+        self._lock = Lock()
         self.size = 0
 
     def first(self, keys: Longs, ids: pa.StringArray) -> Longs:
@@ -73,17 +75,19 @@ class Met:
         Raises:
             ValueError: two ids have the same hash.
         """
-        # At most half full, also if all of them are new.
-        most = 2 * (self.size + len(keys))
-        if len(self._slots) < most:
-            known = self._slots[self._slots[:, 1] != 0]
-            self._slots = np.zeros((1 << (2 * most - 1).bit_length(), 2), np.int64)
-            _meet(self._slots, *known.T.copy())
-        found = _meet(self._slots, keys, _second_hash(ids))
-        if len(found) and found[-1] < 0:
-            raise ValueError("ids: expected different hashes, got two of one hash")
-        self.size += len(found)
-        return found
+        others = _second_hash(ids)
+        with self._lock:
+            # At most half full, also if all of them are new.
+            most = 2 * (self.size + len(keys))
+            if len(self._slots) < most:
+                known = self._slots[self._slots[:, 1] != 0]
+                self._slots = np.zeros((1 << (most - 1).bit_length(), 2), np.int64)
+                _meet(self._slots, *known.T.copy())
+            found = _meet(self._slots, keys, others)
+            if len(found) and found[-1] < 0:
+                raise ValueError("ids: expected different hashes, got two of one hash")
+            self.size += len(found)
+            return found
 
 
 def _second_hash(ids: pa.StringArray) -> Longs:

@@ -97,6 +97,8 @@ class Reader:
             if table in self.known
         }
         parts = parts_of(customers.write(self.db), self.customers_per_part)
+        # Its ids are in the engine now.
+        del customers
         shared, has_profiles = self._shared(coded), CUSTOMERS in self.known
 
         def read(

@@ -47,7 +47,7 @@ class Checked:
         rows: of the input.
         bad_rows: how many of them were set aside.
         columns: contract columns that the input has.
-        is_csv: it has to be parsed to be read.
+        is_stored: see ``Source``.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Checked:
     rows: int
     bad_rows: int
     columns: tuple[str, ...]
-    is_csv: bool = False
+    is_stored: bool = True
 
 
 def register(db: duckdb.DuckDBPyConnection, data: Path | Copied) -> dict[str, Checked]:
@@ -183,7 +183,7 @@ def judge(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
         f"FROM judged_{table.name} WHERE {REASON} IS NOT NULL"
     )
     columns = tuple(c.name for c in table.columns if c.name in found)
-    return Checked(table.name, source.name, rows, bad, columns, source.is_csv)
+    return Checked(table.name, source.name, rows, bad, columns, source.is_stored)
 
 
 def _usual(db: duckdb.DuckDBPyConnection, table: Table) -> str:

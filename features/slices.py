@@ -46,7 +46,7 @@ def in_slices(
         fill: reads the rows of a slice; called on several threads.
 
     Raises:
-        BaseException: of the first slice that failed; the others are stopped.
+        BaseException: of a slice that failed; the others are stopped.
     """
     if not edges:
         fill(db, "true")

@@ -40,12 +40,15 @@ class Source:
         sql: what to select from.
         name: file, or file and table, for messages.
         is_csv: every column is read as text.
+        is_stored: its rows lie there as they are; else they are made each time that
+            some are read, as those of a view.
     """
 
     table: Table
     sql: str
     name: str
     is_csv: bool = False
+    is_stored: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,16 +107,20 @@ def _in_database(db: duckdb.DuckDBPyConnection, data: Path) -> Iterable[Source]:
             "data: expected a folder, or a DuckDB file that this version can read and "
             f"nobody writes to, got {data.name} ({_first_line(error)}); check --data"
         ) from None
-    names = {
-        row[0]
-        for row in db.execute(
-            "SELECT table_name FROM information_schema.tables "
+    kinds = dict(
+        db.execute(
+            "SELECT table_name, table_type FROM information_schema.tables "
             "WHERE table_catalog = 'input' AND table_schema = 'main'"
         ).fetchall()
-    }
+    )
     for table in TABLES:
-        if table.name in names:
-            yield Source(table, f"input.main.{table.name}", f"{data.name}:{table.name}")
+        if table.name in kinds:
+            yield Source(
+                table,
+                f"input.main.{table.name}",
+                f"{data.name}:{table.name}",
+                is_stored=kinds[table.name] == "BASE TABLE",
+            )
 
 
 def _in_folder(table: Table, data: Path) -> Source | ContractError | None:
@@ -163,7 +170,7 @@ def _of_file(table: Table, file: Path) -> Source:
         sql = csv_file.reader(file, table.name, ours)
     else:
         sql = f"read_parquet({path(file)})"
-    return Source(table, sql, file.name, is_csv)
+    return Source(table, sql, file.name, is_csv, is_stored=not is_csv)
 
 
 def files_of(data: Path | Copied) -> dict[Path, tuple[int, int, int]]:
