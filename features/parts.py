@@ -42,7 +42,7 @@ from features.rows import Coded, Layout, called
 from features.slices import edges_of, in_slices
 from features.small import campaigns_of, products_of, promotions_of
 from features.spool import Memory, Spool
-from features.sql import identifier
+from features.sql import identifier, quoted
 
 EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
 
@@ -188,7 +188,7 @@ class Reader:
             elif column.dtype in ("id", "text") and name != "order_id":
                 words[name] = column.kinds or self._words(table, name)
                 lookups[name] = self._keys(
-                    f"SELECT hash(unnest({list(words[name])}::VARCHAR[]))",
+                    f"SELECT hash(unnest([{', '.join(map(quoted, words[name]))}]::VARCHAR[]))",
                     f"{table.name}.{name}",
                 )
         layout = Layout.of(columns, {n: t.size for n, t in lookups.items()})

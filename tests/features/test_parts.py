@@ -296,3 +296,14 @@ def test_some_features_of_a_dimension_are_those_of_all(
     assert set(names) <= set(found)
     for name in (feature.name for feature in some.features):
         assert found[name] == expected[name], name
+
+
+def test_words_may_hold_quotes_of_any_kind(small: Path) -> None:
+    channels = ["Bob's", 'a "b"', "both ' and \"", "back\\slash"]
+    rows = pq.read_table(small / "purchases.parquet").to_pylist()
+    told = [{**row, "channel": channels[i % 4]} for i, row in enumerate(rows)]
+    pq.write_table(pa.Table.from_pylist(told), small / "purchases.parquet")
+    with Tables(small) as opened:
+        events = opened.history(UNTIL).purchases
+    assert events.words["channel"] == tuple(sorted(channels))
+    assert (events.columns["channel"] >= 0).all()
