@@ -71,7 +71,6 @@ def _work(
 ) -> Work:
     """Room for customers with so many rows, and codes below the bounds."""
     n_streams = len(plan.steps.streams)
-    n_chains = len(plan.steps.chains)
     return Work(
         rows=np.empty((n_streams, longest), np.int64),
         times=np.empty((n_streams, longest), np.int64),
@@ -87,9 +86,9 @@ def _work(
         sums=np.empty(n_codes),
         met=np.empty(longest, np.int64),
         counts=np.zeros(2, np.int64),
-        before=np.empty((n_chains, longest), np.int64),
-        chained=np.empty(n_chains, np.int64),
-        last=np.zeros((n_chains, n_codes, 2), np.int64),
+        before=np.empty((plan.n_chains, longest), np.int64),
+        chained=np.empty(plan.n_chains, np.int64),
+        last=np.zeros((plan.n_chains, n_codes, 2), np.int64),
     )
 
 

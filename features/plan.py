@@ -20,14 +20,11 @@ class Steps(NamedTuple):
     ``frames`` is ``[frame, 4]``: stream, window (microseconds, 0: all), and the
     features ``first:last`` of it. ``plan`` is ``[feature, 4]``: operation,
     column, second column (of distinct codes: the chain), row of the result; ordered
-    by frame. ``parameters`` and ``empty`` (the
-    value of no rows) are ``[feature]``. ``chains`` is ``[chain, 2]``: stream and code
-    column of distinct codes, each pair once, whatever the windows.
+    by frame. ``parameters`` and ``empty`` (the value of no rows) are ``[feature]``.
     """
 
     streams: Longs
     frames: Longs
-    chains: Longs
     plan: Longs
     parameters: Floats
     empty: Floats
@@ -41,6 +38,8 @@ class Plan:
         wheres, codes, values: the columns read, in the order of ``Input``.
         steps: for the kernel.
         reads_per: positions in ``codes`` of the ``per`` columns.
+        n_chains: pairs of stream and code column whose distinct codes are counted, each
+            once, whatever the windows.
     """
 
     wheres: tuple[str, ...]
@@ -48,6 +47,7 @@ class Plan:
     values: tuple[str, ...]
     steps: Steps
     reads_per: tuple[int, ...]
+    n_chains: int
 
 
 def _distinct(names: Sequence[str]) -> tuple[str, ...]:
@@ -110,7 +110,6 @@ def plan(declared: Sequence[Aggregate]) -> Plan:
             ],
             np.int64,
         ),
-        chains=np.array(chains, np.int64).reshape(-1, 2),
         plan=np.array(rows, np.int64),
         parameters=np.array([declared[f].parameter for f in by_frame]),
         empty=np.array(
@@ -118,4 +117,4 @@ def plan(declared: Sequence[Aggregate]) -> Plan:
         ),
     )
     pers = {codes.index(a.per) for a in declared if a.per}
-    return Plan(wheres, codes, values, steps, tuple(sorted(pers)))
+    return Plan(wheres, codes, values, steps, tuple(sorted(pers)), len(chains))

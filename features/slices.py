@@ -18,7 +18,10 @@ SAMPLE = 10_000
 
 
 def edges_of(db: duckdb.DuckDBPyConnection, table: Table, slices: int) -> list[int]:
-    """Moments, microseconds, that cut ``known_TABLE`` evenly; none if it is small."""
+    """Moments, microseconds, that cut ``known_TABLE`` evenly; none if it is small.
+
+    Which rows are drawn decides where it is cut, and nothing that is read.
+    """
     shares = [n / slices for n in range(1, slices)]
     sample = (
         f"SELECT epoch_us(ts) AS us FROM known_{table.name} USING SAMPLE {SAMPLE} ROWS"

@@ -171,7 +171,7 @@ def test_slices_of_time_are_the_whole_history(
     assert {part.fingerprint for part in found} == {whole.fingerprint}
 
 
-def test_one_slice_that_fails_ends_the_others(
+def test_a_slice_that_fails_is_told_and_the_tables_stay_usable(
     shop_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     added: list[int] = []
