@@ -1,4 +1,4 @@
-"""Browses and inquiries: before orders, and aimless ones."""
+"""Browses and inquiries: for what is wanted, and aimless ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from features.contracts import BROWSES, INQUIRIES
 from features.simulate import columns
 from features.simulate.columns import Array
 from features.simulate.customers import CHANNELS, People
-from features.simulate.orders import Orders
+from features.simulate.intents import Intents
 from features.simulate.world import World
 
 _VIEW, _SEARCH = 0, 1
@@ -20,13 +20,15 @@ _BROWSE_DAYS, _PRESALE_DAYS = 7.0, 14.0
 
 
 def browses_table(
-    rng: np.random.Generator, world: World, people: People, orders: Orders
+    rng: np.random.Generator, world: World, people: People, intents: Intents
 ) -> pa.Table:
     """Browses in the week before orders, of what is bought, and aimless ones."""
     rate = world.truths.aimless_browses_per_month / 30
-    counts = rng.poisson(world.truths.browses_per_order, len(orders.day))
+    counts = rng.poisson(world.truths.browses_per_order, len(intents.day))
     ago = _BROWSE_DAYS * rng.beta(1, 5, counts.sum())
-    customer, day, product, _ = _contacts(rng, world, people, orders, rate, counts, ago)
+    customer, day, product, _ = _contacts(
+        rng, world, people, intents, rate, counts, ago
+    )
     n, us = len(day), world.calendar.us(day)
     kind = np.searchsorted(_BROWSE_KINDS, rng.random(n), side="right")
     product = np.where(kind == _SEARCH, -1, product)
@@ -45,20 +47,20 @@ def browses_table(
 
 
 def inquiries_table(
-    rng: np.random.Generator, world: World, people: People, orders: Orders
+    rng: np.random.Generator, world: World, people: People, intents: Intents
 ) -> pa.Table:
     """Contacts at a base rate, and presale ones in the fortnight before orders.
 
     Answers come the slower and resolve the less, the worse the service.
     """
     truths = world.truths
-    wanted = truths.presale_contacts * people.asks[orders.customer]
+    wanted = truths.presale_contacts * people.asks[intents.customer]
     counts = rng.poisson(wanted)
     # In (0, 14] days before: 1 - random is never 0.
     ago = _PRESALE_DAYS * (1 - rng.random(counts.sum()))
     rate = truths.inquiries_per_year / 365.25
     customer, day, product, before = _contacts(
-        rng, world, people, orders, rate, counts, ago
+        rng, world, people, intents, rate, counts, ago
     )
     n, us, quality = len(day), world.calendar.us(day), people.quality[customer]
     u = rng.random(n)
@@ -85,7 +87,7 @@ def _contacts(
     rng: np.random.Generator,
     world: World,
     people: People,
-    orders: Orders,
+    intents: Intents,
     rate: float,
     counts: Array,
     ago: Array,
@@ -93,7 +95,7 @@ def _contacts(
     """Contacts that no order explains, and those before orders.
 
     Of the former there are ``rate`` a day, mean over customers, whose own rates
-    differ; of the latter ``counts`` per order, each ``ago`` shop days before it.
+    differ; of the latter ``counts`` per intent, each ``ago`` shop days before its order.
 
     Returns:
         Customer, shop day, product, and whether an order explains the contact.
@@ -102,12 +104,13 @@ def _contacts(
     personal = rate * rng.gamma(2.0, 0.5, len(people))
     other = np.repeat(np.arange(len(people)), rng.poisson(personal * length))
     other_day = people.since[other] + rng.random(len(other)) * length[other]
-    order = np.repeat(np.arange(len(counts)), counts)
-    customer = np.concatenate([other, orders.customer[order]])
-    day = np.concatenate([other_day, orders.day[order] - ago])
+    intent = np.repeat(np.arange(len(counts)), counts)
+    before_day = intents.day[intent] - ago
+    drawn = (before_day >= intents.since[intent]) & (before_day < intents.until[intent])
+    intent, before_day = intent[drawn], before_day[drawn]
+    customer = np.concatenate([other, intents.customer[intent]])
+    day = np.concatenate([other_day, before_day])
     any_product = world.products.at(rng.random(len(other)))
-    product = np.concatenate([any_product, orders.first_product[order]])
+    product = np.concatenate([any_product, intents.product[intent]])
     before = np.arange(len(day)) >= len(other)
-    kept = day >= people.since[customer]
-    customer, day, before = customer[kept], day[kept], before[kept]
-    return customer, day, world.products.on_sale(product[kept], day), before
+    return customer, day, world.products.on_sale(product, day), before

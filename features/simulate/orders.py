@@ -1,9 +1,4 @@
-"""When the customers of a chunk order.
-
-Unplanned orders are a Poisson process with the customer's own rate while the
-customer stays; a campaign that contacts them raises it by their uplift.
-Planned orders hold one replenished product, which is bought again every cycle.
-"""
+"""The orders of a chunk's customers: what became of their intents."""
 
 from __future__ import annotations
 
@@ -14,8 +9,8 @@ import pyarrow as pa
 
 from features.simulate import columns
 from features.simulate.columns import Array
-from features.simulate.customers import CHANNELS, People, wanted
-from features.simulate.replenished import Cycles, planned_orders
+from features.simulate.customers import CHANNELS, People
+from features.simulate.intents import Intents
 from features.simulate.world import World
 
 _ORDERS_WIDTH = 6
@@ -44,16 +39,11 @@ class Orders:
 
 
 def orders_of(
-    rng: np.random.Generator, world: World, people: People, cycles: Cycles
+    rng: np.random.Generator, world: World, people: People, intents: Intents
 ) -> Orders:
     """Every order of the chunk's customers."""
-    customer, day = _unplanned(rng, world, people)
-    again, again_day, product = planned_orders(rng, world, people, cycles)
-    planned = np.concatenate([np.full(len(customer), -1), product])
-    customer = np.concatenate([customer, again])
-    day = np.concatenate([day, again_day])
-    order = np.lexsort((day, customer))
-    customer, day, planned = customer[order], day[order], planned[order]
+    ordered = np.flatnonzero(intents.ordered)
+    customer, day = intents.customer[ordered], intents.day[ordered]
     n = len(customer)
     kept = rng.random(n) < 0.75
     channel = np.where(
@@ -62,49 +52,15 @@ def orders_of(
     within = np.arange(n) - np.searchsorted(customer, customer)
     numbers = people.number[customer] * 10**_ORDERS_WIDTH + within
     width = len(people.ids[0].as_py()) - 1 + _ORDERS_WIDTH
-    first = np.where(planned >= 0, planned, wanted(rng, world, people, customer))
     return Orders(
         customer=customer,
         day=day,
         us=world.calendar.us(day),
         campaign=_named_campaign(rng, world, people, customer, day),
-        planned=planned,
+        planned=intents.planned[ordered],
         channel=channel,
-        first_product=world.products.on_sale(first, day),
+        first_product=world.products.on_sale(intents.product[ordered], day),
         ids=columns.digits("o", numbers, width),
-    )
-
-
-def _poisson_times(
-    rng: np.random.Generator, rate: Array, start: Array, end: Array
-) -> tuple[Array, Array]:
-    """Row and time of the points of one Poisson process per row."""
-    length = np.maximum(end - start, 0)
-    counts = rng.poisson(rate * length)
-    row = np.repeat(np.arange(len(counts)), counts)
-    return row, start[row] + rng.random(len(row)) * length[row]
-
-
-def _unplanned(
-    rng: np.random.Generator, world: World, people: People
-) -> tuple[Array, Array]:
-    customer, day = _poisson_times(rng, people.order_rate, people.since, people.until)
-    campaigns, contacted = world.campaigns, people.targeted & ~people.held_out
-    # A negative uplift takes orders away, a positive one adds a process.
-    running = campaigns.running(day)
-    touched = (running >= 0) & contacted[customer, running]
-    stays = ~touched | (rng.random(len(day)) >= -people.uplift[customer])
-    row, campaign = np.nonzero(contacted & (people.uplift > 0)[:, None])
-    start = campaigns.starts[campaign]
-    more, more_day = _poisson_times(
-        rng,
-        (people.order_rate * people.uplift)[row],
-        np.maximum(start, people.since[row]),
-        np.minimum(start + campaigns.days, people.until[row]),
-    )
-    return (
-        np.concatenate([customer[stays], row[more]]),
-        np.concatenate([day[stays], more_day]),
     )
 
 

@@ -26,6 +26,7 @@ from features.simulate import (
     answers,
     contacts,
     customers,
+    intents,
     lines,
     orders,
     products,
@@ -126,13 +127,14 @@ def chunk_of(plan: Plan, number: int) -> dict[str, pa.Table]:
     numbers = np.arange(number * CHUNK, min((number + 1) * CHUNK, plan.customers))
     people = customers.people_of(rng, world, numbers, width)
     cycles = replenished.cycles_of(rng, world, people)
-    ordered = orders.orders_of(rng, world, people, cycles)
+    wanted = intents.intents_of(rng, world, people, cycles)
+    ordered = orders.orders_of(rng, world, people, wanted)
     purchases, returned = lines.purchases_table(rng, world, people, ordered)
     drawn = rng, world, people, ordered
     return {
         "purchases": purchases,
-        "browses": contacts.browses_table(*drawn),
-        "inquiries": contacts.inquiries_table(*drawn),
+        "browses": contacts.browses_table(rng, world, people, wanted),
+        "inquiries": contacts.inquiries_table(rng, world, people, wanted),
         "feedback": answers.feedback_table(*drawn, returned),
         "touches": answers.touches_table(*drawn),
         "customers": customers.customers_table(rng, world, people),

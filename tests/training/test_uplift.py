@@ -475,7 +475,6 @@ KNOWN = (
     "browses_per_order=0",
     "aimless_browses_per_month=0",
     "inquiries_per_year=0",
-    # They come up to 14 days before an order, also if only the contact caused it.
     "presale_contacts=0",
     "products=200",
 )

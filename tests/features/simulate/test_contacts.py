@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 Draw = Callable[..., Any]
 
@@ -111,3 +113,47 @@ def test_customers_answer_a_campaign_after_it_was_sent_and_while_they_stay(
          AND t.action = 'redeemed' AND t.ts = p.ts
         WHERE campaign_id IS NOT NULL AND quantity > 0"""
     assert drawn.one(named) == 0
+
+
+@pytest.mark.parametrize("uplift", [2.0, -1.0])
+@pytest.mark.parametrize("table", ["browses", "inquiries"])
+def test_a_campaign_moves_contacts_from_its_start_on(
+    draw: Draw, uplift: float, table: str
+) -> None:
+    shop = draw(
+        10_000,
+        campaigns=1,
+        orders_per_month=2.0,
+        replenished_items=0,
+        presale_contacts=3.0,
+        held_out=0.5,
+        campaign_reach=0.8,
+        uplift=uplift,
+        uplift_spread=0.0,
+    )
+
+    def arms(days: int) -> tuple[Any, Any]:
+        """Contacts of each customer contacted, and of each held out.
+
+        In ``days`` from the start on, or before it where they are negative.
+        """
+        first, last = sorted((0, days))
+        query = f"""
+            SELECT action, count(c.ts)
+            FROM touches t JOIN campaigns USING (campaign_id)
+            LEFT JOIN {table} c ON c.customer_id = t.customer_id
+             AND c.ts >= starts_at + INTERVAL ({first}) DAY
+             AND c.ts < starts_at + INTERVAL ({last}) DAY
+            WHERE action IN ('sent', 'held_out')
+            GROUP BY action, t.customer_id"""
+        counts = shop.ask(query)
+        sent, held_out = (
+            [n for action, n in counts if action == name]
+            for name in ("sent", "held_out")
+        )
+        return sent, held_out
+
+    before = stats.ttest_ind(*arms(-10), equal_var=False)
+    after = stats.ttest_ind(*arms(10), equal_var=False)
+    assert abs(before.statistic) < 3
+    assert after.statistic * np.sign(uplift) > 4
