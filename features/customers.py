@@ -9,15 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from features.contracts import ContractError
-from features.history import Longs
+from features.history import Array, Longs
 from features.lookup import Met
 from features.spool import BUCKET_SHIFT, BUCKETS
 
 BOUGHT = "quantity >= 0"
 """SQL of ``Events.bought``."""
-
-BUYER = f"CASE WHEN {BOUGHT} THEN customer_id END"
-"""SQL of a purchase's customer; null for a return."""
 
 
 class Customers:
@@ -27,25 +24,23 @@ class Customers:
         self._met = Met()
         self._ids: list[pa.StringArray] = []
 
-    def meet(self, keys: Longs, buyers: pa.StringArray) -> None:
+    def meet(self, keys: Longs, ids: pa.StringArray, bought: Array) -> None:
         """Take in the customers of some purchases.
 
         Args:
             keys: the hash of each row's customer.
-            buyers: ``BUYER`` of each row.
+            ids: the customers.
+            bought: ``BOUGHT`` of each row: a return makes nobody a buyer.
 
         Raises:
             ContractError: two ids have the same hash.
         """
-        if buyers.null_count:
-            keys = keys[buyers.is_valid().to_numpy(zero_copy_only=False)]
-            buyers = buyers.drop_null()
         try:
-            rows = self._met.first(keys, buyers)
+            rows = self._met.first(keys, ids, bought)
         except ValueError:
             raise ContractError(alike("purchases.customer_id")) from None
         if len(rows):
-            self._ids.append(buyers.take(pa.array(rows)))
+            self._ids.append(ids.take(pa.array(rows)))
 
     def write(self, db: duckdb.DuckDBPyConnection) -> int:
         """Make the table ``customer_keys``: ``id``, ``key``, ``bucket``.

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from features.history import Ints, Longs
+from features.history import Array, Ints, Longs
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,13 @@ class Met:
         self._lock = Lock()
         self.size = 0
 
-    def first(self, keys: Longs, ids: pa.StringArray) -> Longs:
-        """Positions of the ids that had not been met; now they have.
+    def first(self, keys: Longs, ids: pa.StringArray, wanted: Array) -> Longs:
+        """Positions of the wanted ids that had not been met; now they have.
 
         Args:
             keys: hashes of the ids.
             ids: without nulls.
+            wanted: bool; the others are passed by.
 
         Raises:
             ValueError: two ids have the same hash.
@@ -82,8 +83,9 @@ class Met:
             if len(self._slots) < most:
                 known = self._slots[self._slots[:, 1] != 0]
                 self._slots = np.zeros((1 << (most - 1).bit_length(), 2), np.int64)
-                _meet(self._slots, *known.T.copy())
-            found = _meet(self._slots, keys, others)
+                again = np.ones(len(known), np.bool_)
+                _meet(self._slots, known[:, 0].copy(), known[:, 1].copy(), again)
+            found = _meet(self._slots, keys, others, wanted)
             if len(found) and found[-1] < 0:
                 raise ValueError("ids: expected different hashes, got two of one hash")
             self.size += len(found)
@@ -91,10 +93,14 @@ class Met:
 
 
 def _second_hash(ids: pa.StringArray) -> Longs:
-    """Another hash of each, so that two ids of one hash are told apart; never 0."""
-    _, offsets, letters = ids.buffers()
+    """Another hash of each, so that two ids of one hash are told apart; never 0.
+
+    For all of them first: a loop that hashed and looked up would wait for memory at
+    every row.
+    """
     if not len(ids):
         return np.empty(0, np.int64)
+    _, offsets, letters = ids.buffers()
     ends = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1]
     return _hash_of_texts(ends, np.frombuffer(letters or b"", np.uint8))
 
@@ -130,7 +136,7 @@ def _find(slots: Any, codes: Any, keys: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _meet(slots: Any, keys: Any, others: Any) -> Any:
+def _meet(slots: Any, keys: Any, others: Any, wanted: Any) -> Any:
     """Positions of the keys that are new; a last one of -1: one hash for two ids."""
     found = np.empty(len(keys) + 1, np.int64)
     n_open = 0
@@ -139,7 +145,8 @@ def _meet(slots: Any, keys: Any, others: Any) -> Any:
     for i in range(len(keys)):
         at = _slot(keys[i], len(slots))
         found[n_open] = i
-        n_open += (slots[at, 0] != keys[i]) | (slots[at, 1] != others[i])
+        is_new = (slots[at, 0] != keys[i]) | (slots[at, 1] != others[i])
+        n_open += wanted[i] & is_new
     n = 0
     for j in range(n_open):
         i = found[j]

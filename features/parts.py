@@ -34,7 +34,7 @@ from features.contracts import (
     ContractError,
     Table,
 )
-from features.customers import BUYER, Customers, alike, parts_of
+from features.customers import BOUGHT, Customers, alike, parts_of
 from features.history import ALWAYS, History
 from features.lookup import Lookup
 from features.profile import is_wordy
@@ -200,7 +200,8 @@ class Reader:
             for batch in rows:
                 if table == PURCHASES:
                     keys = batch.column("key").to_numpy().view(np.int64)
-                    customers.meet(keys, batch.column("buyer"))
+                    bought = batch.column("bought").to_numpy(zero_copy_only=False)
+                    customers.meet(keys, batch.column("customer_id"), bought)
                 spool.add(layout.pack(batch, lookups))
 
         one = self.slices == 1 or table in self.undivided
@@ -292,7 +293,7 @@ class Reader:
 def _rows_sql(table: Table, columns: tuple[Column, ...]) -> str:
     """SQL of the rows of a table as ``Layout.pack`` takes them."""
     fields = ["hash(customer_id) AS key", "ts", "coalesce(known_at, ts) AS known"]
-    fields += [f"{BUYER} AS buyer"] if table == PURCHASES else []
+    fields += ["customer_id", f"{BOUGHT} AS bought"] if table == PURCHASES else []
     for column in columns:
         sql = f"hash({column.name})"
         if column.dtype in ("number", "flag"):

@@ -63,21 +63,21 @@ class Layout:
         return cls(plain, packed, word + bool(bit))
 
     def pack(self, batch: pa.RecordBatch, lookups: Mapping[str, Lookup]) -> Longs:
-        """A batch of ``Reader`` as rows of words; see ``Spool.add``."""
-        words = np.zeros((batch.num_rows, self.n_words), np.int64)
-        words[:, 0] = batch.column("key").to_numpy().view(np.int64)
+        """A batch of ``Reader`` as words, shape ``[word, row]``; see ``Spool.add``."""
+        words = np.zeros((self.n_words, batch.num_rows), np.int64)
+        words[0] = batch.column("key").to_numpy().view(np.int64)
         for j, name in enumerate(("ts", "known"), start=1):
             times = batch.column(name).cast(pa.timestamp("us")).cast(pa.int64())
-            words[:, j] = times.to_numpy()
+            words[j] = times.to_numpy()
         for j, column in enumerate(self.plain, start=3):
             values = batch.column(column.name).to_numpy()
             if column.dtype in ("number", "flag"):
-                put_floats(values, words, j)
+                put_floats(values, words[j])
             else:
-                words[:, j] = values.view(np.int64)
+                words[j] = values.view(np.int64)
         for name, (word, bit, _) in self.packed.items():
             keys = batch.column(name).to_numpy().view(np.int64)
-            put_codes(lookups[name].find(keys), words, word, bit)
+            put_codes(lookups[name].find(keys), words[word], bit)
         return words
 
     def unpack(self, columns: Longs, offsets: Longs) -> dict[str, Array]:
@@ -126,14 +126,14 @@ class Coded:
         )
 
 
-def put_floats(values: Floats, words: Longs, column: int) -> None:
+def put_floats(values: Floats, words: Longs) -> None:
     """Write floats as words of the same order; NaN comes after all others."""
-    _put_floats(values.view(np.int64), words, column)
+    _put_floats(values.view(np.int64), words)
 
 
-def put_codes(codes: Ints, words: Longs, column: int, bit: int) -> None:
-    """Write codes from -1 on into the bits of a word from ``bit`` on."""
-    _put_codes(codes, words, column, bit)
+def put_codes(codes: Ints, words: Longs, bit: int) -> None:
+    """Write codes from -1 on into the bits of words from ``bit`` on."""
+    _put_codes(codes, words, bit)
 
 
 def codes_of_words(words: Longs, bit: int, width: int) -> Ints:
@@ -147,20 +147,20 @@ def floats_of_words(words: Longs) -> Floats:
 
 
 @njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _put_floats(bits: Any, words: Any, column: int) -> None:
+def _put_floats(bits: Any, words: Any) -> None:
     for i in range(len(bits)):
         word = bits[i]
         if (word & _SIGN) > _INFINITY:
             word = _NAN
         elif word < 0:
             word = word ^ _SIGN if word != _NEGATIVE_ZERO else np.int64(0)
-        words[i, column] = word
+        words[i] = word
 
 
 @njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _put_codes(codes: Any, words: Any, column: int, bit: int) -> None:
+def _put_codes(codes: Any, words: Any, bit: int) -> None:
     for i in range(len(codes)):
-        words[i, column] |= np.int64(codes[i] + 1) << bit
+        words[i] |= np.int64(codes[i] + 1) << bit
 
 
 @njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]

@@ -64,17 +64,17 @@ class Spool:
     _lock: Lock = field(default_factory=Lock)
 
     def add(self, words: Longs) -> None:
-        """Append rows, shape ``[row, word]``: key, ``ts``, ``known_at``, ...
+        """Append rows, shape ``[word, row]``: key, ``ts``, ``known_at``, ...
 
         Raises:
             SettingError: the disk is full.
         """
-        if not len(words):
+        if not words.shape[1]:
             return
         by_bucket, starts, digest, known = _scatter(words, self.n_buckets)
         with self._lock:
             self.starts.append(starts)
-            self.rows += len(words)
+            self.rows += words.shape[1]
             self.digest += digest
             self.known = min(self.known, int(known))
             if by_bucket.nbytes <= self.memory.free:
@@ -134,25 +134,25 @@ class Spool:
 
 @njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _scatter(words: Any, n_buckets: int) -> Any:
-    n, n_words = words.shape
+    n_words, n = words.shape
     starts = np.zeros(n_buckets + 1, np.int32)
     buckets = np.empty(n, np.int32)
     for i in range(n):
-        key = np.uint64(words[i, 0]) >> np.uint64(BUCKET_SHIFT)
+        key = np.uint64(words[0, i]) >> np.uint64(BUCKET_SHIFT)
         buckets[i] = key % np.uint64(n_buckets)
         starts[buckets[i] + 1] += 1
     for bucket in range(n_buckets):
         starts[bucket + 1] += starts[bucket]
-    ends, out = starts[:-1].copy(), np.empty_like(words)
+    ends, out = starts[:-1].copy(), np.empty((n, n_words), np.int64)
     digest, known = np.zeros(2, np.uint64), np.int64(0x7FFF_FFFF_FFFF_FFFF)
     for i in range(n):
         at = ends[buckets[i]]
         ends[buckets[i]] += 1
-        known = min(known, max(words[i, 1], words[i, 2]))
+        known = min(known, max(words[1, i], words[2, i]))
         # Murmur's mixing of 64 bits, over all words of the row.
         h = np.uint64(n_words)
         for j in range(n_words):
-            word = words[i, j]
+            word = words[j, i]
             out[at, j] = word
             h ^= np.uint64(word)
             h *= np.uint64(0xFF51AFD7ED558CCD)

@@ -18,6 +18,10 @@ def longs(keys: list[int]) -> Longs:
     return np.array(keys, np.int64)
 
 
+def first(met: Met, keys: Longs, ids: pa.StringArray) -> list[int]:
+    return met.first(keys, ids, np.ones(len(keys), np.bool_)).tolist()
+
+
 @settings(deadline=None)
 @given(st.lists(WORD | ALIKE, unique=True), st.lists(WORD | ALIKE))
 def test_codes_equal_a_dict(keys: list[int], others: list[int]) -> None:
@@ -45,25 +49,31 @@ def test_a_key_that_stands_twice_is_an_error(keys: list[int], data: st.DataObjec
 
 
 @settings(deadline=None)
-@given(st.lists(st.lists(WORD | ALIKE, max_size=30), max_size=6))
-def test_a_key_is_new_the_first_time_only(batches: list[list[int]]) -> None:
+@given(
+    st.lists(st.lists(st.tuples(WORD | ALIKE, st.booleans()), max_size=30), max_size=6)
+)
+def test_a_key_is_new_the_first_time_it_is_wanted(
+    batches: list[list[tuple[int, bool]]],
+) -> None:
     met, seen = Met(), set[int]()
-    for keys in batches:
+    for batch in batches:
         expected: list[int] = []
-        for i, key in enumerate(keys):
-            if key not in seen:
+        for i, (key, is_wanted) in enumerate(batch):
+            if is_wanted and key not in seen:
                 expected.append(i)
-            seen.add(key)
+                seen.add(key)
+        keys = longs([key for key, _ in batch])
+        wanted = np.array([is_wanted for _, is_wanted in batch], np.bool_)
         # Of a slice, too, the texts are its own.
         ids = pa.array(["before", *map(str, keys)]).slice(1)
-        assert met.first(longs(keys), ids).tolist() == expected
+        assert met.first(keys, ids, wanted).tolist() == expected
     assert met.size == len(seen)
 
 
 def test_many_keys_are_met_while_the_set_grows() -> None:
     met, keys = Met(), np.arange(50_000, dtype=np.int64) << 33
     found = [
-        len(met.first(some, pa.array(some).cast(pa.string())))
+        len(first(met, some, pa.array(some).cast(pa.string())))
         for some in np.split(np.concatenate([keys, keys[::-1]]), 100)
     ]
     assert (sum(found[:50]), sum(found[50:]), met.size) == (50_000, 0, 50_000)
@@ -75,6 +85,6 @@ def test_many_keys_are_met_while_the_set_grows() -> None:
 def test_two_ids_of_one_hash_are_an_error(batches: list[list[str]]) -> None:
     met = Met()
     for ids in batches[:-1]:
-        met.first(np.full(len(ids), 7, np.int64), pa.array(ids))
+        first(met, np.full(len(ids), 7, np.int64), pa.array(ids))
     with pytest.raises(ValueError, match="got two of one hash"):
-        met.first(np.full(len(batches[-1]), 7, np.int64), pa.array(batches[-1]))
+        first(met, np.full(len(batches[-1]), 7, np.int64), pa.array(batches[-1]))

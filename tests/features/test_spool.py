@@ -23,7 +23,8 @@ NUMBERS = count()
 
 
 def rows_of(rows: list[tuple[int, ...]]) -> Longs:
-    return np.array(rows, np.int64).reshape(-1, 4)
+    """As words, shape ``[word, row]``."""
+    return np.ascontiguousarray(np.array(rows, np.int64).reshape(-1, 4).T)
 
 
 def spool_of(
@@ -85,7 +86,7 @@ def test_threads_lose_no_row(folder: Path, free: int) -> None:
         list(pool.map(spool.add, batches))
     found = np.concatenate([spool.part(b, b + 1) for b in range(3)])
     assert sorted(map(tuple, found.tolist())) == sorted(
-        tuple(row) for batch in batches for row in batch.tolist()
+        tuple(row) for batch in batches for row in batch.T.tolist()
     )
 
 
@@ -172,10 +173,10 @@ def small_files() -> Iterator[None]:
 
 def test_a_full_disk_is_one_line(tmp_path: Path, small_files: None) -> None:
     spool = Spool(tmp_path / "browses", 4, Memory(0), 3)
-    spool.add(np.ones((1000, 4), np.int64))
+    spool.add(np.ones((4, 1000), np.int64))
     with pytest.raises(SettingError) as told:
         for _ in range(5):
-            spool.add(np.ones((1000, 4), np.int64))
+            spool.add(np.ones((4, 1000), np.int64))
     assert str(told.value) == (
         f"TMPDIR: expected room for the rows of browses, got file too large in {tmp_path}; "
         "free it, or name another folder"
