@@ -282,10 +282,11 @@ class Reader:
         others |= {f"known_{t.name}": t for t in (PRODUCTS, CAMPAIGNS, PROMOTIONS)}
         for view, table in others.items():
             if table in self.known:
-                rows = "* EXCLUDE (bucket)" if view == "profiles" else "*"
+                row = "* EXCLUDE (bucket)" if view == "profiles" else "*"
+                # A column may be called as any alias of the whole row.
                 said += self.db.execute(
-                    "SELECT count(*), sum(hash(t)::HUGEINT), bit_xor(hash(t)) "
-                    f"FROM (SELECT {rows} FROM {view}) t"
+                    "SELECT count(*), sum(hash::HUGEINT), bit_xor(hash) "
+                    f"FROM (SELECT hash(*COLUMNS({row})) AS hash FROM {view})"
                 ).fetchall()
         return hashlib.sha256(repr(said).encode()).hexdigest()
 

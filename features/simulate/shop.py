@@ -83,8 +83,8 @@ def simulate(
         Rows by table.
 
     Raises:
-        SettingError: ``out`` is in use or cannot be written, or an argument is
-            out of range.
+        SettingError: ``out`` is in use, cannot be written or lies on a file system
+            without locks, or an argument is out of range.
     """
     plan = Plan(truths or Truths(), customers, seed)
     check(plan.truths)

@@ -23,6 +23,8 @@ from features.parts import EVENT_TABLES
 from features.spool import Spool
 
 UNTIL = datetime(2024, 9, 1)
+ReadHistory = Callable[..., History]
+
 CUTOFFS = [UNTIL - timedelta(days=days) for days in (90, 30, 1, 0)]
 NAMES = [table.name for table in EVENT_TABLES]
 
@@ -307,3 +309,23 @@ def test_words_may_hold_quotes_of_any_kind(small: Path) -> None:
         events = opened.history(UNTIL).purchases
     assert events.words["channel"] == tuple(sorted(channels))
     assert (events.columns["channel"] >= 0).all()
+
+
+def test_fingerprint_is_of_all_columns_whatever_they_are_called(
+    shop_tables: dict[str, pa.Table], read_history: ReadHistory
+) -> None:
+    customers = shop_tables["customers"]
+    n = customers.num_rows
+    prints = {
+        read_history(
+            {
+                "purchases": shop_tables["purchases"],
+                "customers": customers.append_column("t", pa.array(np.ones(n)))
+                .append_column("hash", pa.array(np.full(n, value)))
+                .append_column("row", pa.array(np.ones(n))),
+            },
+            UNTIL,
+        ).fingerprint
+        for value in (1.0, 2.0)
+    }
+    assert len(prints) == 2
