@@ -107,6 +107,27 @@ class PropensityConfig(Section):
     tag_precision: float = Field(default=0.9, gt=0, lt=1)
 
 
+class SpendConfig(Section):
+    """Expected spend.
+
+    Attributes:
+        variance_power: of the Tweedie distribution: 1 Poisson, 2 gamma.
+        trees, seeds: boosted trees, and boosters that are averaged.
+        threads: of LightGBM.
+    """
+
+    variance_power: float = Field(default=1.5, gt=1, lt=2)
+    trees: int = Field(default=150, ge=1)
+    seeds: int = Field(default=2, ge=1)
+    learning_rate: float = Field(default=0.06, gt=0)
+    leaves: int = Field(default=15, ge=2)
+    min_rows_per_leaf: int = Field(default=100, ge=1)
+    feature_share: float = Field(default=0.3, gt=0, le=1)
+    row_share: float = Field(default=0.7, gt=0, le=1)
+    l2: float = Field(default=5.0, ge=0)
+    threads: int = Field(default=2, ge=1)
+
+
 class UpliftConfig(Section):
     """Uplift of a contact, from campaigns with a holdout.
 
@@ -238,6 +259,7 @@ class Config(Section):
     quality: QualityConfig = QualityConfig()
     propensity: PropensityConfig = PropensityConfig()
     recommend: RecommendConfig = RecommendConfig()
+    spend: SpendConfig = SpendConfig()
     uplift: UpliftConfig = UpliftConfig()
     serving: ServingConfig = ServingConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -228,10 +228,17 @@ class Tables:
                         "of the same Tables, got one in between; open the input twice"
                     )
 
-    def purchases_between(self, start: datetime, end: datetime) -> pa.Table:
+    def purchases_between(
+        self, start: datetime, end: datetime, *, returns: bool = False
+    ) -> pa.Table:
         """Purchases with ``start <= ts < end``, whenever they became known.
 
-        For labels only. Returns lines (a negative quantity) are left out.
+        For labels only.
+
+        Args:
+            start: of the window.
+            end: of it; rows at this moment are not in it.
+            returns: whether lines with a negative quantity are among them.
 
         Returns:
             ``customer_id``, ``product_id``, ``order_id``, ``ts``, ``quantity``,
@@ -240,7 +247,8 @@ class Tables:
         with self._read(PURCHASES.name):
             return self._db.execute(
                 "SELECT customer_id, product_id, order_id, ts, quantity, amount "
-                f"FROM purchases WHERE ts >= ? AND ts < ? AND {BOUGHT} ORDER BY ALL",
+                "FROM purchases WHERE ts >= ? AND ts < ? "
+                f"AND ({BOUGHT} OR {returns}) ORDER BY ALL",
                 [start, end],
             ).to_arrow_table()
 

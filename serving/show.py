@@ -11,9 +11,9 @@ from rich.table import Table
 
 from features.config import Config
 from training import report, track
-from training.evaluate import MODEL, K, Quality
+from training.evaluate import K, Quality
 from training.findings import plain
-from training.metrics import Interval
+from training.metrics import MODEL, Interval
 from training.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def qualities(console: Console, found: Sequence[Quality]) -> None:
         console.print(table)
         for lane in quality.lists:
             _list(console, quality, lane, until)
+        _value(console, quality, until)
 
 
 def _list(console: Console, quality: Quality, lane: str, until: str) -> None:
@@ -73,6 +74,31 @@ def _list(console: Console, quality: Quality, lane: str, until: str) -> None:
             f"{values['ndcg']:.4f}",
             f"{values['hit']:.3f}",
             _interval(quality.recall_gain[lane].get(name), "+.4f"),
+            style="bold" if name == MODEL else None,
+        )
+    console.print(table)
+
+
+def _value(console: Console, quality: Quality, until: str) -> None:
+    value = quality.value
+    _heading(
+        console,
+        f"What they spend in the {until}: {value.spent:,.2f} each on average",
+    )
+    table = _table(
+        "model",
+        "mean error",
+        "rank correlation",
+        "expected / spent, in total",
+        "our gain in error",
+    )
+    for name, values in value.models.items():
+        table.add_row(
+            plain(name),
+            f"{values['mae']:,.2f}",
+            f"{values['spearman']:.3f}",
+            f"{values['total']:.2f}",
+            _interval(value.mae_gain.get(name), "+,.2f"),
             style="bold" if name == MODEL else None,
         )
     console.print(table)

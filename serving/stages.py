@@ -227,6 +227,8 @@ def numbers(quality: Quality) -> dict[str, float]:
     for lane, methods in quality.lists.items():
         for method, values in methods.items():
             named |= {f"{lane}/{method}/{n}_at_10": v for n, v in values.items()}
+    for model, values in quality.value.models.items():
+        named |= {f"value/{model}/{n}": value for n, value in values.items()}
     return {name: value for name, value in named.items() if value == value}
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.contracts import ContractError
-from training import propensity, ranker
+from training import propensity, ranker, spend
 from training.propensity import Propensity
 from training.ranker import Recommender
+from training.spend import Spend
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 2
+FORMAT = 3
 _MANIFEST = "manifest.json"
 
 
@@ -31,6 +32,7 @@ class Bundle:
     """Everything that was fitted at one cutoff.
 
     Attributes:
+        spend: None where there was nothing to learn from.
         cutoff: only rows known before it were used.
         horizon_days: label window of the recommender and of the tag.
         fingerprint: hash of the rows that were read.
@@ -39,6 +41,7 @@ class Bundle:
 
     propensity: Propensity
     recommender: Recommender
+    spend: Spend | None
     cutoff: datetime
     horizon_days: int
     fingerprint: str
@@ -62,6 +65,7 @@ def save(bundle: Bundle, models: Path) -> Path:
         "fingerprint": bundle.fingerprint,
         "seed": bundle.seed,
         "propensity": propensity.save(bundle.propensity, unfinished),
+        "spend": bundle.spend and spend.save(bundle.spend, unfinished),
     }
     manifest["files"] = {
         str(file.relative_to(unfinished)): _sha256(file)
@@ -97,6 +101,7 @@ def load(folder: Path) -> Bundle:
     return Bundle(
         propensity=propensity.load(folder, manifest["propensity"]),
         recommender=ranker.Recommender.from_files(folder / "recommender"),
+        spend=manifest["spend"] and spend.load(folder, manifest["spend"]),
         cutoff=datetime.fromisoformat(manifest["cutoff"]),
         horizon_days=manifest["horizon_days"],
         fingerprint=manifest["fingerprint"],

@@ -62,11 +62,11 @@ def run(
     bundle = build.fit(history, features, config, steps)
     predictions, scored = build.predict(bundle, history, features, steps)
     truth = labels.truth(tables, snapshot)
-    quality = (
-        evaluate(predictions, scored, history, truth, config, steps)
-        if truth is not None
-        else None
-    )
+    quality = None
+    if truth is not None:
+        ids: list[str] = predictions.customers.column("customer_id").to_pylist()
+        spent = labels.spend(tables, snapshot, ids)
+        quality = evaluate(predictions, scored, history, truth, spent, config, steps)
     return Backtest(bundle, history, features, predictions, scored, quality, steps)
 
 

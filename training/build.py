@@ -27,6 +27,7 @@ from training.propensity import Propensity, next_dates
 from training.ranker import Scored
 from training.reasons import cold_start_reason, offer_reasons
 from training.replenishment import predict_replenishment
+from training.spend import fit_spend
 from training.split import past_cutoffs, with_calibration
 from training.value import predict_value
 
@@ -132,7 +133,7 @@ def next_purchase(
 def fit(
     history: History, features: pa.Table, config: Config, steps: Steps | None = None
 ) -> Bundle:
-    """Both models, from what was known before ``history.until`` only."""
+    """All models, from what was known before ``history.until`` only."""
     steps = steps or Steps()
     with steps("train propensity"):
         fitted = fit_propensity(history, features, config)
@@ -140,9 +141,14 @@ def fit(
         recommender = ranker.fit(
             history, history.until, config.horizon_days, config.recommend, config.seed
         )
+    with steps("train value"):
+        spend = fit_spend(
+            history, features, config.horizon_days, config.spend, config.seed
+        )
     return Bundle(
         propensity=fitted,
         recommender=recommender,
+        spend=spend,
         cutoff=history.until,
         horizon_days=config.horizon_days,
         fingerprint=history.fingerprint,
@@ -176,7 +182,7 @@ def predict(
         cold = ranker.cold_start(history, history.until, bundle.horizon_days)
     with steps("replenishment and value"):
         replenishment = predict_replenishment(history, snapshot)
-        value = predict_value(history, snapshot)
+        value = predict_value(history, rows, snapshot, bundle.spend)
     offsets, bought = _bought(history, rows)
     predictions = Predictions(
         cutoff=history.until,

@@ -27,12 +27,12 @@ from training.calibration import expected_calibration_error
 from training.candidates import best_of
 from training.generators import SOURCES, fit_generators
 from training.labels import days_to_next_purchase
+from training.metrics import MODEL
 from training.offers import Scored, as_lists
 from training.predictions import Predictions
+from training.value_quality import ValueQuality, value_quality
 
 K = 10
-MODEL = "repurchase"
-"""Our name in every table of figures, beside the baselines'."""
 
 _DRAWS = 300
 
@@ -51,6 +51,7 @@ class Quality:
         lists: by list (mixed, new) and method: ``recall``, ``ndcg``, ``hit``
             at 10, and ``customers`` with something to find.
         recall_gain: by list and method: our recall minus theirs, with interval.
+        value: expected spend beside its baselines.
     """
 
     cutoff: datetime
@@ -62,6 +63,7 @@ class Quality:
     tag: dict[str, float]
     lists: dict[str, dict[str, dict[str, float]]]
     recall_gain: dict[str, dict[str, metrics.Interval]]
+    value: ValueQuality
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -75,6 +77,7 @@ def evaluate(
     scored: Scored,
     history: History,
     truth: pa.Table,
+    spent: Floats,
     config: Config,
     steps: Steps | None = None,
 ) -> Quality:
@@ -85,6 +88,7 @@ def evaluate(
         scored: offers of the same moment.
         history: known before the cutoff; the baselines learn from it alone.
         truth: rows of ``labels.truth``.
+        spent: ``labels.spend`` of the customers of the predictions.
         config: cutoffs from which the baselines learn.
         steps: measures the work.
     """
@@ -103,6 +107,8 @@ def evaluate(
         }
     with steps("evaluate lists beside generators"):
         lists, recall_gain = _lists(scored, history, truth, config)
+    with steps("evaluate value beside baselines"):
+        value = value_quality(predictions.value, history, snapshot, spent, config.seed)
     return Quality(
         cutoff=snapshot.cutoff,
         horizon_days=snapshot.horizon_days,
@@ -113,6 +119,7 @@ def evaluate(
         tag=tag_figures(label, ours, predictions.tag_threshold),
         lists=lists,
         recall_gain=recall_gain,
+        value=value,
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from training.evaluate import MODEL, K, Quality
-from training.metrics import Interval
+from training.evaluate import K, Quality
+from training.metrics import MODEL, Interval
 
 Whose = Literal["ours", "kin", "theirs"]
 

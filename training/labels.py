@@ -64,3 +64,22 @@ def truth(tables: Tables, snapshot: Snapshot) -> pa.Table | None:
     if found.num_rows < max(1.0, _SHARE_OF_USUAL_DAY * usual):
         return None
     return tables.purchases_between(snapshot.cutoff, snapshot.label_end)
+
+
+def spend(tables: Tables, snapshot: Snapshot, customers: Sequence[str]) -> Floats:
+    """What customers spent in the label window, net of its returns, at least 0.
+
+    Args:
+        tables: all input.
+        snapshot: of the window.
+        customers: ids.
+
+    Returns:
+        Shop currency, shape ``[customer]``.
+    """
+    lines = tables.purchases_between(snapshot.cutoff, snapshot.label_end, returns=True)
+    sums = lines.group_by("customer_id", use_threads=False).aggregate(
+        [("amount", "sum")]
+    )
+    spent = dict(zip(*(sums.column(i).to_pylist() for i in range(2)), strict=True))
+    return np.array([max(spent.get(one, 0.0), 0.0) for one in customers])

@@ -22,9 +22,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from features.history import Floats, History
-from features.snapshot import Snapshot
-from training.value import fit_baseline, past_orders
+from features.history import Floats
+from training.btyd import Baseline, PastOrders
 
 LIFETIME_YEARS = 3.0
 """A life is counted this far: the expectation of the whole of it may be infinite."""
@@ -33,33 +32,23 @@ DAYS_PER_YEAR = 365.0
 
 
 def lifetime_value(
-    history: History, features: pa.Table, snapshot: Snapshot
+    past: PastOrders, baseline: Baseline, features: pa.Table
 ) -> pa.Table:
     """The formula and its terms at a cutoff.
 
     Args:
-        history: rows at or after the cutoff are not read.
-        features: rows of ``assemble`` at this cutoff; ``acquisition_cost`` is read.
-        snapshot: its cutoff counts, its horizon does not.
+        past: orders before the cutoff.
+        baseline: fitted on them.
+        features: rows of ``assemble`` at the cutoff, of the same customers;
+            ``acquisition_cost`` is read.
 
     Returns:
-        One row per customer with a purchase before the cutoff, ordered by id:
-        ``customer_id``, ``average_order_value``, ``repurchases_per_year``,
+        One row per customer: ``average_order_value``, ``repurchases_per_year``,
         ``remaining_lifetime_years``, ``acquisition_cost``, ``clv``.
         ``acquisition_cost`` is null where the profile does not say, ``clv`` where
         it does not say or the cost is 0.
-
-    Raises:
-        ValueError: the features are of other customers.
     """
-    past = past_orders(history, snapshot.cutoff_us)
-    v = past.visits
-    if not np.array_equal(features.column("customer").to_numpy(), v.customer):
-        raise ValueError(
-            f"lifetime: expected features of the {len(v.customer)} customers with a "
-            f"purchase before {snapshot.cutoff}, got {features.num_rows} other rows"
-        )
-    model = fit_baseline(past).visits
+    v, model = past.visits, baseline.visits
     order_value = past.spend / past.orders
     per_year = model.rate(v) * DAYS_PER_YEAR * past.orders / past.n_visits
     years = model.days_alive(v, LIFETIME_YEARS * DAYS_PER_YEAR) / DAYS_PER_YEAR
@@ -72,7 +61,6 @@ def lifetime_value(
     value = order_value * per_year * years / np.where(cost > 0, cost, np.nan)
     return pa.table(
         {
-            "customer_id": pa.array(history.customers[v.customer], pa.string()),
             "average_order_value": order_value,
             "repurchases_per_year": per_year,
             "remaining_lifetime_years": years,

@@ -15,6 +15,9 @@ from features.history import Array, Bools, Floats, History, Longs
 from features.history import Ints as Lists
 from features.snapshot import Snapshot
 
+MODEL = "repurchase"
+"""Our name in every table of figures, beside the baselines'."""
+
 
 @dataclass(frozen=True)
 class Truth:

@@ -86,7 +86,7 @@ class Predictions:
             short lists are filled without calling a bought product new.
         replenishment: see ``interface``: ``customer_id``, ``product_group``,
             ``due_at``, ``due_p10``, ``due_p90``, ``probability``, ``abstain``.
-        value: ``customer_id``, ``expected_orders``, ``expected_spend``.
+        value: rows of ``value.predict_value``.
     """
 
     cutoff: datetime

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from features.scratch import whole
-from training.evaluate import MODEL, K, Quality
+from training.evaluate import K, Quality
 from training.findings import (
     Panel,
     PickFigure,
@@ -22,7 +22,7 @@ from training.findings import (
     panels,
     plain,
 )
-from training.metrics import Interval
+from training.metrics import MODEL, Interval
 
 __all__ = ["PickFigure", "draw", "headline", "write_html"]
 

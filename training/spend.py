@@ -6,14 +6,15 @@ average; the baseline's expectation is one of their inputs. Two things are left 
 the baseline (BG/NBD with Gamma-Gamma):
 
 - the total: a season's level cannot be learned from a year, who spends can;
-- growth beyond the window that could be observed: a horizon of 365 days needs two
-  years of history, so a shorter window is learned and stretched, customer by
-  customer, as the baseline's expectation grows.
+- growth beyond the window that is learned: a horizon of 365 days would need two
+  years of history, so a short window is learned and stretched, customer by
+  customer, as the baseline's expectation grows. On a year of grocery purchases 14
+  days are the better window for 14, 28 and 49 days than 56 or 84: more windows have
+  ended, and the latest ones are nearer.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,37 +23,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from features.config import SpendConfig
 from features.history import Floats, History
-from features.snapshot import DAY_US, Snapshot, to_us
+from features.snapshot import DAY_US, to_us
+from training.btyd import (
+    Baseline,
+    PastOrders,
+    fit_baseline,
+    net_spend,
+    past_orders,
+)
 from training.encoding import Encoding, encoding_of
-from training.value import PastOrders, fit_baseline, past_orders
-
-# Two waiting threads would otherwise spin and starve each other on a small box.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-import lightgbm as lgb
-
-HORIZON_DAYS = 365
-"""The horizon that value is quoted for unless another is asked."""
-
-TREES = 150
-SEEDS = 2
-_PARAMETERS: dict[str, Any] = {
-    "objective": "tweedie",
-    "tweedie_variance_power": 1.5,
-    "learning_rate": 0.06,
-    "num_leaves": 15,
-    "min_child_samples": 100,
-    "feature_fraction": 0.3,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
-    "lambda_l2": 5.0,
-    "cat_smooth": 50.0,
-    "max_cat_to_onehot": 8,
-    "deterministic": True,
-    "force_row_wise": True,
-    "verbosity": -1,
-}
+from training.trees import lgb
 
 
 @dataclass(frozen=True)
@@ -70,25 +52,21 @@ class Spend:
     window_days: int
 
     def expected_spend(
-        self, history: History, features: pa.Table, snapshot: Snapshot
+        self, features: pa.Table, past: PastOrders, baseline: Baseline, days: int
     ) -> Floats:
-        """Net spend in ``[cutoff, cutoff + horizon)``, shop currency.
+        """Net spend of the next ``days``, shop currency.
 
         Args:
-            history: rows at or after the cutoff are not read.
-            features: rows of ``assemble`` at this cutoff.
-            snapshot: the cutoff, and any horizon.
+            features: rows of ``assemble`` at the cutoff.
+            past: orders before the cutoff, of the same customers.
+            baseline: fitted on them.
+            days: any horizon.
 
         Returns:
             Shape ``[row]``, never negative; the sum is the baseline's.
-
-        Raises:
-            ValueError: the features are of other customers.
         """
-        past = _past(history, features, snapshot.cutoff_us)
-        baseline = fit_baseline(past)
         near = baseline.expected_spend(past, self.window_days)
-        far = baseline.expected_spend(past, snapshot.horizon_days)
+        far = baseline.expected_spend(past, days)
         matrix = _matrix(self.encoding, features, near)
         scores = [np.asarray(b.predict(matrix, raw_score=True)) for b in self.boosters]
         raw = np.mean(scores, axis=0)
@@ -98,8 +76,12 @@ class Spend:
 
 
 def fit_spend(
-    history: History, features: pa.Table, horizon_days: int, threads: int, seed: int
-) -> Spend:
+    history: History,
+    features: pa.Table,
+    horizon_days: int,
+    config: SpendConfig,
+    seed: int,
+) -> Spend | None:
     """Learn from the past cutoffs whose window had ended before ``history.until``.
 
     Args:
@@ -108,11 +90,14 @@ def fit_spend(
             not learned from.
         horizon_days: the window that is learned, or half of the time since the
             earliest cutoff where that is shorter.
-        threads: of LightGBM.
+        config: the trees.
         seed: of the trees.
 
+    Returns:
+        None where nothing was spent after any past cutoff: there is nothing to learn.
+
     Raises:
-        ValueError: no past cutoff, or nothing was spent after any.
+        ValueError: the features are of other customers.
     """
     until = to_us(history.until)
     us = features.column("cutoff").cast(pa.int64()).to_numpy()
@@ -129,19 +114,38 @@ def fit_spend(
         past = _past(history, rows, cutoff)
         near = baseline.expected_spend(past, window)
         matrices.append(_matrix(encoding, rows, near))
-        spends.append(_spent(history, past, cutoff, cutoff + window * DAY_US))
+        end = cutoff + window * DAY_US
+        spends.append(net_spend(history.purchases, past.visits.customer, cutoff, end))
     if not spends or not np.concatenate(spends).any():
-        raise ValueError(
-            f"spend: expected purchases in a window of {window} days after a past "
-            f"cutoff, got none after {len(ended)} cutoffs"
-        )
+        return None
     spent = np.concatenate(spends)
     data = lgb.Dataset(np.vstack(matrices), spent / spent.mean())
     boosters = tuple(
-        lgb.train(_PARAMETERS | {"seed": seed + k, "num_threads": threads}, data, TREES)
-        for k in range(SEEDS)
+        lgb.train(_parameters(config, seed + k), data, config.trees)
+        for k in range(config.seeds)
     )
     return Spend(boosters, encoding, window)
+
+
+def _parameters(config: SpendConfig, seed: int) -> dict[str, Any]:
+    return {
+        "objective": "tweedie",
+        "tweedie_variance_power": config.variance_power,
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_child_samples": config.min_rows_per_leaf,
+        "feature_fraction": config.feature_share,
+        "bagging_fraction": config.row_share,
+        "bagging_freq": 1,
+        "lambda_l2": config.l2,
+        "cat_smooth": 50.0,
+        "max_cat_to_onehot": 8,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": config.threads,
+        "verbosity": -1,
+    }
 
 
 def save(model: Spend, folder: Path) -> dict[str, Any]:
@@ -181,14 +185,3 @@ def _matrix(
     encoding: Encoding, rows: pa.Table, near: Floats
 ) -> npt.NDArray[np.float32]:
     return np.column_stack([encoding.matrix(rows), near.astype(np.float32)])
-
-
-def _spent(history: History, past: PastOrders, start: int, end: int) -> Floats:
-    """Net spend of a window, at least 0: returns may exceed purchases."""
-    lines = history.purchases
-    inside = (lines.ts >= start) & (lines.ts < end)
-    n = len(history.customers)
-    spent = np.bincount(
-        lines.customer[inside], lines.columns["amount"][inside], minlength=n
-    )
-    return np.maximum(spent[past.visits.customer], 0.0)

@@ -1,170 +1,60 @@
-"""Expected orders and spend in the label window: BG/NBD with Gamma-Gamma."""
+"""What customers are worth: orders and spend to come, and lifetime value."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
-from scipy.optimize import minimize
-from scipy.special import gammaln
 
-from features.history import Floats, History
+from features.history import History
 from features.snapshot import Snapshot
-from training.baselines import BgNbd, Visits, fit_bg_nbd, visits
+from training.btyd import fit_baseline, past_orders
+from training.lifetime import lifetime_value
+from training.spend import Spend
+
+YEAR_DAYS = 365
 
 
-@dataclass(frozen=True)
-class GammaGamma:
-    """Spend per visit: gamma around a personal mean that is itself gamma.
-
-    Source: Fader, Hardie (2013), "The Gamma-Gamma Model of Monetary Value",
-    equations 1a and 5.
-    """
-
-    p: float
-    q: float
-    v: float
-
-    def expected_spend(self, n: Floats, mean: Floats) -> Floats:
-        """Mean spend of a future visit, given ``n`` visits of that mean."""
-        return (self.p * (self.v + n * mean)) / (self.p * n + self.q - 1)
-
-
-def fit_gamma_gamma(n: Floats, mean: Floats) -> GammaGamma:
-    """Maximum likelihood over customers with a positive mean spend.
+def predict_value(
+    history: History, features: pa.Table, snapshot: Snapshot, spend: Spend | None
+) -> pa.Table:
+    """Orders and spend expected after a cutoff, and lifetime value with its terms.
 
     Args:
-        n: visits, shape ``[customer]``.
-        mean: mean spend of a visit, shop currency, same shape.
-
-    Raises:
-        ValueError: no customer has spent anything.
-    """
-    n, mean = n[mean > 0], mean[mean > 0]
-    if not len(n):
-        raise ValueError(
-            "Gamma-Gamma: expected customers with positive spend, got none"
-        )
-    scale = float(np.mean(mean))
-    z = mean / scale
-
-    def loss(log_parameters: Floats) -> float:
-        p, q_less_one, v = np.exp(log_parameters)
-        q = q_less_one + 1  # q > 1, or the mean spend has no expectation
-        log_density = (
-            gammaln(p * n + q)
-            - gammaln(p * n)
-            - gammaln(q)
-            + q * np.log(v)
-            + (p * n - 1) * np.log(z)
-            + p * n * np.log(n)
-            - (p * n + q) * np.log(v + n * z)
-        )
-        return -float(np.mean(log_density))
-
-    found = minimize(loss, np.zeros(3), method="L-BFGS-B", bounds=[(-6, 6)] * 3)
-    p, q_less_one, v = np.exp(found.x)
-    return GammaGamma(float(p), float(q_less_one + 1), float(v * scale))
-
-
-@dataclass(frozen=True)
-class PastOrders:
-    """What customers bought before a cutoff, shape ``[customer]``.
-
-    Attributes:
-        visits: their repeat visits; ``visits.customer`` are the codes.
-        orders: number of orders.
-        spend: net of returns, shop currency.
-    """
-
-    visits: Visits
-    orders: Floats
-    spend: Floats
-
-    @property
-    def n_visits(self) -> Floats:
-        """Visits, the first one too."""
-        return self.visits.x + 1
-
-
-def past_orders(history: History, cutoff_us: int) -> PastOrders:
-    """Of customers with a purchase before the cutoff, as known at it."""
-    v = visits(history, cutoff_us)
-    orders, spend = _orders_and_spend(history, cutoff_us, v)
-    return PastOrders(v, orders, spend)
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """BG/NBD says how often, Gamma-Gamma for how much.
-
-    Attributes:
-        spend: None where no customer has spent anything.
-    """
-
-    visits: BgNbd
-    spend: GammaGamma | None
-
-    def expected_orders(self, past: PastOrders, days: float) -> Floats:
-        """Orders of the next ``days``, shape ``[customer]``."""
-        expected = self.visits.expected_visits(past.visits, days)
-        return expected * (past.orders / past.n_visits)
-
-    def expected_spend(self, past: PastOrders, days: float) -> Floats:
-        """Net spend of the next ``days``, shop currency, shape ``[customer]``."""
-        if self.spend is None:
-            return np.zeros(len(past.spend))
-        mean = np.maximum(past.spend / past.n_visits, 0.0)
-        per_visit = self.spend.expected_spend(past.n_visits, mean)
-        return self.visits.expected_visits(past.visits, days) * per_visit
-
-
-def fit_baseline(past: PastOrders) -> Baseline:
-    """Both by maximum likelihood.
-
-    Raises:
-        ValueError: no customers.
-    """
-    mean = past.spend / past.n_visits
-    spend = fit_gamma_gamma(past.n_visits, mean) if (mean > 0).any() else None
-    return Baseline(fit_bg_nbd(past.visits), spend)
-
-
-def predict_value(history: History, snapshot: Snapshot) -> pa.Table:
-    """Orders and spend expected in ``[cutoff, cutoff + horizon)`` by the baseline.
+        history: rows at or after the cutoff are not read.
+        features: rows of ``assemble`` at this cutoff.
+        snapshot: the cutoff, and the label window.
+        spend: fitted; None: spend is the baseline's.
 
     Returns:
         One row per customer with a purchase before the cutoff, ordered by id:
-        ``customer_id``, ``expected_orders``, ``expected_spend`` (net, shop
-        currency).
+        ``customer_id``, ``expected_orders`` and ``expected_spend`` in the label
+        window, ``expected_spend_365d`` (net of returns, shop currency), then the
+        columns of ``lifetime_value``.
+
+    Raises:
+        ValueError: the features are of other customers.
     """
     past = past_orders(history, snapshot.cutoff_us)
-    model = fit_baseline(past)
-    days = snapshot.horizon_days
+    customer = past.visits.customer
+    if not np.array_equal(features.column("customer").to_numpy(), customer):
+        raise ValueError(
+            f"value: expected features of the {len(customer)} customers with a purchase "
+            f"before {snapshot.cutoff}, got {features.num_rows} other rows"
+        )
+    baseline = fit_baseline(past)
+    near, far = (
+        baseline.expected_spend(past, days)
+        if spend is None
+        else spend.expected_spend(features, past, baseline, days)
+        for days in (snapshot.horizon_days, YEAR_DAYS)
+    )
+    expected = {
+        "customer_id": pa.array(history.customers[customer], pa.string()),
+        "expected_orders": baseline.expected_orders(past, snapshot.horizon_days),
+        "expected_spend": near,
+        "expected_spend_365d": far,
+    }
+    lifetime = lifetime_value(past, baseline, features)
     return pa.table(
-        {
-            "customer_id": pa.array(
-                history.customers[past.visits.customer], pa.string()
-            ),
-            "expected_orders": model.expected_orders(past, days),
-            "expected_spend": model.expected_spend(past, days),
-        }
+        expected | dict(zip(lifetime.column_names, lifetime.columns, strict=True))
     )
-
-
-def _orders_and_spend(
-    history: History, cutoff_us: int, v: Visits
-) -> tuple[Floats, Floats]:
-    """Orders and net spend before the cutoff, of the customers of ``v``."""
-    lines = history.purchases
-    keep = lines.before(cutoff_us)
-    customer = lines.customer[keep]
-    n = len(history.customers)
-    spend = np.bincount(customer, weights=lines.columns["amount"][keep], minlength=n)
-    bought = lines.bought[keep]
-    pairs = np.unique(
-        np.stack([customer[bought], lines.columns["order"][keep][bought]]), axis=1
-    )
-    orders = np.bincount(pairs[0], minlength=n).astype(np.float64)
-    return orders[v.customer], spend.astype(np.float64)[v.customer]

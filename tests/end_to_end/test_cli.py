@@ -117,6 +117,12 @@ def test_backtest_writes_every_promised_column(written: Path, shop_dir: Path) ->
         "customer_id",
         "expected_orders",
         "expected_spend",
+        "expected_spend_365d",
+        "average_order_value",
+        "repurchases_per_year",
+        "remaining_lifetime_years",
+        "acquisition_cost",
+        "clv",
     ]
     with duckdb.connect() as db:
         known = db.execute(

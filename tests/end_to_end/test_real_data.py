@@ -12,7 +12,8 @@ from features.config import Config
 from features.engine import Tables
 from features.snapshot import Snapshot
 from training import backtest
-from training.evaluate import MODEL, Quality
+from training.evaluate import Quality
+from training.metrics import MODEL
 
 CUTOFFS = (datetime(2017, 10, 15), datetime(2017, 11, 12))
 

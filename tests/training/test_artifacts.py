@@ -18,6 +18,7 @@ from training.calibration import Platt
 from training.encoding import Encoding
 from training.propensity import Propensity
 from training.ranker import Recommender
+from training.spend import Spend
 from training.trees import Trees
 
 
@@ -41,6 +42,7 @@ def bundle() -> Bundle:
             tag_threshold=0.5,
         ),
         recommender=cast(Recommender, Written()),
+        spend=Spend((booster,), Encoding(("orders_count_30d",), {}), 28),
         cutoff=datetime(2024, 7, 1),
         horizon_days=14,
         fingerprint="f",
@@ -97,5 +99,5 @@ def test_bundle_of_an_older_format_asks_for_training(tmp_path: Path) -> None:
     folder = save(bundle(), tmp_path)
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
-    with pytest.raises(ContractError, match=r"expected format 2, got 1 .* train again"):
+    with pytest.raises(ContractError, match=r"expected format 3, got 1 .* train again"):
         load(folder)

@@ -21,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 from features.config import Config, PropensityConfig
 from features.history import History
 from features.snapshot import Snapshot, to_us
-from training import baselines, build, value
+from training import baselines, btyd, build
 from training.baselines import Visits
 
 ReadHistory = Callable[..., History]
@@ -101,7 +101,7 @@ def test_gamma_gamma_has_the_published_parameters(sample: History) -> None:
     by_customer = repeat.groupby("customer")["spend"].agg(["size", "mean"])
     n, mean = by_customer.to_numpy(np.float64).T
     assert (mean > 0).sum() == 946
-    model = value.fit_gamma_gamma(n, mean)
+    model = btyd.fit_gamma_gamma(n, mean)
     found = [model.p, model.q, model.v]
     assert found == pytest.approx([6.25, 3.74, 15.44], abs=5e-3)
 

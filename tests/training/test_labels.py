@@ -14,7 +14,7 @@ import pytest
 
 from features.engine import Tables
 from features.snapshot import Snapshot
-from training.labels import days_to_next_purchase, truth
+from training.labels import days_to_next_purchase, spend, truth
 from training.split import past_cutoffs, with_calibration
 
 US = timedelta(microseconds=1)
@@ -27,7 +27,7 @@ def purchase(
 ) -> dict[str, Any]:
     order = f"{customer}{ts.isoformat()}"
     ids = {"customer_id": customer, "product_id": "p", "order_id": order}
-    return {**ids, "ts": ts, "quantity": quantity, "amount": 1.0, **more}
+    return {**ids, "ts": ts, "quantity": quantity, "amount": 1.0} | more
 
 
 def history_of(
@@ -136,6 +136,25 @@ def test_one_mistyped_row_does_not_stand_for_the_window(
 ) -> None:
     with daily(tmp_path, range(-30, 7), typo) as tables:
         assert truth(tables, Snapshot(CUTOFF, 14)) is None
+
+
+def test_spend_is_of_the_window_alone_net_and_not_negative(tmp_path: Path) -> None:
+    back = {"quantity": -1.0, "amount": -2.5}
+    rows = [
+        purchase("ann", CUTOFF - US),
+        purchase("ann", CUTOFF),
+        purchase("ann", END - US, amount=4.0),
+        purchase("ann", END - US, **back),
+        purchase("ann", END),
+        purchase("bob", CUTOFF),
+        purchase("bob", END - US, **back),
+    ]
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "purchases.parquet")
+    with Tables(folder) as tables:
+        found = spend(tables, Snapshot(CUTOFF, 14), ["cid", "bob", "ann"])
+    assert found.tolist() == [0.0, 0.0, 2.5]
 
 
 def test_folds_keep_a_gap_of_the_horizon() -> None:

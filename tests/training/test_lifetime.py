@@ -11,12 +11,11 @@ import pyarrow as pa
 import pytest
 
 from features.history import History
-from features.snapshot import Snapshot
-from training import baselines
+from features.snapshot import to_us
+from training import baselines, btyd
 from training.lifetime import LIFETIME_YEARS, lifetime_value
 
 CUTOFF = datetime(2024, 7, 1)
-SNAPSHOT = Snapshot(CUTOFF, 14)
 
 
 @pytest.fixture
@@ -42,11 +41,16 @@ def features(cost: list[float | None]) -> pa.Table:
     )
 
 
+def value(history: History, cost: list[float | None]) -> pa.Table:
+    past = btyd.past_orders(history, to_us(CUTOFF))
+    return lifetime_value(past, btyd.fit_baseline(past), features(cost))
+
+
 def test_formula_is_the_product_of_its_terms_over_the_cost(history: History) -> None:
-    table = lifetime_value(history, features([8.0] * 30), SNAPSHOT)
-    term = {name: table.column(name).to_numpy() for name in table.column_names[1:]}
+    table = value(history, [8.0] * 30)
+    term = {name: table.column(name).to_numpy() for name in table.column_names}
     assert term["average_order_value"].tolist() == [10.0] * 30
-    v = baselines.visits(history, SNAPSHOT.cutoff_us)
+    v = baselines.visits(history, to_us(CUTOFF))
     model = baselines.fit_bg_nbd(v)
     # Two orders a visit; a year of 365 days.
     rate = 2 * 365 * (model.r + v.x) / (model.alpha + v.T)
@@ -57,14 +61,9 @@ def test_formula_is_the_product_of_its_terms_over_the_cost(history: History) -> 
 
 
 def test_value_is_null_where_the_cost_is_unknown_or_zero(history: History) -> None:
-    table = lifetime_value(history, features([None, 0.0, 2.0] * 10), SNAPSHOT)
+    table = value(history, [None, 0.0, 2.0] * 10)
     known = table.column("clv").is_valid().to_pylist()
     assert known == [False, False, True] * 10
     cost = table.column("acquisition_cost").to_pylist()
     assert cost == [None, 0.0, 2.0] * 10
     assert np.isfinite(table.column("remaining_lifetime_years").to_numpy()).all()
-
-
-def test_features_of_other_customers_are_refused(history: History) -> None:
-    with pytest.raises(ValueError, match="expected features of the 30 customers"):
-        lifetime_value(history, features([1.0] * 29), SNAPSHOT)

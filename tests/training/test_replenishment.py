@@ -1,4 +1,4 @@
-"""Due dates and value: by hand, and against what happened."""
+"""Due dates: by hand, and against what happened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from features.snapshot import Snapshot
 from training.replenishment import cycles, predict_replenishment
-from training.value import fit_gamma_gamma, predict_value
 
 CUTOFF = datetime(2024, 6, 1)
 
@@ -120,27 +119,3 @@ def test_product_without_a_category_is_a_group_of_its_own(
     history = read_history({"purchases": rows}, CUTOFF)
     table = predict_replenishment(history, Snapshot(CUTOFF, 14))
     assert table.column("product_group").to_pylist() == ["p", "q"]
-
-
-def test_spend_is_pulled_towards_the_mean_by_few_visits() -> None:
-    random = np.random.default_rng(0)
-    mean = random.gamma(4, 10, 2000)
-    n = random.integers(2, 30, 2000).astype(np.float64)
-    observed = np.array(
-        [random.gamma(3 * k, m / (3 * k)) for k, m in zip(n, mean, strict=True)]
-    )
-    model = fit_gamma_gamma(n, observed)
-    few, many = model.expected_spend(np.array([1.0, 100.0]), np.array([100.0, 100.0]))
-    assert mean.mean() < few < many < 100.5
-
-
-def test_value_has_one_finite_row_per_customer(
-    read_history: Callable[..., Any],
-) -> None:
-    gaps = {f"c{i}": [7 + i % 5] * (3 + i % 4) for i in range(30)}
-    table = predict_value(shop(read_history, gaps), Snapshot(CUTOFF, 14))
-    assert table.column("customer_id").to_pylist() == sorted(gaps)
-    orders = table.column("expected_orders").to_numpy()
-    spend = table.column("expected_spend").to_numpy()
-    assert np.isfinite(orders).all() and (orders >= 0).all() and (orders < 14).all()
-    assert spend == pytest.approx(orders * 4.0, rel=0.05)

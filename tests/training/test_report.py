@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from training import findings, report
-from training.evaluate import MODEL, Quality
+from training.evaluate import Quality
 from training.findings import PickFigure, Whose
-from training.metrics import Interval
+from training.metrics import MODEL, Interval
+from training.value_quality import BASELINE, LAST_WINDOW, ValueQuality
 
 NAN = float("nan")
 METHODS = ("own history", "ALS", "co-purchase", "category", "popularity")
@@ -57,6 +58,15 @@ def _quality(month: int, auc: float) -> Quality:
             lane: {name: Interval(0.001, -0.001, 0.003) for name in METHODS}
             for lane in ("mixed", "new")
         },
+        value=ValueQuality(
+            spent=1234.5,
+            models={
+                MODEL: {"mae": 45.2, "spearman": 0.81, "total": 1.02},
+                BASELINE: {"mae": 47.1, "spearman": 0.78, "total": 1.02},
+                LAST_WINDOW: {"mae": 51.3, "spearman": NAN, "total": 0.97},
+            },
+            mae_gain={BASELINE: gain, LAST_WINDOW: gain},
+        ),
     )
 
 
@@ -223,7 +233,7 @@ def test_page_shows_every_figure_of_every_table(
     assert "3.23 (3.13 to 3.33)" in page.texts
     assert "+0.007 (+0.002 to +0.012)" in page.texts
     assert "0.421 (0.410 to 0.430)" in page.texts
-    assert text.count('<tr class="ours">') == 1 + 2 * 3  # picks; two cutoffs, 3 tables
+    assert text.count('<tr class="ours">') == 1 + 2 * 4  # picks; two cutoffs, 4 tables
 
 
 def test_text_from_the_data_is_escaped(
