@@ -195,6 +195,7 @@ def _write_files(folder: Path, p: Predictions) -> None:
         "cold_start": p.cold_start.cast(COLD_START),
         "replenishment": p.replenishment,
         "value": p.value,
+        "uplift": p.uplift,
     }
     for name, array in arrays.items():
         with (folder / f"{name}.npy").open("wb") as stream:
@@ -216,6 +217,11 @@ def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any
         "horizon_days": p.horizon_days,
         "model_version": model_version,
         "tag_threshold": float(p.tag_threshold),
+        # Whoever reads ``uplift`` must know whether it can be relied on.
+        "uplift": {
+            "enough_evidence": p.uplift_evidence.enough,
+            "said": p.uplift_evidence.said,
+        },
         "files": {file.name: fingerprint(file) for file in sorted(folder.iterdir())},
     }
 

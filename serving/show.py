@@ -57,6 +57,7 @@ def qualities(console: Console, found: Sequence[Quality]) -> None:
         for lane in quality.lists:
             _list(console, quality, lane, until)
         _value(console, quality, until)
+        _uplift(console, quality)
 
 
 def _list(console: Console, quality: Quality, lane: str, until: str) -> None:
@@ -100,6 +101,24 @@ def _value(console: Console, quality: Quality, until: str) -> None:
             f"{values['total']:.2f}",
             _interval(value.mae_gain.get(name), "+,.2f"),
             style="bold" if name == MODEL else None,
+        )
+    console.print(table)
+
+
+def _uplift(console: Console, quality: Quality) -> None:
+    found = quality.uplift
+    _heading(
+        console,
+        f"Who buys because of a contact, from campaigns before {quality.cutoff:%Y-%m-%d}",
+    )
+    console.print(found.said, highlight=False)
+    if found.top is None:
+        return
+    table = _table("contacted", "more buyers per 100 contacts")
+    for name, effect in {"everyone": found.effect, **found.top}.items():
+        table.add_row(
+            name if name == "everyone" else f"the {name} with the highest uplift",
+            _interval(effect and effect.times(100), "+.1f"),
         )
     console.print(table)
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.contracts import ContractError
-from training import propensity, ranker, spend
+from training import propensity, ranker, spend, uplift
 from training.propensity import Propensity
 from training.ranker import Recommender
 from training.spend import Spend
+from training.uplift import Uplift
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +43,7 @@ class Bundle:
     propensity: Propensity
     recommender: Recommender
     spend: Spend | None
+    uplift: Uplift
     cutoff: datetime
     horizon_days: int
     fingerprint: str
@@ -66,6 +68,7 @@ def save(bundle: Bundle, models: Path) -> Path:
         "seed": bundle.seed,
         "propensity": propensity.save(bundle.propensity, unfinished),
         "spend": bundle.spend and spend.save(bundle.spend, unfinished),
+        "uplift": uplift.save(bundle.uplift, unfinished),
     }
     manifest["files"] = {
         str(file.relative_to(unfinished)): _sha256(file)
@@ -102,6 +105,7 @@ def load(folder: Path) -> Bundle:
         propensity=propensity.load(folder, manifest["propensity"]),
         recommender=ranker.Recommender.from_files(folder / "recommender"),
         spend=manifest["spend"] and spend.load(folder, manifest["spend"]),
+        uplift=uplift.load(folder, manifest["uplift"]),
         cutoff=datetime.fromisoformat(manifest["cutoff"]),
         horizon_days=manifest["horizon_days"],
         fingerprint=manifest["fingerprint"],

@@ -66,7 +66,15 @@ def run(
     if truth is not None:
         ids: list[str] = predictions.customers.column("customer_id").to_pylist()
         spent = labels.spend(tables, snapshot, ids)
-        quality = evaluate(predictions, scored, history, truth, spent, config, steps)
+        quality = evaluate(
+            predictions,
+            scored,
+            history,
+            truth,
+            spent,
+            config,
+            steps,
+        )
     return Backtest(bundle, history, features, predictions, scored, quality, steps)
 
 
@@ -79,6 +87,7 @@ def write(backtest: Backtest, out: Path, top: int) -> None:
         "recommendations": recommendations_table(predictions, top),
         "replenishment": predictions.replenishment,
         "value": predictions.value,
+        "uplift": predictions.uplift,
     }
     for name, table in tables.items():
         with whole(out / f"{name}.parquet") as place:

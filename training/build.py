@@ -18,9 +18,10 @@ from features.config import Config
 from features.contracts import ContractError
 from features.history import Floats, History
 from features.snapshot import Snapshot, from_us, to_us
-from training import explain, propensity, ranker
+from training import explain, propensity, ranker, uplift
 from training.artifacts import Bundle
 from training.generators import SOURCES
+from training.holdout import contacts_of
 from training.labels import days_to_next_purchase
 from training.predictions import COLD_START, CUSTOMERS, OFFERS, PRODUCTS, Predictions
 from training.propensity import Propensity, next_dates
@@ -29,6 +30,7 @@ from training.reasons import cold_start_reason, offer_reasons
 from training.replenishment import predict_replenishment
 from training.spend import fit_spend
 from training.split import past_cutoffs, with_calibration
+from training.uplift import Uplift
 from training.value import predict_value
 
 CALIBRATION_CUTOFFS = 2
@@ -145,15 +147,25 @@ def fit(
         spend = fit_spend(
             history, features, config.horizon_days, config.spend, config.seed
         )
+    with steps("train uplift"):
+        effect = _fit_uplift(history, features, config)
     return Bundle(
         propensity=fitted,
         recommender=recommender,
         spend=spend,
+        uplift=effect,
         cutoff=history.until,
         horizon_days=config.horizon_days,
         fingerprint=history.fingerprint,
         seed=config.seed,
     )
+
+
+def _fit_uplift(history: History, features: pa.Table, config: Config) -> Uplift:
+    contacts = contacts_of(history, config.horizon_days, config.uplift.max_campaigns)
+    # As of the campaigns' starts, which are no cutoffs of the build.
+    rows = assemble(history, contacts.cutoffs) if len(contacts) else features
+    return uplift.fit(contacts, rows, config.horizon_days, config.uplift, config.seed)
 
 
 def predict(
@@ -183,6 +195,8 @@ def predict(
     with steps("replenishment and value"):
         replenishment = predict_replenishment(history, snapshot)
         value = predict_value(history, rows, snapshot, bundle.spend)
+    with steps("uplift"):
+        effect = bundle.uplift.predict(rows)
     offsets, bought = _bought(history, rows)
     predictions = Predictions(
         cutoff=history.until,
@@ -205,6 +219,8 @@ def predict(
         bought_products=bought,
         replenishment=replenishment,
         value=value,
+        uplift=effect,
+        uplift_evidence=bundle.uplift.evidence,
     )
     return predictions, scored
 

@@ -30,6 +30,7 @@ from training.labels import days_to_next_purchase
 from training.metrics import MODEL
 from training.offers import Scored, as_lists
 from training.predictions import Predictions
+from training.uplift_evidence import Evidence
 from training.value_quality import ValueQuality, value_quality
 
 K = 10
@@ -52,6 +53,7 @@ class Quality:
             at 10, and ``customers`` with something to find.
         recall_gain: by list and method: our recall minus theirs, with interval.
         value: expected spend beside its baselines.
+        uplift: who buys because of a contact, from campaigns before the cutoff.
     """
 
     cutoff: datetime
@@ -64,6 +66,7 @@ class Quality:
     lists: dict[str, dict[str, dict[str, float]]]
     recall_gain: dict[str, dict[str, metrics.Interval]]
     value: ValueQuality
+    uplift: Evidence
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -120,6 +123,7 @@ def evaluate(
         lists=lists,
         recall_gain=recall_gain,
         value=value,
+        uplift=predictions.uplift_evidence,
     )
 
 

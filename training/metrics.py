@@ -130,6 +130,10 @@ class Interval:
     low: float
     high: float
 
+    def times(self, factor: float) -> Interval:
+        """The same in another unit."""
+        return Interval(self.value * factor, self.low * factor, self.high * factor)
+
 
 def bootstrap_interval(
     above: Floats, below: Floats | None = None, *, seed: int, draws: int = 1000

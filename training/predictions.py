@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from training.uplift_evidence import Evidence
+
 LANES = ("mixed", "again", "new")
 """The three lists: both lanes merged, bought before, never bought."""
 
@@ -87,6 +89,8 @@ class Predictions:
         replenishment: see ``interface``: ``customer_id``, ``product_group``,
             ``due_at``, ``due_p10``, ``due_p90``, ``probability``, ``abstain``.
         value: rows of ``value.predict_value``.
+        uplift: rows of ``Uplift.predict``.
+        uplift_evidence: what that ranking is worth.
     """
 
     cutoff: datetime
@@ -101,3 +105,5 @@ class Predictions:
     bought_products: npt.NDArray[np.int32]
     replenishment: pa.Table
     value: pa.Table
+    uplift: pa.Table
+    uplift_evidence: Evidence

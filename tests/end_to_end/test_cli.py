@@ -26,7 +26,7 @@ FAST = (
     "recommend.min_buyers=2",
     "recommend.factors=4",
 )
-TABLES = ("propensity", "recommendations", "replenishment", "value")
+TABLES = ("propensity", "recommendations", "replenishment", "value", "uplift")
 
 Run = Callable[..., int]
 
@@ -124,6 +124,7 @@ def test_backtest_writes_every_promised_column(written: Path, shop_dir: Path) ->
         "acquisition_cost",
         "clv",
     ]
+    assert tables["uplift"].column_names == ["customer_id", "uplift"]
     with duckdb.connect() as db:
         known = db.execute(
             f"SELECT DISTINCT customer_id FROM read_parquet('{shop_dir}/purchases.parquet') "

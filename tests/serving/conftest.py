@@ -21,6 +21,7 @@ from training.predictions import (
     PRODUCTS,
     Predictions,
 )
+from training.uplift_evidence import Evidence
 
 CUTOFF = datetime(2017, 10, 15)
 
@@ -35,6 +36,8 @@ def table(schema: pa.Schema, rows: list[tuple]) -> pa.Table:
 REPLENISHMENT = pa.schema(
     [("customer_id", pa.string()), ("product_group", pa.string())]
 )
+UPLIFT = pa.schema([("customer_id", pa.string()), ("uplift", pa.float64())])
+NO_HOLDOUT = Evidence(False, "No past campaign held customers out.", None, 0, 0, 0)
 VALUE = pa.schema([("customer_id", pa.string()), ("expected_spend", pa.float64())])
 
 
@@ -99,6 +102,8 @@ def draw() -> Predictions:
         bought_products=np.array([0, 1, 6, 3, 0, 2], dtype=np.int32),
         replenishment=table(REPLENISHMENT, [("anna", "dairy")]),
         value=table(VALUE, [("anna", 12.5), ("bert", 3.0), ("carl", 1.0)]),
+        uplift=table(UPLIFT, [("anna", 0.1), ("bert", 0.0), ("carl", None)]),
+        uplift_evidence=NO_HOLDOUT,
     )
 
 

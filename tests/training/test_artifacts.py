@@ -20,6 +20,10 @@ from training.propensity import Propensity
 from training.ranker import Recommender
 from training.spend import Spend
 from training.trees import Trees
+from training.uplift import Uplift
+from training.uplift_evidence import Evidence
+
+NO_HOLDOUT = Evidence(False, "No past campaign held customers out.", None, 0, 0, 0)
 
 
 class Written:
@@ -42,6 +46,7 @@ def bundle() -> Bundle:
             tag_threshold=0.5,
         ),
         recommender=cast(Recommender, Written()),
+        uplift=Uplift(None, Encoding((), {}), 14, NO_HOLDOUT),
         spend=Spend((booster,), Encoding(("orders_count_30d",), {}), 28),
         cutoff=datetime(2024, 7, 1),
         horizon_days=14,

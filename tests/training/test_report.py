@@ -15,6 +15,7 @@ from training import findings, report
 from training.evaluate import Quality
 from training.findings import PickFigure, Whose
 from training.metrics import MODEL, Interval
+from training.uplift_evidence import Evidence
 from training.value_quality import BASELINE, LAST_WINDOW, ValueQuality
 
 NAN = float("nan")
@@ -66,6 +67,17 @@ def _quality(month: int, auc: float) -> Quality:
                 LAST_WINDOW: {"mae": 51.3, "spearman": NAN, "total": 0.97},
             },
             mae_gain={BASELINE: gain, LAST_WINDOW: gain},
+        ),
+        uplift=Evidence(
+            enough=True,
+            said="Contacting the tenth brought more.",
+            learner="x",
+            campaigns=3,
+            sent=900,
+            held_out=100,
+            effect=Interval(0.012, 0.004, 0.02),
+            qini=Interval(0.002, 0.001, 0.003),
+            top={"10%": Interval(0.0512, 0.02, 0.08)},
         ),
     )
 
@@ -233,6 +245,10 @@ def test_page_shows_every_figure_of_every_table(
     assert "3.23 (3.13 to 3.33)" in page.texts
     assert "+0.007 (+0.002 to +0.012)" in page.texts
     assert "0.421 (0.410 to 0.430)" in page.texts
+    assert text.count("1,234.50 each on average") == 2
+    assert page.texts.count("45.20") == 2
+    assert page.texts.count("+5.1 (+2.0 to +8.0)") == 2
+    assert text.count("Contacting the tenth brought more.") == 2
     assert text.count('<tr class="ours">') == 1 + 2 * 4  # picks; two cutoffs, 4 tables
 
 
