@@ -128,6 +128,31 @@ class SpendConfig(Section):
     threads: int = Field(default=2, ge=1)
 
 
+class ChurnConfig(Section):
+    """Churn risk.
+
+    Attributes:
+        window_days: in which visits fall, or do not.
+        norm_days: before the cutoff; visits of these are the norm.
+        least_visits: in the norm; who comes less often has no risk stated.
+        trees, seeds: boosted trees, and boosters that are averaged, of each kind.
+        threads: of LightGBM.
+    """
+
+    window_days: int = Field(default=28, ge=1)
+    norm_days: int = Field(default=84, ge=1)
+    least_visits: int = Field(default=6, ge=1)
+    trees: int = Field(default=150, ge=1)
+    seeds: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=0.03, gt=0)
+    leaves: int = Field(default=7, ge=2)
+    min_rows_per_leaf: int = Field(default=200, ge=1)
+    feature_share: float = Field(default=0.2, gt=0, le=1)
+    row_share: float = Field(default=0.5, gt=0, le=1)
+    l2: float = Field(default=5.0, ge=0)
+    threads: int = Field(default=2, ge=1)
+
+
 class UpliftConfig(Section):
     """Uplift of a contact, from campaigns with a holdout.
 
@@ -260,6 +285,7 @@ class Config(Section):
     propensity: PropensityConfig = PropensityConfig()
     recommend: RecommendConfig = RecommendConfig()
     spend: SpendConfig = SpendConfig()
+    churn: ChurnConfig = ChurnConfig()
     uplift: UpliftConfig = UpliftConfig()
     serving: ServingConfig = ServingConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -197,6 +197,8 @@ def _write_files(folder: Path, p: Predictions) -> None:
         "value": p.value,
         "uplift": p.uplift,
     }
+    if p.churn is not None:
+        tables["churn"] = p.churn
     for name, array in arrays.items():
         with (folder / f"{name}.npy").open("wb") as stream:
             np.save(stream, np.ascontiguousarray(array), allow_pickle=False)

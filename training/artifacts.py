@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.contracts import ContractError
-from training import propensity, ranker, spend, uplift
+from training import churn, propensity, ranker, spend, uplift
+from training.churn import Churn
 from training.propensity import Propensity
 from training.ranker import Recommender
 from training.spend import Spend
@@ -33,7 +34,7 @@ class Bundle:
     """Everything that was fitted at one cutoff.
 
     Attributes:
-        spend: None where there was nothing to learn from.
+        spend, churn: None where there was nothing to learn from.
         cutoff: only rows known before it were used.
         horizon_days: label window of the recommender and of the tag.
         fingerprint: hash of the rows that were read.
@@ -43,6 +44,7 @@ class Bundle:
     propensity: Propensity
     recommender: Recommender
     spend: Spend | None
+    churn: Churn | None
     uplift: Uplift
     cutoff: datetime
     horizon_days: int
@@ -68,6 +70,7 @@ def save(bundle: Bundle, models: Path) -> Path:
         "seed": bundle.seed,
         "propensity": propensity.save(bundle.propensity, unfinished),
         "spend": bundle.spend and spend.save(bundle.spend, unfinished),
+        "churn": bundle.churn and churn.save(bundle.churn, unfinished),
         "uplift": uplift.save(bundle.uplift, unfinished),
     }
     manifest["files"] = {
@@ -105,6 +108,7 @@ def load(folder: Path) -> Bundle:
         propensity=propensity.load(folder, manifest["propensity"]),
         recommender=ranker.Recommender.from_files(folder / "recommender"),
         spend=manifest["spend"] and spend.load(folder, manifest["spend"]),
+        churn=manifest["churn"] and churn.load(folder, manifest["churn"]),
         uplift=uplift.load(folder, manifest["uplift"]),
         cutoff=datetime.fromisoformat(manifest["cutoff"]),
         horizon_days=manifest["horizon_days"],

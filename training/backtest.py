@@ -89,6 +89,8 @@ def write(backtest: Backtest, out: Path, top: int) -> None:
         "value": predictions.value,
         "uplift": predictions.uplift,
     }
+    if predictions.churn is not None:
+        tables["churn"] = predictions.churn
     for name, table in tables.items():
         with whole(out / f"{name}.parquet") as place:
             pq.write_table(table, place)

@@ -20,6 +20,7 @@ from features.history import Floats, History
 from features.snapshot import Snapshot, from_us, to_us
 from training import explain, propensity, ranker, uplift
 from training.artifacts import Bundle
+from training.churn import fit_churn
 from training.generators import SOURCES
 from training.holdout import contacts_of
 from training.labels import days_to_next_purchase
@@ -147,12 +148,15 @@ def fit(
         spend = fit_spend(
             history, features, config.horizon_days, config.spend, config.seed
         )
+    with steps("train churn risk"):
+        churn = fit_churn(history, features, config.churn, config.seed)
     with steps("train uplift"):
         effect = _fit_uplift(history, features, config)
     return Bundle(
         propensity=fitted,
         recommender=recommender,
         spend=spend,
+        churn=churn,
         uplift=effect,
         cutoff=history.until,
         horizon_days=config.horizon_days,
@@ -195,7 +199,8 @@ def predict(
     with steps("replenishment and value"):
         replenishment = predict_replenishment(history, snapshot)
         value = predict_value(history, rows, snapshot, bundle.spend)
-    with steps("uplift"):
+    with steps("churn risk and uplift"):
+        churn = bundle.churn and bundle.churn.predict(history, rows, snapshot.cutoff_us)
         effect = bundle.uplift.predict(rows)
     offsets, bought = _bought(history, rows)
     predictions = Predictions(
@@ -219,6 +224,7 @@ def predict(
         bought_products=bought,
         replenishment=replenishment,
         value=value,
+        churn=churn,
         uplift=effect,
         uplift_evidence=bundle.uplift.evidence,
     )

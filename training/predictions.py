@@ -89,6 +89,7 @@ class Predictions:
         replenishment: see ``interface``: ``customer_id``, ``product_group``,
             ``due_at``, ``due_p10``, ``due_p90``, ``probability``, ``abstain``.
         value: rows of ``value.predict_value``.
+        churn: rows of ``Churn.predict``; None where no decline could be learned.
         uplift: rows of ``Uplift.predict``.
         uplift_evidence: what that ranking is worth.
     """
@@ -105,5 +106,6 @@ class Predictions:
     bought_products: npt.NDArray[np.int32]
     replenishment: pa.Table
     value: pa.Table
+    churn: pa.Table | None
     uplift: pa.Table
     uplift_evidence: Evidence

@@ -26,7 +26,7 @@ FAST = (
     "recommend.min_buyers=2",
     "recommend.factors=4",
 )
-TABLES = ("propensity", "recommendations", "replenishment", "value", "uplift")
+TABLES = ("propensity", "recommendations", "replenishment", "value", "uplift", "churn")
 
 Run = Callable[..., int]
 
@@ -125,6 +125,13 @@ def test_backtest_writes_every_promised_column(written: Path, shop_dir: Path) ->
         "clv",
     ]
     assert tables["uplift"].column_names == ["customer_id", "uplift"]
+    assert tables["churn"].column_names == [
+        "customer_id",
+        "visits_norm",
+        "spend_norm",
+        "churn_risk",
+        "expected_loss",
+    ]
     with duckdb.connect() as db:
         known = db.execute(
             f"SELECT DISTINCT customer_id FROM read_parquet('{shop_dir}/purchases.parquet') "

@@ -36,6 +36,7 @@ def table(schema: pa.Schema, rows: list[tuple]) -> pa.Table:
 REPLENISHMENT = pa.schema(
     [("customer_id", pa.string()), ("product_group", pa.string())]
 )
+CHURN = pa.schema([("customer_id", pa.string()), ("churn_risk", pa.float64())])
 UPLIFT = pa.schema([("customer_id", pa.string()), ("uplift", pa.float64())])
 NO_HOLDOUT = Evidence(False, "No past campaign held customers out.", None, 0, 0, 0)
 VALUE = pa.schema([("customer_id", pa.string()), ("expected_spend", pa.float64())])
@@ -102,6 +103,7 @@ def draw() -> Predictions:
         bought_products=np.array([0, 1, 6, 3, 0, 2], dtype=np.int32),
         replenishment=table(REPLENISHMENT, [("anna", "dairy")]),
         value=table(VALUE, [("anna", 12.5), ("bert", 3.0), ("carl", 1.0)]),
+        churn=table(CHURN, [("anna", 0.4), ("bert", None), ("carl", 0.1)]),
         uplift=table(UPLIFT, [("anna", 0.1), ("bert", 0.0), ("carl", None)]),
         uplift_evidence=NO_HOLDOUT,
     )

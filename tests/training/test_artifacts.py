@@ -12,9 +12,11 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
+from features.config import ChurnConfig
 from features.contracts import ContractError
 from training.artifacts import Bundle, load, save
 from training.calibration import Platt
+from training.churn import Churn
 from training.encoding import Encoding
 from training.propensity import Propensity
 from training.ranker import Recommender
@@ -46,6 +48,9 @@ def bundle() -> Bundle:
             tag_threshold=0.5,
         ),
         recommender=cast(Recommender, Written()),
+        churn=Churn(
+            (booster,), (booster,), Encoding((), {}), Platt(), 0.3, ChurnConfig(seeds=1)
+        ),
         uplift=Uplift(None, Encoding((), {}), 14, NO_HOLDOUT),
         spend=Spend((booster,), Encoding(("orders_count_30d",), {}), 28),
         cutoff=datetime(2024, 7, 1),

@@ -1,0 +1,336 @@
+"""Churn risk: who will come less than half as often as usual, and what is at stake.
+
+A customer's norm is the visits of the last 12 weeks, per 4 weeks; a decline is fewer
+than half of it in the next 4. Two kinds of boosted trees judge it: some decide
+whether there is a decline, others (Poisson) count the visits to come, from which the
+chance of a decline follows. They err in other places, so their log odds are added,
+and calibrated on a later window than they were learned from.
+
+On a year of grocery purchases (four cutoffs from September to November, customers
+with six visits in 12 weeks, 15.8 % decline): AUC .739 beside .607 of the trend (visits
+of the last 4 weeks over the norm) and .628 of 1 - P(alive) of BG/NBD; of the tenth
+with the highest risk 43 % decline, of theirs 35 and 33 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.special import expit, logit
+from scipy.stats import poisson
+
+from features.config import ChurnConfig
+from features.history import Bools, Floats, History, Longs
+from features.snapshot import DAY_US, to_us
+from training.calibration import Platt, fit_platt
+from training.encoding import Encoding, encoding_of
+from training.trees import lgb
+
+_COUNTING = 1 / 3
+"""Weight of the counting trees' log odds; the deciding ones have the rest."""
+
+_EDGE = 1e-4
+_CALIBRATION_CUTOFFS = 2
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What customers usually do, shape ``[row]``.
+
+    Attributes:
+        visits: in the norm's days.
+        rate: the same per window.
+        spend: net of returns, at least 0, shop currency per window.
+    """
+
+    visits: Floats
+    rate: Floats
+    spend: Floats
+
+
+@dataclass(frozen=True)
+class Churn:
+    """A fitted model.
+
+    Attributes:
+        deciding: boosters, averaged on the log-odds scale.
+        counting: boosters of the visits to come over the norm, averaged as logs.
+        encoding: of the features; the norm's rate follows as one more.
+        calibration: of the two together.
+        kept: share of their usual spend that past decliners still spent.
+        config: windows that the model was learned with.
+    """
+
+    deciding: tuple[lgb.Booster, ...]
+    counting: tuple[lgb.Booster, ...]
+    encoding: Encoding
+    calibration: Platt
+    kept: float
+    config: ChurnConfig
+
+    def predict(self, history: History, features: pa.Table, cutoff_us: int) -> pa.Table:
+        """Risk and expected loss of every row of features.
+
+        Args:
+            history: rows at or after the cutoff are not read.
+            features: rows of ``assemble`` at the cutoff.
+            cutoff_us: microseconds.
+
+        Returns:
+            In the same order ``customer_id``, ``visits_norm`` and ``spend_norm``
+            (per window, shop currency), ``churn_risk``: P(fewer than half of the
+            norm's visits in the window), and ``expected_loss``: money that will be
+            missing in the window if the norm is what was counted on. Both are null
+            where the norm has fewer than ``least_visits``.
+        """
+        customer = features.column("customer").to_numpy()
+        norm = norm_of(history, customer, cutoff_us, self.config)
+        matrix = _matrix(self.encoding, features, norm)
+        risk = self.calibration(self.uncalibrated(matrix, norm.rate))
+        loss = risk * (1 - self.kept) * norm.spend
+        unknown = norm.visits < self.config.least_visits
+        return pa.table(
+            {
+                "customer_id": features.column("customer_id").cast(pa.string()),
+                "visits_norm": norm.rate,
+                "spend_norm": norm.spend,
+                "churn_risk": pa.array(risk, mask=unknown),
+                "expected_loss": pa.array(loss, mask=unknown),
+            }
+        )
+
+    def uncalibrated(self, matrix: Matrix, rate: Floats) -> Floats:
+        """Risk before calibration, from rows of the matrix; shape ``[row]``."""
+        decided = _mean_score(self.deciding, matrix)
+        visits = rate * np.exp(_mean_score(self.counting, matrix))
+        fewer = poisson.cdf(np.ceil(rate / 2) - 1, visits)
+        counted = logit(np.clip(fewer, _EDGE, 1 - _EDGE))
+        return expit((1 - _COUNTING) * decided + _COUNTING * counted)
+
+
+def norm_of(
+    history: History, customer: npt.NDArray[Any], cutoff_us: int, config: ChurnConfig
+) -> Norm:
+    """The norm of some customers, as known at a cutoff."""
+    known = history.purchases.before(cutoff_us)
+    start = cutoff_us - config.norm_days * DAY_US
+    windows = config.norm_days / config.window_days
+    visits, spend = _visits_and_spend(history, known, start, cutoff_us)
+    return Norm(
+        visits[customer],
+        visits[customer] / windows,
+        np.maximum(spend[customer], 0.0) / windows,
+    )
+
+
+def declined(
+    history: History, customer: npt.NDArray[Any], cutoff_us: int, config: ChurnConfig
+) -> tuple[Bools, Floats, Floats]:
+    """What became of customers in the window after a cutoff, as known by now.
+
+    Returns:
+        Whether there was a decline; visits; net spend. Shape ``[row]``.
+    """
+    norm = norm_of(history, customer, cutoff_us, config)
+    end = cutoff_us + config.window_days * DAY_US
+    everything = np.ones(len(history.purchases), np.bool_)
+    visits, spend = _visits_and_spend(history, everything, cutoff_us, end)
+    return visits[customer] < norm.rate / 2, visits[customer], spend[customer]
+
+
+def fit_churn(
+    history: History, features: pa.Table, config: ChurnConfig, seed: int
+) -> Churn | None:
+    """Learn from the past cutoffs whose window had ended before ``history.until``.
+
+    Args:
+        history: labels and norms; nothing at or after ``until`` is in it.
+        features: rows of ``assemble`` at past cutoffs; those at ``until`` are not
+            learned from.
+        config: windows and trees.
+        seed: of the trees.
+
+    Returns:
+        None where there were no decliners to learn from, or only such.
+    """
+    us = features.column("cutoff").cast(pa.int64()).to_numpy()
+    window = config.window_days * DAY_US
+    ended = np.unique(us[us + window <= to_us(history.until)])
+    encoding = encoding_of(features)
+    parts = [
+        _rows(
+            history, features.filter(pa.array(us == cutoff)), cutoff, encoding, config
+        )
+        for cutoff in ended.tolist()
+    ]
+    if not parts:
+        return None
+    rows = _Rows(*(np.concatenate([getattr(p, f) for p in parts]) for f in _FIELDS))
+    if not 0 < rows.declined.sum() < len(rows.declined):
+        return None
+    kept = rows.spend[rows.declined].sum() / max(
+        rows.usual_spend[rows.declined].sum(), 1e-9
+    )
+    late = np.isin(rows.cutoff, ended[-_CALIBRATION_CUTOFFS:])
+    early = rows.cutoff + window <= rows.cutoff[late].min()
+    platt = Platt()
+    if 0 < rows.declined[early].sum() < early.sum():
+        # Two numbers are calibrated: one booster of each kind is enough.
+        trial = _fitted(rows.take(early), encoding, platt, kept, config, seed, 1)
+        raw = trial.uncalibrated(rows.matrix[late], rows.rate[late])
+        platt = fit_platt(raw, rows.declined[late].astype(np.float64))
+    return _fitted(rows, encoding, platt, kept, config, seed, config.seeds)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    matrix: Matrix
+    rate: Floats
+    usual_spend: Floats
+    declined: Bools
+    visits: Floats
+    spend: Floats
+    cutoff: Longs
+
+    def take(self, keep: Bools) -> _Rows:
+        return _Rows(*(getattr(self, f)[keep] for f in _FIELDS))
+
+
+_FIELDS = tuple(_Rows.__dataclass_fields__)
+
+
+def _rows(
+    history: History,
+    features: pa.Table,
+    cutoff_us: int,
+    encoding: Encoding,
+    config: ChurnConfig,
+) -> _Rows:
+    """Customers with a norm, and what became of them."""
+    customer = features.column("customer").to_numpy()
+    norm = norm_of(history, customer, cutoff_us, config)
+    fell, visits, spend = declined(history, customer, cutoff_us, config)
+    rows = _Rows(
+        _matrix(encoding, features, norm),
+        norm.rate,
+        norm.spend,
+        fell,
+        visits,
+        spend,
+        np.full(len(customer), cutoff_us),
+    )
+    return rows.take(norm.visits >= config.least_visits)
+
+
+def _fitted(
+    rows: _Rows,
+    encoding: Encoding,
+    calibration: Platt,
+    kept: float,
+    config: ChurnConfig,
+    seed: int,
+    n_boosters: int,
+) -> Churn:
+    def boosters(objective: str, label: Floats, start: Floats | None) -> Any:
+        data = lgb.Dataset(rows.matrix, label, init_score=start)
+        return tuple(
+            lgb.train(_parameters(config, objective, seed + k), data, config.trees)
+            for k in range(n_boosters)
+        )
+
+    return Churn(
+        deciding=boosters("binary", rows.declined.astype(np.float64), None),
+        counting=boosters("poisson", rows.visits, np.log(rows.rate)),
+        encoding=encoding,
+        calibration=calibration,
+        kept=float(np.clip(kept, 0, 1)),
+        config=config,
+    )
+
+
+def _parameters(config: ChurnConfig, objective: str, seed: int) -> dict[str, Any]:
+    return {
+        "objective": objective,
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_child_samples": config.min_rows_per_leaf,
+        "feature_fraction": config.feature_share,
+        "bagging_fraction": config.row_share,
+        "bagging_freq": 1,
+        "lambda_l2": config.l2,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": config.threads,
+        "verbosity": -1,
+    }
+
+
+def _mean_score(boosters: tuple[lgb.Booster, ...], matrix: Matrix) -> Floats:
+    scores = [np.asarray(b.predict(matrix, raw_score=True)) for b in boosters]
+    return np.mean(scores, axis=0)
+
+
+def _matrix(encoding: Encoding, features: pa.Table, norm: Norm) -> Matrix:
+    return np.column_stack([encoding.matrix(features), norm.rate.astype(np.float32)])
+
+
+def _visits_and_spend(
+    history: History, keep: Bools, start_us: int, end_us: int
+) -> tuple[Floats, Floats]:
+    """Days with a purchase, and net spend, in ``[start, end)``, by customer code."""
+    lines, n = history.purchases, len(history.customers)
+    inside = keep & (lines.ts >= start_us) & (lines.ts < end_us)
+    bought = inside & lines.bought
+    days = np.unique(
+        np.stack([lines.customer[bought].astype(np.int64), lines.ts[bought] // DAY_US]),
+        axis=1,
+    )
+    visits = np.bincount(days[0], minlength=n).astype(np.float64)
+    spend = np.bincount(
+        lines.customer[inside], lines.columns["amount"][inside], minlength=n
+    )
+    return visits, spend.astype(np.float64)
+
+
+def save(model: Churn, folder: Path) -> dict[str, Any]:
+    """Write the boosters as text to ``folder``; return the rest, ready for JSON."""
+    for kind, boosters in (("deciding", model.deciding), ("counting", model.counting)):
+        for number, booster in enumerate(boosters):
+            file = folder / f"churn_{kind}_{number}.txt"
+            file.write_text(booster.model_to_string())
+    return {
+        "boosters": len(model.deciding),
+        "columns": list(model.encoding.columns),
+        "words": {name: list(words) for name, words in model.encoding.words.items()},
+        "calibration": [model.calibration.slope, model.calibration.intercept],
+        "kept": model.kept,
+        "config": model.config.model_dump(mode="json"),
+    }
+
+
+def load(folder: Path, rest: dict[str, Any]) -> Churn:
+    """The model that ``save`` wrote; predictions are equal to the bit."""
+    deciding, counting = (
+        tuple(
+            lgb.Booster(model_str=(folder / f"churn_{kind}_{n}.txt").read_text())
+            for n in range(rest["boosters"])
+        )
+        for kind in ("deciding", "counting")
+    )
+    words = {name: tuple(words) for name, words in rest["words"].items()}
+    return Churn(
+        deciding=deciding,
+        counting=counting,
+        encoding=Encoding(tuple(rest["columns"]), words),
+        calibration=Platt(*rest["calibration"]),
+        kept=rest["kept"],
+        config=ChurnConfig.model_validate(rest["config"]),
+    )
