@@ -57,6 +57,7 @@ def qualities(console: Console, found: Sequence[Quality]) -> None:
         for lane in quality.lists:
             _list(console, quality, lane, until)
         _value(console, quality, until)
+        _churn(console, quality)
         _uplift(console, quality)
 
 
@@ -100,6 +101,28 @@ def _value(console: Console, quality: Quality, until: str) -> None:
             f"{values['spearman']:.3f}",
             f"{values['total']:.2f}",
             _interval(value.mae_gain.get(name), "+,.2f"),
+            style="bold" if name == MODEL else None,
+        )
+    console.print(table)
+
+
+def _churn(console: Console, quality: Quality) -> None:
+    churn = quality.churn
+    if churn is None:
+        return
+    _heading(
+        console,
+        f"Whose visits fall under half in the {churn.window_days} days from "
+        f"{quality.cutoff:%Y-%m-%d}: {churn.customers:,} regular customers, "
+        f"{churn.declined:.1%} declined",
+    )
+    table = _table("model", "AUC", "declined, of the riskiest tenth", "our AUC gain")
+    for name, values in churn.models.items():
+        table.add_row(
+            plain(name),
+            f"{values['auc']:.3f}",
+            f"{values['top']:.1%}",
+            _interval(churn.auc_gain.get(name), "+.3f"),
             style="bold" if name == MODEL else None,
         )
     console.print(table)

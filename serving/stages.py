@@ -229,6 +229,8 @@ def numbers(quality: Quality) -> dict[str, float]:
             named |= {f"{lane}/{method}/{n}_at_10": v for n, v in values.items()}
     for model, values in quality.value.models.items():
         named |= {f"value/{model}/{n}": value for n, value in values.items()}
+    for model, values in quality.churn.models.items() if quality.churn else ():
+        named |= {f"churn/{model}/{n}": value for n, value in values.items()}
     if quality.uplift.qini:
         named["uplift/qini"] = quality.uplift.qini.value
     return {name: value for name, value in named.items() if value == value}

@@ -61,20 +61,11 @@ def run(
         features = build.build_features(history, config)
     bundle = build.fit(history, features, config, steps)
     predictions, scored = build.predict(bundle, history, features, steps)
-    truth = labels.truth(tables, snapshot)
-    quality = None
-    if truth is not None:
-        ids: list[str] = predictions.customers.column("customer_id").to_pylist()
-        spent = labels.spend(tables, snapshot, ids)
-        quality = evaluate(
-            predictions,
-            scored,
-            history,
-            truth,
-            spent,
-            config,
-            steps,
-        )
+    ids: list[str] = predictions.customers.column("customer_id").to_pylist()
+    happened = labels.happened(tables, snapshot, config.churn.window_days, ids)
+    quality = happened and evaluate(
+        predictions, scored, history, happened, config, steps
+    )
     return Backtest(bundle, history, features, predictions, scored, quality, steps)
 
 

@@ -130,6 +130,15 @@ def norm_of(
     )
 
 
+def recent_visits(
+    history: History, customer: npt.NDArray[Any], cutoff_us: int, days: int
+) -> Floats:
+    """Days with a purchase in the last ``days``, as known at the cutoff, ``[row]``."""
+    known = history.purchases.before(cutoff_us)
+    start = cutoff_us - days * DAY_US
+    return _visits_and_spend(history, known, start, cutoff_us)[0][customer]
+
+
 def declined(
     history: History, customer: npt.NDArray[Any], cutoff_us: int, config: ChurnConfig
 ) -> tuple[Bools, Floats, Floats]:

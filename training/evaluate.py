@@ -25,17 +25,16 @@ from training import baselines, metrics
 from training.build import Steps, training_cutoffs
 from training.calibration import expected_calibration_error
 from training.candidates import best_of
+from training.churn_quality import ChurnQuality, churn_quality
 from training.generators import SOURCES, fit_generators
-from training.labels import days_to_next_purchase
-from training.metrics import MODEL
+from training.labels import Happened, days_to_next_purchase
+from training.metrics import MODEL, auc_gain
 from training.offers import Scored, as_lists
 from training.predictions import Predictions
 from training.uplift_evidence import Evidence
 from training.value_quality import ValueQuality, value_quality
 
 K = 10
-
-_DRAWS = 300
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Quality:
             at 10, and ``customers`` with something to find.
         recall_gain: by list and method: our recall minus theirs, with interval.
         value: expected spend beside its baselines.
+        churn: risk beside its baselines; None: not modelled, or the data do not reach
+            the end of its window.
         uplift: who buys because of a contact, from campaigns before the cutoff.
     """
 
@@ -66,6 +67,7 @@ class Quality:
     lists: dict[str, dict[str, dict[str, float]]]
     recall_gain: dict[str, dict[str, metrics.Interval]]
     value: ValueQuality
+    churn: ChurnQuality | None
     uplift: Evidence
 
     def to_json(self) -> dict[str, Any]:
@@ -79,8 +81,7 @@ def evaluate(
     predictions: Predictions,
     scored: Scored,
     history: History,
-    truth: pa.Table,
-    spent: Floats,
+    happened: Happened,
     config: Config,
     steps: Steps | None = None,
 ) -> Quality:
@@ -90,28 +91,40 @@ def evaluate(
         predictions: made at ``history.until``.
         scored: offers of the same moment.
         history: known before the cutoff; the baselines learn from it alone.
-        truth: rows of ``labels.truth``.
-        spent: ``labels.spend`` of the customers of the predictions.
+        happened: to the customers of the predictions.
         config: cutoffs from which the baselines learn.
         steps: measures the work.
     """
     steps = steps or Steps()
     snapshot = Snapshot(predictions.cutoff, predictions.horizon_days)
-    bought_by = set(truth.column("customer_id").to_pylist())
+    bought_by = set(happened.bought.column("customer_id").to_pylist())
     ids: list[str] = predictions.customers.column("customer_id").to_pylist()
     label = np.array([i in bought_by for i in ids], dtype=np.float64)
     with steps("evaluate propensity beside baselines"):
         ours = predictions.curve[:, snapshot.horizon_days - 1].astype(np.float64)
         scores = {MODEL: ours, **baseline_scores(history, snapshot, config)}
         gains = {
-            name: _auc_gain(label, ours, score, config.seed)
+            name: auc_gain(label, ours, score, config.seed)
             for name, score in scores.items()
             if name != MODEL
         }
     with steps("evaluate lists beside generators"):
-        lists, recall_gain = _lists(scored, history, truth, config)
+        lists, recall_gain = _lists(scored, history, happened.bought, config)
     with steps("evaluate value beside baselines"):
-        value = value_quality(predictions.value, history, snapshot, spent, config.seed)
+        value = value_quality(
+            predictions.value, history, snapshot, happened.spent, config.seed
+        )
+    churn = None
+    if predictions.churn is not None and happened.visited is not None:
+        with steps("evaluate churn risk beside baselines"):
+            churn = churn_quality(
+                predictions.churn,
+                history,
+                happened.visited,
+                snapshot.cutoff_us,
+                config.churn.window_days,
+                config.seed,
+            )
     return Quality(
         cutoff=snapshot.cutoff,
         horizon_days=snapshot.horizon_days,
@@ -123,6 +136,7 @@ def evaluate(
         lists=lists,
         recall_gain=recall_gain,
         value=value,
+        churn=churn,
         uplift=predictions.uplift_evidence,
     )
 
@@ -176,42 +190,6 @@ def baseline_scores(
         "BG/NBD": bg_nbd.probability(now, snapshot.horizon_days),
         "recency": baselines.score_recency(recency, now),
     }
-
-
-def _auc_gain(
-    label: Floats, ours: Floats, theirs: Floats, seed: int
-) -> metrics.Interval:
-    """AUC difference with its paired bootstrap interval over customers."""
-    if not 0 < label.sum() < len(label):
-        return metrics.Interval(float("nan"), float("nan"), float("nan"))
-    n = len(label)
-    # The first row is the sample itself: every customer once.
-    weight = np.ones((1 + _DRAWS, n))
-    weight[1:] = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), _DRAWS)
-    gain = weighted_auc(label, ours, weight) - weighted_auc(label, theirs, weight)
-    low, high = np.nanquantile(gain[1:], [0.025, 0.975])
-    return metrics.Interval(float(gain[0]), float(low), float(high))
-
-
-def weighted_auc(label: Floats, score: Floats, weight: Floats) -> Floats:
-    """AUC under many weightings of the same rows at once; ties count half.
-
-    Args:
-        label: 0 or 1, shape ``[row]``.
-        score: shape ``[row]``.
-        weight: shape ``[draw, row]``.
-
-    Returns:
-        Shape ``[draw]``; NaN where a draw holds one class only.
-    """
-    order = np.argsort(score, kind="stable")
-    first = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
-    positive = np.add.reduceat(weight[:, order] * label[order], first, axis=1)
-    negative = np.add.reduceat(weight[:, order] * (1 - label[order]), first, axis=1)
-    below = np.cumsum(negative, axis=1) - negative
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    wins = np.sum(positive * (below + negative / 2), axis=1)
-    return np.divide(wins, pairs, out=np.full(len(weight), np.nan), where=pairs > 0)
 
 
 def _lists(

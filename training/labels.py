@@ -6,7 +6,9 @@ quantity is a return. Label windows are ``[cutoff, cutoff + horizon)``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -42,6 +44,45 @@ def days_to_next_purchase(history: History, cutoffs: Sequence[datetime]) -> Floa
         who, first = np.unique(customer[after], return_index=True)
         days[row, who] = (ts[after][first] - cutoff_us) / DAY_US
     return days
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What customers did after a cutoff, for evaluation only.
+
+    Attributes:
+        bought: rows of ``truth``.
+        spent: ``spend`` of the customers asked for.
+        visited: ``visits`` of the same customers in the window of churn risk; None:
+            the data do not reach its end.
+    """
+
+    bought: pa.Table
+    spent: Floats
+    visited: Floats | None
+
+
+def happened(
+    tables: Tables, snapshot: Snapshot, churn_days: int, customers: Sequence[str]
+) -> Happened | None:
+    """All of it; None if the data do not reach the label window's end.
+
+    Args:
+        tables: all input.
+        snapshot: the cutoff, and the label window.
+        churn_days: the window of churn risk.
+        customers: ids.
+    """
+    bought = truth(tables, snapshot)
+    if bought is None:
+        return None
+    window = Snapshot(snapshot.cutoff, churn_days)
+    reaches = truth(tables, window) is not None
+    return Happened(
+        bought,
+        spend(tables, snapshot, customers),
+        visits(tables, window, customers) if reaches else None,
+    )
 
 
 def truth(tables: Tables, snapshot: Snapshot) -> pa.Table | None:
@@ -83,3 +124,12 @@ def spend(tables: Tables, snapshot: Snapshot, customers: Sequence[str]) -> Float
     )
     spent = dict(zip(*(sums.column(i).to_pylist() for i in range(2)), strict=True))
     return np.array([max(spent.get(one, 0.0), 0.0) for one in customers])
+
+
+def visits(tables: Tables, snapshot: Snapshot, customers: Sequence[str]) -> Floats:
+    """On how many days of the label window customers bought, shape ``[customer]``."""
+    lines = tables.purchases_between(snapshot.cutoff, snapshot.label_end)
+    ids: list[str] = lines.column("customer_id").to_pylist()
+    days = lines.column("ts").cast(pa.int64()).to_numpy() // DAY_US
+    found = Counter(one for one, _ in set(zip(ids, days.tolist(), strict=True)))
+    return np.array([float(found[one]) for one in customers])

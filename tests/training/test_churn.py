@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from features.assemble import assemble
 from features.config import ChurnConfig
@@ -18,6 +19,8 @@ from features.history import History
 from features.snapshot import to_us
 from training import churn
 from training.churn import declined, fit_churn, norm_of
+from training.churn_quality import BG_NBD, TREND, churn_quality
+from training.metrics import MODEL
 
 UNTIL = datetime(2024, 9, 1)
 CUTOFFS = [UNTIL - timedelta(days=14 * n) for n in range(8, -1, -1)]
@@ -118,6 +121,39 @@ def test_who_slows_down_is_at_risk_and_loses_money(
     loss = table.column("expected_loss").to_numpy(zero_copy_only=False)[known]
     assert (loss >= 0).all()
     assert (loss <= table.column("spend_norm").to_numpy()[known]).all()
+
+
+def test_quality_of_risk_by_hand(read_history: ReadHistory) -> None:
+    cutoff = datetime(2024, 6, 1)
+    # 22 customers with a norm of 3; two have no risk.
+    rows = [
+        line(f"c{c:02}", cutoff - timedelta(days=9 * n + c % 5))
+        for c in range(22)
+        for n in range(1, 10)
+    ]
+    history = read_history({"purchases": rows}, cutoff)
+    risk = [None, None, *(0.05 * c for c in range(20))]
+    table = pa.table(
+        {
+            "churn_risk": pa.array(risk, pa.float64()),
+            "visits_norm": np.full(22, 3.0),
+        }
+    )
+    visited = np.array([0.0, 0.0, *(2.0 if c < 15 else 1.0 for c in range(20))])
+    visited[-1] = 2.0
+    found = churn_quality(table, history, visited, to_us(cutoff), 28, seed=0)
+    assert (found.customers, found.declined) == (20, pytest.approx(4 / 20))
+    ours = found.models[MODEL]
+    # The highest of 20 stays, the next four decline.
+    assert ours["top"] == pytest.approx(1 / 2)
+    assert ours["auc"] == pytest.approx((4 * 15) / (4 * 16))
+    lately = np.array(
+        [sum(9 * n + c % 5 <= 28 for n in range(1, 10)) for c in range(22)]
+    )
+    assert found.models[TREND]["auc"] == pytest.approx(
+        roc_auc_score(visited[2:] < 1.5, -lately[2:])
+    )
+    assert set(found.models) == {MODEL, TREND, BG_NBD} == {MODEL, *found.auc_gain}
 
 
 def test_rows_after_the_cutoff_change_nothing(

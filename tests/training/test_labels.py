@@ -14,7 +14,7 @@ import pytest
 
 from features.engine import Tables
 from features.snapshot import Snapshot
-from training.labels import days_to_next_purchase, spend, truth
+from training.labels import days_to_next_purchase, spend, truth, visits
 from training.split import past_cutoffs, with_calibration
 
 US = timedelta(microseconds=1)
@@ -147,14 +147,18 @@ def test_spend_is_of_the_window_alone_net_and_not_negative(tmp_path: Path) -> No
         purchase("ann", END - US, **back),
         purchase("ann", END),
         purchase("bob", CUTOFF),
+        purchase("bob", CUTOFF + timedelta(hours=23)),
         purchase("bob", END - US, **back),
     ]
     folder = tmp_path / "shop"
     folder.mkdir()
     pq.write_table(pa.Table.from_pylist(rows), folder / "purchases.parquet")
     with Tables(folder) as tables:
-        found = spend(tables, Snapshot(CUTOFF, 14), ["cid", "bob", "ann"])
+        asked = Snapshot(CUTOFF, 14), ["cid", "bob", "ann"]
+        found, days = spend(tables, *asked), visits(tables, *asked)
     assert found.tolist() == [0.0, 0.0, 2.5]
+    # Days with a purchase; what is brought back is none.
+    assert days.tolist() == [0.0, 1.0, 2.0]
 
 
 def test_folds_keep_a_gap_of_the_horizon() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from training import findings, report
+from training.churn_quality import BG_NBD, TREND, ChurnQuality
 from training.evaluate import Quality
 from training.findings import PickFigure, Whose
 from training.metrics import MODEL, Interval
@@ -68,6 +69,20 @@ def _quality(month: int, auc: float) -> Quality:
             },
             mae_gain={BASELINE: gain, LAST_WINDOW: gain},
         ),
+        churn=ChurnQuality(
+            window_days=28,
+            customers=1598,
+            declined=0.168,
+            models={
+                MODEL: {"auc": 0.739, "top": 0.427},
+                TREND: {"auc": 0.607, "top": 0.353},
+                BG_NBD: {"auc": 0.628, "top": 0.332},
+            },
+            ece=0.02,
+            auc_gain={TREND: gain, BG_NBD: gain},
+        )
+        if month == 10
+        else None,
         uplift=Evidence(
             enough=True,
             said="Contacting the tenth brought more.",
@@ -249,7 +264,9 @@ def test_page_shows_every_figure_of_every_table(
     assert page.texts.count("45.20") == 2
     assert page.texts.count("+5.1 (+2.0 to +8.0)") == 2
     assert text.count("Contacting the tenth brought more.") == 2
-    assert text.count('<tr class="ours">') == 1 + 2 * 4  # picks; two cutoffs, 4 tables
+    assert (
+        text.count('<tr class="ours">') == 1 + 2 * 4 + 1
+    )  # picks; two cutoffs, 4 tables, one with churn
 
 
 def test_text_from_the_data_is_escaped(
