@@ -283,6 +283,7 @@ class Reader:
         for view, table in others.items():
             if table in self.known:
                 row = "* EXCLUDE (bucket)" if view == "profiles" else "*"
+                said += self.db.execute(f"DESCRIBE {view}").fetchall()
                 # A column may be called as any alias of the whole row.
                 said += self.db.execute(
                     "SELECT count(*), sum(hash::HUGEINT), bit_xor(hash) "

@@ -172,7 +172,7 @@ def _told(parts: Iterable[History], announce: Announce | None) -> Generator[Hist
 
 @one_at_a_time
 def train(config: Config, announce: Announce | None = None) -> Path:
-    """Fit both models at the cutoff, log them to MLflow, keep them as a bundle."""
+    """Fit all models at the cutoff, log them to MLflow, keep them as a bundle."""
     steps = Steps(announce)
     with open_tables(config) as tables:
         with steps("read history"):

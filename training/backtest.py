@@ -80,6 +80,8 @@ def write(backtest: Backtest, out: Path, top: int) -> None:
         "value": predictions.value,
         "uplift": predictions.uplift,
     }
+    # Of another cutoff, maybe; it is written only where a decline could be learned.
+    (out / "churn.parquet").unlink(missing_ok=True)
     if predictions.churn is not None:
         tables["churn"] = predictions.churn
     for name, table in tables.items():

@@ -36,6 +36,7 @@ _COUNTING = 1 / 3
 
 _EDGE = 1e-4
 _CALIBRATION_CUTOFFS = 2
+_WINDOWS = ("window_days", "norm_days", "least_visits")
 
 Matrix = npt.NDArray[np.float32]
 
@@ -45,14 +46,15 @@ class Norm:
     """What customers usually do, shape ``[row]``.
 
     Attributes:
-        visits: in the norm's days.
-        rate: the same per window.
+        rate: visits per window.
         spend: net of returns, at least 0, shop currency per window.
+        is_known: whether they bought before the norm's days began, and often enough
+            in them; the others have no norm to fall short of.
     """
 
-    visits: Floats
     rate: Floats
     spend: Floats
+    is_known: Bools
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Churn:
         encoding: of the features; the norm's rate follows as one more.
         calibration: of the two together.
         kept: share of their usual spend that past decliners still spent.
-        config: windows that the model was learned with.
+        config: of it the windows, which say what was learned.
     """
 
     deciding: tuple[lgb.Booster, ...]
@@ -88,14 +90,14 @@ class Churn:
             (per window, shop currency), ``churn_risk``: P(fewer than half of the
             norm's visits in the window), and ``expected_loss``: money that will be
             missing in the window if the norm is what was counted on. Both are null
-            where the norm has fewer than ``least_visits``.
+            for customers without a norm; see ``Norm.is_known``.
         """
         customer = features.column("customer").to_numpy()
         norm = norm_of(history, customer, cutoff_us, self.config)
         matrix = _matrix(self.encoding, features, norm)
         risk = self.calibration(self.uncalibrated(matrix, norm.rate))
         loss = risk * (1 - self.kept) * norm.spend
-        unknown = norm.visits < self.config.least_visits
+        unknown = ~norm.is_known
         return pa.table(
             {
                 "customer_id": features.column("customer_id").cast(pa.string()),
@@ -119,14 +121,17 @@ def norm_of(
     history: History, customer: npt.NDArray[Any], cutoff_us: int, config: ChurnConfig
 ) -> Norm:
     """The norm of some customers, as known at a cutoff."""
-    known = history.purchases.before(cutoff_us)
+    lines = history.purchases
+    known = lines.before(cutoff_us)
     start = cutoff_us - config.norm_days * DAY_US
     windows = config.norm_days / config.window_days
     visits, spend = _visits_and_spend(history, known, start, cutoff_us)
+    came_before = np.zeros(len(history.customers), np.bool_)
+    came_before[lines.customer[known & lines.bought & (lines.ts < start)]] = True
     return Norm(
-        visits[customer],
-        visits[customer] / windows,
-        np.maximum(spend[customer], 0.0) / windows,
+        rate=visits[customer] / windows,
+        spend=np.maximum(spend[customer], 0.0) / windows,
+        is_known=came_before[customer] & (visits[customer] >= config.least_visits),
     )
 
 
@@ -140,14 +145,17 @@ def recent_visits(
 
 
 def declined(
-    history: History, customer: npt.NDArray[Any], cutoff_us: int, config: ChurnConfig
+    history: History,
+    customer: npt.NDArray[Any],
+    norm: Norm,
+    cutoff_us: int,
+    config: ChurnConfig,
 ) -> tuple[Bools, Floats, Floats]:
     """What became of customers in the window after a cutoff, as known by now.
 
     Returns:
         Whether there was a decline; visits; net spend. Shape ``[row]``.
     """
-    norm = norm_of(history, customer, cutoff_us, config)
     end = cutoff_us + config.window_days * DAY_US
     everything = np.ones(len(history.purchases), np.bool_)
     visits, spend = _visits_and_spend(history, everything, cutoff_us, end)
@@ -167,12 +175,13 @@ def fit_churn(
         seed: of the trees.
 
     Returns:
-        None where there were no decliners to learn from, or only such.
+        None where there were no decliners to learn from or only such, or too little
+        history to calibrate on later windows than were learned from.
     """
     us = features.column("cutoff").cast(pa.int64()).to_numpy()
     window = config.window_days * DAY_US
     ended = np.unique(us[us + window <= to_us(history.until)])
-    encoding = encoding_of(features)
+    encoding = encoding_of(features.filter(pa.array(us < to_us(history.until))))
     parts = [
         _rows(
             history, features.filter(pa.array(us == cutoff)), cutoff, encoding, config
@@ -182,20 +191,21 @@ def fit_churn(
     if not parts:
         return None
     rows = _Rows(*(np.concatenate([getattr(p, f) for p in parts]) for f in _FIELDS))
-    if not 0 < rows.declined.sum() < len(rows.declined):
+    late = np.isin(rows.cutoff, np.unique(rows.cutoff)[-_CALIBRATION_CUTOFFS:])
+    early = rows.cutoff + window <= rows.cutoff[late].min(initial=to_us(history.until))
+    if not (_has_both(rows.declined[early]) and _has_both(rows.declined[late])):
         return None
-    kept = rows.spend[rows.declined].sum() / max(
-        rows.usual_spend[rows.declined].sum(), 1e-9
-    )
-    late = np.isin(rows.cutoff, ended[-_CALIBRATION_CUTOFFS:])
-    early = rows.cutoff + window <= rows.cutoff[late].min()
-    platt = Platt()
-    if 0 < rows.declined[early].sum() < early.sum():
-        # Two numbers are calibrated: one booster of each kind is enough.
-        trial = _fitted(rows.take(early), encoding, platt, kept, config, seed, 1)
-        raw = trial.uncalibrated(rows.matrix[late], rows.rate[late])
-        platt = fit_platt(raw, rows.declined[late].astype(np.float64))
+    usual = rows.usual_spend[rows.declined].sum()
+    kept = rows.spend[rows.declined].sum() / usual if usual > 0 else 1.0
+    # Two numbers are calibrated: one booster of each kind is enough.
+    trial = _fitted(rows.take(early), encoding, Platt(), kept, config, seed, 1)
+    raw = trial.uncalibrated(rows.matrix[late], rows.rate[late])
+    platt = fit_platt(raw, rows.declined[late].astype(np.float64))
     return _fitted(rows, encoding, platt, kept, config, seed, config.seeds)
+
+
+def _has_both(label: Bools) -> bool:
+    return bool(label.any() and not label.all())
 
 
 @dataclass(frozen=True)
@@ -225,7 +235,7 @@ def _rows(
     """Customers with a norm, and what became of them."""
     customer = features.column("customer").to_numpy()
     norm = norm_of(history, customer, cutoff_us, config)
-    fell, visits, spend = declined(history, customer, cutoff_us, config)
+    fell, visits, spend = declined(history, customer, norm, cutoff_us, config)
     rows = _Rows(
         _matrix(encoding, features, norm),
         norm.rate,
@@ -235,7 +245,7 @@ def _rows(
         spend,
         np.full(len(customer), cutoff_us),
     )
-    return rows.take(norm.visits >= config.least_visits)
+    return rows.take(norm.is_known)
 
 
 def _fitted(
@@ -248,7 +258,12 @@ def _fitted(
     n_boosters: int,
 ) -> Churn:
     def boosters(objective: str, label: Floats, start: Floats | None) -> Any:
-        data = lgb.Dataset(rows.matrix, label, init_score=start)
+        data = lgb.Dataset(
+            rows.matrix,
+            label,
+            init_score=start,
+            categorical_feature=encoding.categorical,
+        )
         return tuple(
             lgb.train(_parameters(config, objective, seed + k), data, config.trees)
             for k in range(n_boosters)
@@ -298,11 +313,11 @@ def _visits_and_spend(
     lines, n = history.purchases, len(history.customers)
     inside = keep & (lines.ts >= start_us) & (lines.ts < end_us)
     bought = inside & lines.bought
-    days = np.unique(
-        np.stack([lines.customer[bought].astype(np.int64), lines.ts[bought] // DAY_US]),
-        axis=1,
-    )
-    visits = np.bincount(days[0], minlength=n).astype(np.float64)
+    customer, day = lines.customer[bought], lines.ts[bought] // DAY_US
+    # Rows are in order of customer and time.
+    is_first = np.ones(len(day), np.bool_)
+    is_first[1:] = (customer[1:] != customer[:-1]) | (day[1:] != day[:-1])
+    visits = np.bincount(customer[is_first], minlength=n).astype(np.float64)
     spend = np.bincount(
         lines.customer[inside], lines.columns["amount"][inside], minlength=n
     )
@@ -321,7 +336,7 @@ def save(model: Churn, folder: Path) -> dict[str, Any]:
         "words": {name: list(words) for name, words in model.encoding.words.items()},
         "calibration": [model.calibration.slope, model.calibration.intercept],
         "kept": model.kept,
-        "config": model.config.model_dump(mode="json"),
+        "windows": {name: getattr(model.config, name) for name in _WINDOWS},
     }
 
 
@@ -341,5 +356,5 @@ def load(folder: Path, rest: dict[str, Any]) -> Churn:
         encoding=Encoding(tuple(rest["columns"]), words),
         calibration=Platt(*rest["calibration"]),
         kept=rest["kept"],
-        config=ChurnConfig.model_validate(rest["config"]),
+        config=ChurnConfig.model_validate(rest["windows"]),
     )

@@ -27,6 +27,11 @@ class Encoding:
     columns: tuple[str, ...]
     words: dict[str, tuple[str, ...]]
 
+    @property
+    def categorical(self) -> list[int]:
+        """Positions of the columns that hold codes of words."""
+        return [i for i, name in enumerate(self.columns) if name in self.words]
+
     def matrix(self, table: pa.Table) -> npt.NDArray[np.float32]:
         """Shape ``[row, feature]``; NaN: null.
 

@@ -108,7 +108,7 @@ def truth(tables: Tables, snapshot: Snapshot) -> pa.Table | None:
 
 
 def spend(tables: Tables, snapshot: Snapshot, customers: Sequence[str]) -> Floats:
-    """What customers spent in the label window, net of its returns, at least 0.
+    """What customers spent in the label window less what they returned in it, at least 0.
 
     Args:
         tables: all input.

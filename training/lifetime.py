@@ -4,7 +4,7 @@
 
 | term | unit | what it is |
 |---|---|---|
-| average order value | shop currency per order | net spend so far / orders so far |
+| average order value | shop currency per order | net spend so far / orders so far; negative where returns exceed it |
 | repurchases | orders per year | posterior mean of the visit rate of a living customer (BG/NBD), times the customer's orders per visit |
 | remaining lifetime | years | expected time until the customer drops out (BG/NBD), counted no further than ``LIFETIME_YEARS`` ahead |
 | acquisition cost | shop currency | of the profile row in force |

@@ -70,7 +70,8 @@ class Spend:
         matrix = _matrix(self.encoding, features, near)
         scores = [np.asarray(b.predict(matrix, raw_score=True)) for b in self.boosters]
         raw = np.mean(scores, axis=0)
-        relative = np.exp(raw) * far / np.where(near > 0, near, 1.0)
+        growth = np.divide(far, near, out=np.zeros_like(far), where=near > 0)
+        relative = np.exp(raw) * growth
         total = relative.sum()
         return relative * (far.sum() / total) if total > 0 else far
 
@@ -105,6 +106,7 @@ def fit_spend(
     observed = int((until - past_us.min()) // DAY_US) if len(past_us) else 0
     window = min(horizon_days, max(observed // 2, 1))
     ended = past_us[past_us + window * DAY_US <= until]
+    # Of all that is known by now: seven numbers of the whole shop, fitted once.
     baseline = fit_baseline(past_orders(history, until))
     encoding = encoding_of(features.filter(pa.array(us < until)))
     matrices: list[npt.NDArray[np.float32]] = []
@@ -119,7 +121,11 @@ def fit_spend(
     if not spends or not np.concatenate(spends).any():
         return None
     spent = np.concatenate(spends)
-    data = lgb.Dataset(np.vstack(matrices), spent / spent.mean())
+    data = lgb.Dataset(
+        np.vstack(matrices),
+        spent / spent.mean(),
+        categorical_feature=encoding.categorical,
+    )
     boosters = tuple(
         lgb.train(_parameters(config, seed + k), data, config.trees)
         for k in range(config.seeds)

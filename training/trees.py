@@ -86,9 +86,7 @@ def fit_trees(
         weight=weight,
         init_score=start[horizon - 1],
         feature_name=[f"f{i}" for i in range(matrix.shape[1])],
-        categorical_feature=[
-            i for i, name in enumerate(encoding.columns) if name in encoding.words
-        ],
+        categorical_feature=encoding.categorical,
         free_raw_data=True,
     )
     boosters = tuple(

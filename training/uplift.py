@@ -154,14 +154,13 @@ def arms_of(
     contacts: Contacts, matrix: Matrix, encoding: Encoding, config: UpliftConfig
 ) -> Arms:
     """Contacts and their features as the learners read them, row by row."""
-    words = (i for i, name in enumerate(encoding.columns) if name in encoding.words)
     return Arms(
         matrix=matrix,
         customer=contacts.customer,
         treated=contacts.treated,
         outcome=contacts.bought,
         share_treated=_share(contacts, config),
-        categorical=tuple(words),
+        categorical=tuple(encoding.categorical),
     )
 
 

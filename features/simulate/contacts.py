@@ -22,7 +22,7 @@ _BROWSE_DAYS, _PRESALE_DAYS = 7.0, 14.0
 def browses_table(
     rng: np.random.Generator, world: World, people: People, intents: Intents
 ) -> pa.Table:
-    """Browses in the week before orders, of what is bought, and aimless ones."""
+    """Browses in the week before an intended order, of what is wanted, and aimless ones."""
     rate = world.truths.aimless_browses_per_month / 30
     counts = rng.poisson(world.truths.browses_per_order, len(intents.day))
     ago = _BROWSE_DAYS * rng.beta(1, 5, counts.sum())
@@ -49,7 +49,7 @@ def browses_table(
 def inquiries_table(
     rng: np.random.Generator, world: World, people: People, intents: Intents
 ) -> pa.Table:
-    """Contacts at a base rate, and presale ones in the fortnight before orders.
+    """Contacts at a base rate, and presale ones in the fortnight before intended orders.
 
     Answers come the slower and resolve the less, the worse the service.
     """
@@ -92,13 +92,13 @@ def _contacts(
     counts: Array,
     ago: Array,
 ) -> tuple[Array, Array, Array, Array]:
-    """Contacts that no order explains, and those before orders.
+    """Contacts that no intent explains, and those before intended orders.
 
     Of the former there are ``rate`` a day, mean over customers, whose own rates
     differ; of the latter ``counts`` per intent, each ``ago`` shop days before its order.
 
     Returns:
-        Customer, shop day, product, and whether an order explains the contact.
+        Customer, shop day, product, and whether an intent explains the contact.
     """
     length = people.until - people.since
     personal = rate * rng.gamma(2.0, 0.5, len(people))

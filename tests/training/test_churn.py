@@ -90,11 +90,12 @@ def test_norm_and_decline_by_hand(read_history: ReadHistory) -> None:
     history = read_history({"purchases": [*before, *after]}, cutoff + 40 * day)
     who = np.arange(2)
     norm = norm_of(history, who, to_us(cutoff), ChurnConfig())
-    assert norm.visits.tolist() == [9.0, 9.0]
     assert norm.rate.tolist() == [3.0, 3.0]
+    # Bob has come for 72 days only: that is no norm.
+    assert norm.is_known.tolist() == [True, False]
     assert norm.spend == pytest.approx([(100 - 7) / 3, 90 / 3])
     # Fewer than 1.5 visits: ann's second one is a day too late.
-    fell, visits, spend = declined(history, who, to_us(cutoff), ChurnConfig())
+    fell, visits, spend = declined(history, who, norm, to_us(cutoff), ChurnConfig())
     assert fell.tolist() == [True, False]
     assert (visits.tolist(), spend.tolist()) == ([1.0, 2.0], [10.0, 20.0])
 
@@ -110,12 +111,14 @@ def test_who_slows_down_is_at_risk_and_loses_money(
     table = model.predict(history, at(features, cutoff), to_us(cutoff))
     known = table.column("churn_risk").is_valid().to_numpy(zero_copy_only=False)
     few = table.column("visits_norm").to_numpy() * 3 < CONFIG.least_visits
-    assert (known == ~few).all() and few.any()
+    assert not known[few].any() and few.any()
+    assert known[~few].mean() > 0.9
     assert table.column("expected_loss").is_valid().to_pylist() == known.tolist()
     # What became of them, by a history that reaches further.
     later = read_history({"purchases": rows}, UNTIL)
     ids = [list(later.customers).index(c) for c in table["customer_id"].to_pylist()]
-    fell, _, _ = declined(later, np.array(ids), to_us(cutoff), CONFIG)
+    norm = norm_of(later, np.array(ids), to_us(cutoff), CONFIG)
+    fell, _, _ = declined(later, np.array(ids), norm, to_us(cutoff), CONFIG)
     risk = table.column("churn_risk").to_numpy(zero_copy_only=False)
     assert risk[known & fell].mean() > 1.8 * risk[known & ~fell].mean()
     loss = table.column("expected_loss").to_numpy(zero_copy_only=False)[known]
@@ -174,6 +177,17 @@ def test_labels_end_before_the_build(history: History, features: pa.Table) -> No
     # The window of no cutoff has ended: there is nothing to learn.
     late = pa.concat_tables([at(features, c) for c in CUTOFFS[-2:]])
     assert fit_churn(history, late, CONFIG, seed=1) is None
+
+
+@pytest.mark.parametrize("silent", [20, 100, 150])
+def test_too_little_to_calibrate_on_is_no_model(
+    read_history: ReadHistory, rows: list[dict[str, Any]], silent: int
+) -> None:
+    # Nobody bought of late, so that the last cutoffs have nobody with a norm.
+    last = UNTIL - timedelta(days=silent)
+    history = read_history({"purchases": [r for r in rows if r["ts"] < last]}, UNTIL)
+    cutoffs = CUTOFFS[-4:] if silent == 20 else CUTOFFS
+    assert fit_churn(history, assemble(history, cutoffs), CONFIG, seed=1) is None
 
 
 def test_saved_model_says_the_same_and_so_does_the_same_seed(

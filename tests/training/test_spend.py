@@ -26,7 +26,7 @@ CUTOFFS = [UNTIL - timedelta(days=14 * n) for n in range(8, -1, -1)]
 
 
 @pytest.fixture
-def history(read_history: Callable[..., History]) -> History:
+def lines() -> list[dict[str, Any]]:
     """120 customers; one in three stopped in March, all spend 5 to 40 a visit."""
     random = np.random.default_rng(0)
     rows: list[dict[str, Any]] = []
@@ -42,7 +42,14 @@ def history(read_history: Callable[..., History]) -> History:
             ts = datetime(2024, 1, 1) + timedelta(days=day)
             rows.append({**ids, "ts": ts, "quantity": 1.0, "amount": amount})
             day += float(random.exponential(5 + c % 7))
-    return read_history({"purchases": rows}, UNTIL)
+    return rows
+
+
+@pytest.fixture
+def history(
+    read_history: Callable[..., History], lines: list[dict[str, Any]]
+) -> History:
+    return read_history({"purchases": lines}, UNTIL)
 
 
 @pytest.fixture
@@ -109,6 +116,20 @@ def test_rows_of_other_customers_are_refused(
         expected(None, history, rows, 28)
     with pytest.raises(ValueError, match="expected features of the 120 customers"):
         fit(history, features.slice(1))
+
+
+def test_rows_after_the_cutoff_change_nothing(
+    read_history: Callable[..., History], lines: list[dict[str, Any]]
+) -> None:
+    cutoff = CUTOFFS[-3]
+    found: list[Any] = []
+    for some in (lines, [row for row in lines if row["ts"] < cutoff]):
+        history = read_history({"purchases": some}, cutoff)
+        features = assemble(history, CUTOFFS[:-2])
+        model = fit(history, features)
+        rows = at_cutoff(features, cutoff)
+        found.append(predict_value(history, rows, Snapshot(cutoff, 28), model))
+    assert found[0].equals(found[1])
 
 
 def test_nothing_to_learn_from_is_no_model(
