@@ -77,7 +77,26 @@ class QualityConfig(Section):
     minimum_score: float = Field(default=0.95, ge=0, le=1)
 
 
-class PropensityConfig(Section):
+class TreesConfig(Section):
+    """Boosted trees.
+
+    Attributes:
+        trees, seeds: rounds, and boosters of following seeds that are averaged.
+        threads: of LightGBM.
+    """
+
+    trees: int = Field(default=150, ge=1)
+    seeds: int = Field(default=2, ge=1)
+    learning_rate: float = Field(default=0.06, gt=0)
+    leaves: int = Field(default=15, ge=2)
+    min_rows_per_leaf: int = Field(default=100, ge=1)
+    feature_share: float = Field(default=0.3, gt=0, le=1)
+    row_share: float = Field(default=0.7, gt=0, le=1)
+    l2: float = Field(default=5.0, ge=0)
+    threads: int = Field(default=2, ge=1)
+
+
+class PropensityConfig(TreesConfig):
     """The repurchase model.
 
     Attributes:
@@ -86,7 +105,6 @@ class PropensityConfig(Section):
         history_days: the first training cutoff has at least this much history.
         drawn_horizons: horizons drawn per row, beside the stated one.
         drawn_weight: weight of a drawn row; a row of the stated horizon has 1.
-        seeds: boosters that are averaged.
         tag_precision: precision at which the tag's threshold is chosen.
     """
 
@@ -96,61 +114,37 @@ class PropensityConfig(Section):
     drawn_horizons: int = Field(default=1, ge=0)
     drawn_weight: float = Field(default=0.5, ge=0)
     trees: int = Field(default=130, ge=1)
-    seeds: int = Field(default=2, ge=1)
-    learning_rate: float = Field(default=0.06, gt=0)
-    leaves: int = Field(default=15, ge=2)
-    min_rows_per_leaf: int = Field(default=100, ge=1)
-    feature_share: float = Field(default=0.3, gt=0, le=1)
-    row_share: float = Field(default=0.7, gt=0, le=1)
-    l2: float = Field(default=5.0, ge=0)
-    threads: int = Field(default=2, ge=1)
     tag_precision: float = Field(default=0.9, gt=0, lt=1)
 
 
-class SpendConfig(Section):
+class SpendConfig(TreesConfig):
     """Expected spend.
 
     Attributes:
         variance_power: of the Tweedie distribution: 1 Poisson, 2 gamma.
-        trees, seeds: boosted trees, and boosters that are averaged.
-        threads: of LightGBM.
     """
 
     variance_power: float = Field(default=1.5, gt=1, lt=2)
-    trees: int = Field(default=150, ge=1)
-    seeds: int = Field(default=2, ge=1)
-    learning_rate: float = Field(default=0.06, gt=0)
-    leaves: int = Field(default=15, ge=2)
-    min_rows_per_leaf: int = Field(default=100, ge=1)
-    feature_share: float = Field(default=0.3, gt=0, le=1)
-    row_share: float = Field(default=0.7, gt=0, le=1)
-    l2: float = Field(default=5.0, ge=0)
-    threads: int = Field(default=2, ge=1)
 
 
-class ChurnConfig(Section):
-    """Churn risk.
+class ChurnConfig(TreesConfig):
+    """Churn risk; boosters of two kinds, each as many as ``seeds``.
 
     Attributes:
         window_days: in which visits fall, or do not.
         norm_days: before the cutoff; visits of these are the norm.
         least_visits: in the norm; who comes less often has no risk stated.
-        trees, seeds: boosted trees, and boosters that are averaged, of each kind.
-        threads: of LightGBM.
     """
 
     window_days: int = Field(default=28, ge=1)
     norm_days: int = Field(default=84, ge=1)
     least_visits: int = Field(default=6, ge=1)
-    trees: int = Field(default=150, ge=1)
     seeds: int = Field(default=4, ge=1)
     learning_rate: float = Field(default=0.03, gt=0)
     leaves: int = Field(default=7, ge=2)
     min_rows_per_leaf: int = Field(default=200, ge=1)
     feature_share: float = Field(default=0.2, gt=0, le=1)
     row_share: float = Field(default=0.5, gt=0, le=1)
-    l2: float = Field(default=5.0, ge=0)
-    threads: int = Field(default=2, ge=1)
 
 
 class UpliftConfig(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,17 +43,17 @@ def qualities(console: Console, found: Sequence[Quality]) -> None:
             f"Who buys again in the {until}: {quality.customers:,} customers with "
             f"history, {quality.base_rate:.1%} bought",
         )
-        table = _table("model", "AUC", "Brier", "calibration error", "our AUC gain")
-        for name, values in quality.propensity.items():
-            table.add_row(
-                plain(name),
-                f"{values['auc']:.3f}",
-                f"{values['brier']:.3f}",
-                f"{values['ece']:.3f}",
-                _interval(quality.auc_gain.get(name), "+.3f"),
-                style="bold" if name == MODEL else None,
-            )
-        console.print(table)
+        _compared(
+            console,
+            quality.propensity,
+            {
+                "auc": ("AUC", ".3f"),
+                "brier": ("Brier", ".3f"),
+                "ece": ("calibration error", ".3f"),
+            },
+            ("our AUC gain", "+.3f"),
+            quality.auc_gain,
+        )
         for lane in quality.lists:
             _list(console, quality, lane, until)
         _value(console, quality, until)
@@ -68,14 +68,45 @@ def _list(console: Console, quality: Quality, lane: str, until: str) -> None:
         f"What they buy in the {until}, list {lane}, {K} slots: "
         f"{methods[MODEL]['customers']:,.0f} customers with something to find",
     )
-    table = _table("method", f"recall@{K}", f"nDCG@{K}", f"hit@{K}", "our recall gain")
-    for name, values in methods.items():
+    _compared(
+        console,
+        methods,
+        {
+            "recall": (f"recall@{K}", ".4f"),
+            "ndcg": (f"nDCG@{K}", ".4f"),
+            "hit": (f"hit@{K}", ".3f"),
+        },
+        ("our recall gain", "+.4f"),
+        quality.recall_gain[lane],
+        first="method",
+    )
+
+
+def _compared(
+    console: Console,
+    models: Mapping[str, Mapping[str, float]],
+    figures: Mapping[str, tuple[str, str]],
+    gain: tuple[str, str],
+    gains: Mapping[str, Interval],
+    first: str = "model",
+) -> None:
+    """Figures of every model, ours in bold, and what ours gains over each.
+
+    Args:
+        console: where to.
+        models: figures by their keys, by model.
+        figures: title and format of each key that is shown, in order.
+        gain: title and format of the last column.
+        gains: by model; none for ours.
+        first: title of the models' column.
+    """
+    title, form = gain
+    table = _table(first, *(name for name, _ in figures.values()), title)
+    for name, values in models.items():
         table.add_row(
             plain(name),
-            f"{values['recall']:.4f}",
-            f"{values['ndcg']:.4f}",
-            f"{values['hit']:.3f}",
-            _interval(quality.recall_gain[lane].get(name), "+.4f"),
+            *(f"{values[key]:{shown}}" for key, (_, shown) in figures.items()),
+            _interval(gains.get(name), form),
             style="bold" if name == MODEL else None,
         )
     console.print(table)
@@ -87,23 +118,17 @@ def _value(console: Console, quality: Quality, until: str) -> None:
         console,
         f"What they spend in the {until}: {value.spent:,.2f} each on average",
     )
-    table = _table(
-        "model",
-        "mean error",
-        "rank correlation",
-        "expected / spent, in total",
-        "our gain in error",
+    _compared(
+        console,
+        value.models,
+        {
+            "mae": ("mean error", ",.2f"),
+            "spearman": ("rank correlation", ".3f"),
+            "total": ("expected / spent, in total", ".2f"),
+        },
+        ("our gain in error", "+,.2f"),
+        value.mae_gain,
     )
-    for name, values in value.models.items():
-        table.add_row(
-            plain(name),
-            f"{values['mae']:,.2f}",
-            f"{values['spearman']:.3f}",
-            f"{values['total']:.2f}",
-            _interval(value.mae_gain.get(name), "+,.2f"),
-            style="bold" if name == MODEL else None,
-        )
-    console.print(table)
 
 
 def _churn(console: Console, quality: Quality) -> None:
@@ -114,18 +139,15 @@ def _churn(console: Console, quality: Quality) -> None:
         console,
         f"Whose visits fall under half in the {churn.window_days} days from "
         f"{quality.cutoff:%Y-%m-%d}: {churn.customers:,} regular customers, "
-        f"{churn.declined:.1%} declined",
+        f"{churn.declined:.1%} declined; our calibration error {churn.ece:.3f}",
     )
-    table = _table("model", "AUC", "declined, of the riskiest tenth", "our AUC gain")
-    for name, values in churn.models.items():
-        table.add_row(
-            plain(name),
-            f"{values['auc']:.3f}",
-            f"{values['top']:.1%}",
-            _interval(churn.auc_gain.get(name), "+.3f"),
-            style="bold" if name == MODEL else None,
-        )
-    console.print(table)
+    _compared(
+        console,
+        churn.models,
+        {"auc": ("AUC", ".3f"), "top": ("declined, of the riskiest tenth", ".1%")},
+        ("our AUC gain", "+.3f"),
+        churn.auc_gain,
+    )
 
 
 def _uplift(console: Console, quality: Quality) -> None:

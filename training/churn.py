@@ -27,9 +27,17 @@ from scipy.stats import poisson
 from features.config import ChurnConfig
 from features.history import Bools, Floats, History, Longs
 from features.snapshot import DAY_US, to_us
+from training.boosting import (
+    Boosters,
+    Matrix,
+    dataset,
+    fit_boosters,
+    load_boosters,
+    mean_score,
+    save_boosters,
+)
 from training.calibration import Platt, fit_platt
 from training.encoding import Encoding, encoding_of
-from training.trees import lgb
 
 _COUNTING = 1 / 3
 """Weight of the counting trees' log odds; the deciding ones have the rest."""
@@ -37,8 +45,6 @@ _COUNTING = 1 / 3
 _EDGE = 1e-4
 _CALIBRATION_CUTOFFS = 2
 _WINDOWS = ("window_days", "norm_days", "least_visits")
-
-Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,8 @@ class Churn:
         config: of it the windows, which say what was learned.
     """
 
-    deciding: tuple[lgb.Booster, ...]
-    counting: tuple[lgb.Booster, ...]
+    deciding: Boosters
+    counting: Boosters
     encoding: Encoding
     calibration: Platt
     kept: float
@@ -110,8 +116,8 @@ class Churn:
 
     def uncalibrated(self, matrix: Matrix, rate: Floats) -> Floats:
         """Risk before calibration, from rows of the matrix; shape ``[row]``."""
-        decided = _mean_score(self.deciding, matrix)
-        visits = rate * np.exp(_mean_score(self.counting, matrix))
+        decided = mean_score(self.deciding, matrix)
+        visits = rate * np.exp(mean_score(self.counting, matrix))
         fewer = poisson.cdf(np.ceil(rate / 2) - 1, visits)
         counted = logit(np.clip(fewer, _EDGE, 1 - _EDGE))
         return expit((1 - _COUNTING) * decided + _COUNTING * counted)
@@ -133,6 +139,11 @@ def norm_of(
         spend=np.maximum(spend[customer], 0.0) / windows,
         is_known=came_before[customer] & (visits[customer] >= config.least_visits),
     )
+
+
+def is_decline(visits: Floats, rate: Floats) -> Bools:
+    """Whether visits of a window are fewer than half of the norm's; same shape."""
+    return visits < rate / 2
 
 
 def recent_visits(
@@ -159,7 +170,8 @@ def declined(
     end = cutoff_us + config.window_days * DAY_US
     everything = np.ones(len(history.purchases), np.bool_)
     visits, spend = _visits_and_spend(history, everything, cutoff_us, end)
-    return visits[customer] < norm.rate / 2, visits[customer], spend[customer]
+    came = visits[customer]
+    return is_decline(came, norm.rate), came, spend[customer]
 
 
 def fit_churn(
@@ -257,17 +269,11 @@ def _fitted(
     seed: int,
     n_boosters: int,
 ) -> Churn:
-    def boosters(objective: str, label: Floats, start: Floats | None) -> Any:
-        data = lgb.Dataset(
-            rows.matrix,
-            label,
-            init_score=start,
-            categorical_feature=encoding.categorical,
-        )
-        return tuple(
-            lgb.train(_parameters(config, objective, seed + k), data, config.trees)
-            for k in range(n_boosters)
-        )
+    def boosters(
+        objective: str, label: npt.NDArray[Any], start: Floats | None
+    ) -> Boosters:
+        data = dataset(rows.matrix, label, encoding, start=start)
+        return fit_boosters(data, objective, config, seed, n_boosters)
 
     return Churn(
         deciding=boosters("binary", rows.declined.astype(np.float64), None),
@@ -277,29 +283,6 @@ def _fitted(
         kept=float(np.clip(kept, 0, 1)),
         config=config,
     )
-
-
-def _parameters(config: ChurnConfig, objective: str, seed: int) -> dict[str, Any]:
-    return {
-        "objective": objective,
-        "learning_rate": config.learning_rate,
-        "num_leaves": config.leaves,
-        "min_child_samples": config.min_rows_per_leaf,
-        "feature_fraction": config.feature_share,
-        "bagging_fraction": config.row_share,
-        "bagging_freq": 1,
-        "lambda_l2": config.l2,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": config.threads,
-        "verbosity": -1,
-    }
-
-
-def _mean_score(boosters: tuple[lgb.Booster, ...], matrix: Matrix) -> Floats:
-    scores = [np.asarray(b.predict(matrix, raw_score=True)) for b in boosters]
-    return np.mean(scores, axis=0)
 
 
 def _matrix(encoding: Encoding, features: pa.Table, norm: Norm) -> Matrix:
@@ -326,14 +309,10 @@ def _visits_and_spend(
 
 def save(model: Churn, folder: Path) -> dict[str, Any]:
     """Write the boosters as text to ``folder``; return the rest, ready for JSON."""
-    for kind, boosters in (("deciding", model.deciding), ("counting", model.counting)):
-        for number, booster in enumerate(boosters):
-            file = folder / f"churn_{kind}_{number}.txt"
-            file.write_text(booster.model_to_string())
+    save_boosters(model.counting, folder, "churn_counting")
     return {
-        "boosters": len(model.deciding),
-        "columns": list(model.encoding.columns),
-        "words": {name: list(words) for name, words in model.encoding.words.items()},
+        "boosters": save_boosters(model.deciding, folder, "churn_deciding"),
+        **model.encoding.as_json(),
         "calibration": [model.calibration.slope, model.calibration.intercept],
         "kept": model.kept,
         "windows": {name: getattr(model.config, name) for name in _WINDOWS},
@@ -342,18 +321,10 @@ def save(model: Churn, folder: Path) -> dict[str, Any]:
 
 def load(folder: Path, rest: dict[str, Any]) -> Churn:
     """The model that ``save`` wrote; predictions are equal to the bit."""
-    deciding, counting = (
-        tuple(
-            lgb.Booster(model_str=(folder / f"churn_{kind}_{n}.txt").read_text())
-            for n in range(rest["boosters"])
-        )
-        for kind in ("deciding", "counting")
-    )
-    words = {name: tuple(words) for name, words in rest["words"].items()}
     return Churn(
-        deciding=deciding,
-        counting=counting,
-        encoding=Encoding(tuple(rest["columns"]), words),
+        deciding=load_boosters(folder, "churn_deciding", rest["boosters"]),
+        counting=load_boosters(folder, "churn_counting", rest["boosters"]),
+        encoding=Encoding.from_json(rest),
         calibration=Platt(*rest["calibration"]),
         kept=rest["kept"],
         config=ChurnConfig.model_validate(rest["windows"]),

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from sklearn.metrics import roc_auc_score
 
-from features.history import Bools, Floats, History, Longs
+from features.history import Floats, History, Longs
 from training import metrics
 from training.baselines import fit_bg_nbd, visits
 from training.calibration import expected_calibration_error
-from training.churn import recent_visits
+from training.churn import is_decline, recent_visits
 from training.metrics import MODEL, auc_gain
 
 TREND = "visits of late over usual ones"
@@ -71,14 +70,13 @@ def churn_quality(
         TREND: -lately[known] / norm,
         BG_NBD: 1 - fit_bg_nbd(past).alive(past)[known],
     }
-    label = visited[known] < norm / 2
-    value = label.astype(np.float64)
+    value = is_decline(visited[known], norm).astype(np.float64)
     return ChurnQuality(
         window_days=window_days,
-        customers=len(label),
+        customers=len(value),
         declined=_mean(value),
         models={
-            name: {"auc": _auc(label, score), "top": _mean(value[_top(score)])}
+            name: {"auc": metrics.auc(value, score), "top": _mean(value[_top(score)])}
             for name, score in scores.items()
         },
         ece=expected_calibration_error(scores[MODEL], value) if len(value) else np.nan,
@@ -88,11 +86,6 @@ def churn_quality(
             if name != MODEL
         },
     )
-
-
-def _auc(label: Bools, score: Floats) -> float:
-    both = 0 < label.sum() < len(label)
-    return float(roc_auc_score(label, score)) if both else float("nan")
 
 
 def _top(score: Floats) -> Longs:

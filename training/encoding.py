@@ -6,7 +6,9 @@ shop's column may have any name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,17 @@ class Encoding:
 
     columns: tuple[str, ...]
     words: dict[str, tuple[str, ...]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Lists and mappings only."""
+        words = {name: list(words) for name, words in self.words.items()}
+        return {"columns": list(self.columns), "words": words}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Encoding:
+        """What ``as_json`` gave, also by way of a file and among other values."""
+        words = {name: tuple(words) for name, words in values["words"].items()}
+        return cls(tuple(values["columns"]), words)
 
     @property
     def categorical(self) -> list[int]:

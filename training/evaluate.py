@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss
 
 from features.config import Config
 from features.history import Bools, Floats, History, Ints
@@ -143,9 +143,8 @@ def evaluate(
 
 def figures(label: Floats, probability: Floats) -> dict[str, float]:
     """AUC (NaN with one class only), Brier score, expected calibration error."""
-    both = 0 < label.sum() < len(label)
     return {
-        "auc": float(roc_auc_score(label, probability)) if both else float("nan"),
+        "auc": metrics.auc(label, probability),
         "brier": float(brier_score_loss(label, np.clip(probability, 0, 1))),
         "ece": expected_calibration_error(probability, label),
     }

@@ -77,7 +77,7 @@ def happened(
     if bought is None:
         return None
     window = Snapshot(snapshot.cutoff, churn_days)
-    reaches = truth(tables, window) is not None
+    reaches = _reaches_end(tables, window)
     return Happened(
         bought,
         spend(tables, snapshot, customers),
@@ -98,13 +98,18 @@ def truth(tables: Tables, snapshot: Snapshot) -> pa.Table | None:
         ``customer_id``, ``product_id``, ``order_id``, ``ts``, ``quantity``,
         ``amount`` in order; None if the data do not reach the window's end.
     """
+    if not _reaches_end(tables, snapshot):
+        return None
+    return tables.purchases_between(snapshot.cutoff, snapshot.label_end)
+
+
+def _reaches_end(tables: Tables, snapshot: Snapshot) -> bool:
+    """See ``truth``."""
     last_day = snapshot.label_end - timedelta(days=1)
     found = tables.purchases_between(last_day, snapshot.label_end + _AROUND)
     before = tables.purchases_between(snapshot.cutoff - _AROUND, snapshot.cutoff)
     usual = before.num_rows / _AROUND.days
-    if found.num_rows < max(1.0, _SHARE_OF_USUAL_DAY * usual):
-        return None
-    return tables.purchases_between(snapshot.cutoff, snapshot.label_end)
+    return found.num_rows >= max(1.0, _SHARE_OF_USUAL_DAY * usual)
 
 
 def spend(tables: Tables, snapshot: Snapshot, customers: Sequence[str]) -> Floats:
@@ -122,7 +127,8 @@ def spend(tables: Tables, snapshot: Snapshot, customers: Sequence[str]) -> Float
     sums = lines.group_by("customer_id", use_threads=False).aggregate(
         [("amount", "sum")]
     )
-    spent = dict(zip(*(sums.column(i).to_pylist() for i in range(2)), strict=True))
+    names = ("customer_id", "amount_sum")
+    spent = dict(zip(*(sums.column(name).to_pylist() for name in names), strict=True))
     return np.array([max(spent.get(one, 0.0), 0.0) for one in customers])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from features.history import Array, Bools, Floats, History, Longs
 from features.history import Ints as Lists
@@ -187,6 +188,12 @@ def bootstrap_intervals(
         value = above[:, column].sum() / below[:, column].sum()
         intervals.append(Interval(float(value), float(low), float(high)))
     return intervals
+
+
+def auc(label: Floats, score: Floats) -> float:
+    """Area under the ROC curve; NaN with one class only."""
+    both = 0 < label.sum() < len(label)
+    return float(roc_auc_score(label, score)) if both else float("nan")
 
 
 def auc_gain(label: Floats, ours: Floats, theirs: Floats, seed: int) -> Interval:

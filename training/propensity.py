@@ -163,8 +163,7 @@ def save(model: Propensity, folder: Path) -> dict[str, Any]:
     """Write the trees as text to ``folder``; return the rest, ready for JSON."""
     return {
         "trees": save_trees(model.trees, folder),
-        "columns": list(model.encoding.columns),
-        "words": {name: list(words) for name, words in model.encoding.words.items()},
+        **model.encoding.as_json(),
         "calibration": [model.calibration.slope, model.calibration.intercept],
         "longest_horizon": model.longest_horizon,
         "horizon_days": model.horizon_days,
@@ -176,10 +175,7 @@ def load(folder: Path, rest: dict[str, Any]) -> Propensity:
     """The model that ``save`` wrote; scores are equal to the bit."""
     return Propensity(
         trees=load_trees(folder, rest["trees"]),
-        encoding=Encoding(
-            tuple(rest["columns"]),
-            {name: tuple(words) for name, words in rest["words"].items()},
-        ),
+        encoding=Encoding.from_json(rest),
         calibration=Platt(*rest["calibration"]),
         longest_horizon=rest["longest_horizon"],
         horizon_days=rest["horizon_days"],

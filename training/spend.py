@@ -20,12 +20,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from features.config import SpendConfig
 from features.history import Floats, History
 from features.snapshot import DAY_US, to_us
+from training.boosting import (
+    Boosters,
+    Matrix,
+    dataset,
+    fit_boosters,
+    load_boosters,
+    mean_score,
+    save_boosters,
+)
 from training.btyd import (
     Baseline,
     PastOrders,
@@ -34,7 +42,6 @@ from training.btyd import (
     past_orders,
 )
 from training.encoding import Encoding, encoding_of
-from training.trees import lgb
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Spend:
         window_days: of the spend that was learned.
     """
 
-    boosters: tuple[lgb.Booster, ...]
+    boosters: Boosters
     encoding: Encoding
     window_days: int
 
@@ -68,10 +75,8 @@ class Spend:
         near = baseline.expected_spend(past, self.window_days)
         far = baseline.expected_spend(past, days)
         matrix = _matrix(self.encoding, features, near)
-        scores = [np.asarray(b.predict(matrix, raw_score=True)) for b in self.boosters]
-        raw = np.mean(scores, axis=0)
         growth = np.divide(far, near, out=np.zeros_like(far), where=near > 0)
-        relative = np.exp(raw) * growth
+        relative = np.exp(mean_score(self.boosters, matrix)) * growth
         total = relative.sum()
         return relative * (far.sum() / total) if total > 0 else far
 
@@ -109,7 +114,7 @@ def fit_spend(
     # Of all that is known by now: seven numbers of the whole shop, fitted once.
     baseline = fit_baseline(past_orders(history, until))
     encoding = encoding_of(features.filter(pa.array(us < until)))
-    matrices: list[npt.NDArray[np.float32]] = []
+    matrices: list[Matrix] = []
     spends: list[Floats] = []
     for cutoff in ended.tolist():
         rows = features.filter(pa.array(us == cutoff))
@@ -121,58 +126,26 @@ def fit_spend(
     if not spends or not np.concatenate(spends).any():
         return None
     spent = np.concatenate(spends)
-    data = lgb.Dataset(
-        np.vstack(matrices),
-        spent / spent.mean(),
-        categorical_feature=encoding.categorical,
-    )
-    boosters = tuple(
-        lgb.train(_parameters(config, seed + k), data, config.trees)
-        for k in range(config.seeds)
-    )
+    data = dataset(np.vstack(matrices), spent / spent.mean(), encoding)
+    more = {"tweedie_variance_power": config.variance_power}
+    boosters = fit_boosters(data, "tweedie", config, seed, config.seeds, more)
     return Spend(boosters, encoding, window)
-
-
-def _parameters(config: SpendConfig, seed: int) -> dict[str, Any]:
-    return {
-        "objective": "tweedie",
-        "tweedie_variance_power": config.variance_power,
-        "learning_rate": config.learning_rate,
-        "num_leaves": config.leaves,
-        "min_child_samples": config.min_rows_per_leaf,
-        "feature_fraction": config.feature_share,
-        "bagging_fraction": config.row_share,
-        "bagging_freq": 1,
-        "lambda_l2": config.l2,
-        "cat_smooth": 50.0,
-        "max_cat_to_onehot": 8,
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": config.threads,
-        "verbosity": -1,
-    }
 
 
 def save(model: Spend, folder: Path) -> dict[str, Any]:
     """Write the boosters as text to ``folder``; return the rest, ready for JSON."""
-    for number, booster in enumerate(model.boosters):
-        (folder / f"spend_{number}.txt").write_text(booster.model_to_string())
     return {
-        "boosters": len(model.boosters),
-        "columns": list(model.encoding.columns),
-        "words": {name: list(words) for name, words in model.encoding.words.items()},
+        "boosters": save_boosters(model.boosters, folder, "spend"),
+        **model.encoding.as_json(),
         "window_days": model.window_days,
     }
 
 
 def load(folder: Path, rest: dict[str, Any]) -> Spend:
     """The model that ``save`` wrote; predictions are equal to the bit."""
-    files = [folder / f"spend_{n}.txt" for n in range(rest["boosters"])]
-    words = {name: tuple(words) for name, words in rest["words"].items()}
     return Spend(
-        boosters=tuple(lgb.Booster(model_str=file.read_text()) for file in files),
-        encoding=Encoding(tuple(rest["columns"]), words),
+        boosters=load_boosters(folder, "spend", rest["boosters"]),
+        encoding=Encoding.from_json(rest),
         window_days=rest["window_days"],
     )
 
@@ -187,7 +160,5 @@ def _past(history: History, rows: pa.Table, cutoff_us: int) -> PastOrders:
     return past
 
 
-def _matrix(
-    encoding: Encoding, rows: pa.Table, near: Floats
-) -> npt.NDArray[np.float32]:
+def _matrix(encoding: Encoding, rows: pa.Table, near: Floats) -> Matrix:
     return np.column_stack([encoding.matrix(rows), near.astype(np.float32)])

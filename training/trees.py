@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,14 +14,17 @@ import numpy.typing as npt
 from features.config import PropensityConfig
 from features.history import Floats
 from features.snapshot import DAY_US, to_us
+from training.boosting import (
+    Boosters,
+    dataset,
+    fit_boosters,
+    load_boosters,
+    mean_score,
+    save_boosters,
+)
 from training.encoding import Encoding
 from training.marginal import marginal_odds
 from training.predictions import HORIZONS
-
-# Two waiting threads would otherwise spin and starve each other on a small box.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-import lightgbm as lgb
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,14 @@ class Trees:
             customer; never decreases.
     """
 
-    boosters: tuple[lgb.Booster, ...]
+    boosters: Boosters
     start: tuple[float, ...]
 
     def raw(self, matrix: npt.NDArray[np.float32], horizon: int) -> Floats:
         """Uncalibrated probability within the horizon, shape ``[row]``."""
         full = with_horizon(matrix, horizon)
-        odds = [np.asarray(b.predict(full, raw_score=True)) for b in self.boosters]
-        return 1 / (1 + np.exp(-np.mean(odds, axis=0) - self.start[horizon - 1]))
+        odds = mean_score(self.boosters, full) + self.start[horizon - 1]
+        return 1 / (1 + np.exp(-odds))
 
 
 @dataclass(frozen=True)
@@ -79,20 +81,9 @@ def fit_trees(
     label = (rows.next_days[row] < horizon).astype(np.float32)
     # The stated horizon counts as much as all drawn ones together.
     weight = np.where(horizon == horizon_days, 1.0, config.drawn_weight)
-    # Names from the shop's columns may hold what LightGBM cannot write.
-    data = lgb.Dataset(
-        matrix,
-        label,
-        weight=weight,
-        init_score=start[horizon - 1],
-        feature_name=[f"f{i}" for i in range(matrix.shape[1])],
-        categorical_feature=encoding.categorical,
-        free_raw_data=True,
-    )
-    boosters = tuple(
-        lgb.train(_parameters(config, matrix.shape[1], seed + k), data, config.trees)
-        for k in range(n_boosters)
-    )
+    data = dataset(matrix, label, encoding, start=start[horizon - 1], weight=weight)
+    more = {"monotone_constraints": [0] * (matrix.shape[1] - 1) + [1]}
+    boosters = fit_boosters(data, "binary", config, seed, n_boosters, more)
     return Trees(boosters, tuple(start.tolist()))
 
 
@@ -112,27 +103,6 @@ def _horizons(
     return rows[keep], days[keep]
 
 
-def _parameters(config: PropensityConfig, n_features: int, seed: int) -> dict[str, Any]:
-    return {
-        "objective": "binary",
-        "learning_rate": config.learning_rate,
-        "num_leaves": config.leaves,
-        "min_child_samples": config.min_rows_per_leaf,
-        "feature_fraction": config.feature_share,
-        "bagging_fraction": config.row_share,
-        "bagging_freq": 1,
-        "lambda_l2": config.l2,
-        "cat_smooth": 50.0,
-        "max_cat_to_onehot": 8,
-        "monotone_constraints": [0] * (n_features - 1) + [1],
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "num_threads": config.threads,
-        "verbosity": -1,
-    }
-
-
 def with_horizon(
     matrix: npt.NDArray[np.float32], horizon: int
 ) -> npt.NDArray[np.float32]:
@@ -143,15 +113,11 @@ def with_horizon(
 
 def save_trees(trees: Trees, folder: Path) -> dict[str, Any]:
     """Write the boosters as text to ``folder``; return the rest, ready for JSON."""
-    for number, booster in enumerate(trees.boosters):
-        (folder / f"propensity_{number}.txt").write_text(booster.model_to_string())
-    return {"boosters": len(trees.boosters), "start": list(trees.start)}
+    n_boosters = save_boosters(trees.boosters, folder, "propensity")
+    return {"boosters": n_boosters, "start": list(trees.start)}
 
 
 def load_trees(folder: Path, rest: dict[str, Any]) -> Trees:
     """The trees that ``save_trees`` wrote; scores are equal to the bit."""
-    files = [folder / f"propensity_{n}.txt" for n in range(rest["boosters"])]
-    return Trees(
-        tuple(lgb.Booster(model_str=file.read_text()) for file in files),
-        tuple(rest["start"]),
-    )
+    boosters = load_boosters(folder, "propensity", rest["boosters"])
+    return Trees(boosters, tuple(rest["start"]))

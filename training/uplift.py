@@ -170,11 +170,9 @@ def _share(contacts: Contacts, config: UpliftConfig) -> Floats:
 
 def save(model: Uplift, folder: Path) -> dict[str, Any]:
     """Write the trees as text to ``folder``; return the rest, ready for JSON."""
-    encoding = model.encoding
     return {
         "learner": model.learner and save_learner(model.learner, folder),
-        "columns": list(encoding.columns),
-        "words": {name: list(words) for name, words in encoding.words.items()},
+        **model.encoding.as_json(),
         "horizon_days": model.horizon_days,
         "evidence": model.evidence.as_json(),
     }
@@ -183,10 +181,9 @@ def save(model: Uplift, folder: Path) -> dict[str, Any]:
 def load(folder: Path, rest: dict[str, Any]) -> Uplift:
     """The model that ``save`` wrote; scores are equal to the bit."""
     learner = rest["learner"] and load_learner(folder, rest["learner"])
-    words = {name: tuple(words) for name, words in rest["words"].items()}
     return Uplift(
         learner,
-        Encoding(tuple(rest["columns"]), words),
+        Encoding.from_json(rest),
         rest["horizon_days"],
         Evidence.from_json(rest["evidence"]),
     )

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from features.config import UpliftConfig
 from features.history import Bools, Floats, Ints
-from training.trees import lgb
+from training.boosting import lgb
 from training.uplift_metrics import effect_scores
 
 Matrix = npt.NDArray[np.float32]

@@ -49,11 +49,12 @@ def intents_of(
     rng: np.random.Generator, world: World, people: People, cycles: Cycles
 ) -> Intents:
     """Every intent of the chunk's customers."""
-    customer, day, since, until = _unplanned(rng, world, people)
+    customer, day, since, until, taken = _unplanned(rng, world, people)
     again, again_day, product = planned_orders(rng, world, people, cycles)
     planned = np.concatenate([np.full(len(customer), -1), product])
     since = np.concatenate([since, people.since[again]])
     until = np.concatenate([until, again_day])
+    ordered = np.concatenate([~taken, np.ones(len(again), np.bool_)])
     customer = np.concatenate([customer, again])
     day = np.concatenate([day, again_day])
     order = np.lexsort((day, customer))
@@ -64,7 +65,7 @@ def intents_of(
         day=day[order],
         since=since[order],
         until=until[order],
-        ordered=until[order] == day[order],
+        ordered=ordered[order],
         planned=planned,
         product=np.where(planned >= 0, planned, first),
     )
@@ -72,8 +73,8 @@ def intents_of(
 
 def _unplanned(
     rng: np.random.Generator, world: World, people: People
-) -> tuple[Array, Array, Array, Array]:
-    """Customer, day, since and until of unplanned intents."""
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Customer, day, since, until, and whether a campaign took the order away."""
     customer, day = _poisson_times(rng, people.order_rate, people.since, people.until)
     campaigns, contacted = world.campaigns, people.targeted & ~people.held_out
     # A negative uplift takes orders away, a positive one adds a process.
@@ -94,6 +95,7 @@ def _unplanned(
         np.concatenate([day, more_day]),
         np.concatenate([people.since[customer], start[more]]),
         np.concatenate([until, more_day]),
+        np.concatenate([taken, np.zeros(len(more), np.bool_)]),
     )
 
 

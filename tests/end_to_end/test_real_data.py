@@ -12,8 +12,10 @@ from features.config import Config
 from features.engine import Tables
 from features.snapshot import Snapshot
 from training import backtest
+from training.churn_quality import BG_NBD, TREND
 from training.evaluate import Quality
 from training.metrics import MODEL
+from training.value_quality import BASELINE, LAST_WINDOW
 
 CUTOFFS = (datetime(2017, 10, 15), datetime(2017, 11, 12))
 
@@ -61,3 +63,24 @@ def test_mixed_list_beats_every_generator_alone(
 def test_new_list_beats_popularity_among_the_unseen(qualities: list[Quality]) -> None:
     for quality in qualities:
         assert quality.recall_gain["new"]["popularity"].value > 0, quality.cutoff
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", [BASELINE, LAST_WINDOW])
+def test_expected_spend_errs_less_than_every_baseline(
+    qualities: list[Quality], rival: str
+) -> None:
+    for quality in qualities:
+        assert quality.value.mae_gain[rival].low > 0, quality.cutoff
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", [TREND, BG_NBD])
+def test_churn_risk_ranks_better_than_every_baseline(
+    qualities: list[Quality], rival: str
+) -> None:
+    for quality in qualities:
+        assert quality.churn is not None
+        assert quality.churn.auc_gain[rival].low > 0, quality.cutoff
+        top = {name: values["top"] for name, values in quality.churn.models.items()}
+        assert top[MODEL] > top[rival], quality.cutoff

@@ -264,9 +264,8 @@ def test_page_shows_every_figure_of_every_table(
     assert page.texts.count("45.20") == 2
     assert page.texts.count("+5.1 (+2.0 to +8.0)") == 2
     assert text.count("Contacting the tenth brought more.") == 2
-    assert (
-        text.count('<tr class="ours">') == 1 + 2 * 4 + 1
-    )  # picks; two cutoffs, 4 tables, one with churn
+    # Picks; four tables of both cutoffs, and churn of one.
+    assert text.count('<tr class="ours">') == 1 + 2 * 4 + 1
 
 
 def test_text_from_the_data_is_escaped(
