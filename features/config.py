@@ -147,6 +147,37 @@ class ChurnConfig(TreesConfig):
     row_share: float = Field(default=0.5, gt=0, le=1)
 
 
+class ReplenishmentConfig(TreesConfig):
+    """Due dates and alerts.
+
+    Attributes:
+        step_days: distance of training cutoffs.
+        max_cutoffs: at most this many, the latest.
+        history_days: the first training cutoff has at least this much history.
+        max_customers: drawn to learn from, at most.
+        max_rows: pairs of customer, group and cutoff that are learned from, at most.
+        alert_days: an alert says "due in so many days", give or take as many.
+        alert_precision: share of alerts that should be right; the threshold is
+            chosen for it.
+    """
+
+    step_days: int = Field(default=7, ge=1)
+    max_cutoffs: int = Field(default=16, ge=2)
+    history_days: int = Field(default=90, ge=1)
+    max_customers: int = Field(default=20_000, ge=1)
+    max_rows: int = Field(default=300_000, ge=1000)
+    alert_days: int = Field(default=3, ge=0, le=30)
+    alert_precision: float = Field(default=0.5, gt=0, lt=1)
+    trees: int = Field(default=100, ge=1)
+    seeds: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0)
+    leaves: int = Field(default=31, ge=2)
+    min_rows_per_leaf: int = Field(default=200, ge=1)
+    feature_share: float = Field(default=0.3, gt=0, le=1)
+    row_share: float = Field(default=0.6, gt=0, le=1)
+    l2: float = Field(default=10.0, ge=0)
+
+
 class UpliftConfig(Section):
     """Uplift of a contact, from campaigns with a holdout.
 
@@ -280,6 +311,7 @@ class Config(Section):
     recommend: RecommendConfig = RecommendConfig()
     spend: SpendConfig = SpendConfig()
     churn: ChurnConfig = ChurnConfig()
+    replenishment: ReplenishmentConfig = ReplenishmentConfig()
     uplift: UpliftConfig = UpliftConfig()
     serving: ServingConfig = ServingConfig()
     tracking: TrackingConfig = TrackingConfig()

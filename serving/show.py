@@ -58,6 +58,7 @@ def qualities(console: Console, found: Sequence[Quality]) -> None:
             _list(console, quality, lane, until)
         _value(console, quality, until)
         _churn(console, quality)
+        _replenishment(console, quality)
         _uplift(console, quality)
 
 
@@ -147,6 +148,35 @@ def _churn(console: Console, quality: Quality) -> None:
         {"auc": ("AUC", ".3f"), "top": ("declined, of the riskiest tenth", ".1%")},
         ("our AUC gain", "+.3f"),
         churn.auc_gain,
+    )
+
+
+def _replenishment(console: Console, quality: Quality) -> None:
+    due = quality.replenishment
+    if due is None:
+        return
+    _heading(
+        console,
+        f"What is due in the {due.window_days} days from {quality.cutoff:%Y-%m-%d}: "
+        f"{due.pairs:,} times a customer and a group bought six times or more, "
+        f"{due.bought:.1%} bought again; our calibration error {due.ece:.3f}",
+    )
+    _compared(
+        console,
+        due.models,
+        {
+            "auc": ("AUC", ".3f"),
+            "precision": ("right, where 30% are found", ".1%"),
+            "top": ("right, surest quarter of these", ".1%"),
+        },
+        ("our AUC gain", "+.3f"),
+        due.auc_gain,
+    )
+    alerts = due.alerts
+    console.print(
+        f"Alerts: {alerts['count']:,.0f}, of which {alerts['precision']:.1%} were right; "
+        f"they met {alerts['recall']:.1%} of what was bought.",
+        highlight=False,
     )
 
 

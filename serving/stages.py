@@ -231,6 +231,11 @@ def numbers(quality: Quality) -> dict[str, float]:
         named |= {f"value/{model}/{n}": value for n, value in values.items()}
     for model, values in quality.churn.models.items() if quality.churn else ():
         named |= {f"churn/{model}/{n}": value for n, value in values.items()}
+    if quality.replenishment:
+        for model, values in quality.replenishment.models.items():
+            named |= {f"replenishment/{model}/{n}": v for n, v in values.items()}
+        alerts = quality.replenishment.alerts
+        named |= {f"replenishment/alerts/{n}": v for n, v in alerts.items()}
     if quality.uplift.qini:
         named["uplift/qini"] = quality.uplift.qini.value
     return {name: value for name, value in named.items() if value == value}

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.contracts import ContractError
-from training import churn, propensity, ranker, spend, uplift
+from training import churn, propensity, ranker, replenishment, spend, uplift
 from training.churn import Churn
 from training.propensity import Propensity
 from training.ranker import Recommender
+from training.replenishment import Replenishment
 from training.spend import Spend
 from training.uplift import Uplift
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 3
+FORMAT = 4
 _MANIFEST = "manifest.json"
 
 
@@ -43,6 +44,7 @@ class Bundle:
 
     propensity: Propensity
     recommender: Recommender
+    replenishment: Replenishment
     spend: Spend | None
     churn: Churn | None
     uplift: Uplift
@@ -69,6 +71,7 @@ def save(bundle: Bundle, models: Path) -> Path:
         "fingerprint": bundle.fingerprint,
         "seed": bundle.seed,
         "propensity": propensity.save(bundle.propensity, unfinished),
+        "replenishment": replenishment.save(bundle.replenishment, unfinished),
         "spend": bundle.spend and spend.save(bundle.spend, unfinished),
         "churn": bundle.churn and churn.save(bundle.churn, unfinished),
         "uplift": uplift.save(bundle.uplift, unfinished),
@@ -107,6 +110,7 @@ def load(folder: Path) -> Bundle:
     return Bundle(
         propensity=propensity.load(folder, manifest["propensity"]),
         recommender=ranker.Recommender.from_files(folder / "recommender"),
+        replenishment=replenishment.load(folder, manifest["replenishment"]),
         spend=manifest["spend"] and spend.load(folder, manifest["spend"]),
         churn=manifest["churn"] and churn.load(folder, manifest["churn"]),
         uplift=uplift.load(folder, manifest["uplift"]),

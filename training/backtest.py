@@ -21,6 +21,7 @@ from training.build import Steps
 from training.evaluate import Quality, evaluate
 from training.offers import Scored, place_within
 from training.predictions import LANES, Predictions
+from training.replenishment import alert_window
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,13 @@ def run(
     bundle = build.fit(history, features, config, steps)
     predictions, scored = build.predict(bundle, history, features, steps)
     ids: list[str] = predictions.customers.column("customer_id").to_pylist()
-    happened = labels.happened(tables, snapshot, config.churn.window_days, ids)
+    happened = labels.happened(
+        tables,
+        snapshot,
+        config.churn.window_days,
+        alert_window(config.replenishment.alert_days),
+        ids,
+    )
     quality = happened and evaluate(
         predictions, scored, history, happened, config, steps
     )

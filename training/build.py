@@ -28,7 +28,7 @@ from training.predictions import COLD_START, CUSTOMERS, OFFERS, PRODUCTS, Predic
 from training.propensity import Propensity, next_dates
 from training.ranker import Scored
 from training.reasons import cold_start_reason, offer_reasons
-from training.replenishment import predict_replenishment
+from training.replenishment import fit_replenishment
 from training.spend import fit_spend
 from training.split import past_cutoffs, with_calibration
 from training.uplift import Uplift
@@ -144,6 +144,10 @@ def fit(
         recommender = ranker.fit(
             history, history.until, config.horizon_days, config.recommend, config.seed
         )
+    with steps("train replenishment"):
+        due = fit_replenishment(
+            history, config.horizon_days, config.replenishment, config.seed
+        )
     with steps("train value"):
         spend = fit_spend(
             history, features, config.horizon_days, config.spend, config.seed
@@ -155,6 +159,7 @@ def fit(
     return Bundle(
         propensity=fitted,
         recommender=recommender,
+        replenishment=due,
         spend=spend,
         churn=churn,
         uplift=effect,
@@ -197,7 +202,7 @@ def predict(
         offers = _offers(scored, rows, bundle.horizon_days)
         cold = ranker.cold_start(history, history.until, bundle.horizon_days)
     with steps("replenishment and value"):
-        replenishment = predict_replenishment(history, snapshot)
+        replenishment = bundle.replenishment.predict(history, snapshot)
         value = predict_value(history, rows, snapshot, bundle.spend)
     with steps("churn risk and uplift"):
         churn = bundle.churn and bundle.churn.predict(history, rows, snapshot.cutoff_us)

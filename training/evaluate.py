@@ -31,6 +31,10 @@ from training.labels import Happened, days_to_next_purchase
 from training.metrics import MODEL, auc_gain
 from training.offers import Scored, as_lists
 from training.predictions import Predictions
+from training.replenishment_quality import (
+    ReplenishmentQuality,
+    replenishment_quality,
+)
 from training.uplift_evidence import Evidence
 from training.value_quality import ValueQuality, value_quality
 
@@ -54,6 +58,8 @@ class Quality:
         value: expected spend beside its baselines.
         churn: risk beside its baselines; None: not modelled, or the data do not reach
             the end of its window.
+        replenishment: due dates beside the rules; None: the data do not reach the end
+            of the alerts' window.
         uplift: who buys because of a contact, from campaigns before the cutoff.
     """
 
@@ -68,6 +74,7 @@ class Quality:
     recall_gain: dict[str, dict[str, metrics.Interval]]
     value: ValueQuality
     churn: ChurnQuality | None
+    replenishment: ReplenishmentQuality | None
     uplift: Evidence
 
     def to_json(self) -> dict[str, Any]:
@@ -125,6 +132,17 @@ def evaluate(
                 config.churn.window_days,
                 config.seed,
             )
+    due = None
+    if happened.bought_soon is not None:
+        with steps("evaluate replenishment beside rules"):
+            due = replenishment_quality(
+                predictions.replenishment,
+                history,
+                happened.bought_soon,
+                snapshot.cutoff_us,
+                config.replenishment.alert_days,
+                config.seed,
+            )
     return Quality(
         cutoff=snapshot.cutoff,
         horizon_days=snapshot.horizon_days,
@@ -137,6 +155,7 @@ def evaluate(
         recall_gain=recall_gain,
         value=value,
         churn=churn,
+        replenishment=due,
         uplift=predictions.uplift_evidence,
     )
 

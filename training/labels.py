@@ -55,15 +55,21 @@ class Happened:
         spent: ``spend`` of the customers asked for.
         visited: ``visits`` of the same customers in the window of churn risk; None:
             the data do not reach its end.
+        bought_soon: rows of ``truth`` in the window of alerts; None: as above.
     """
 
     bought: pa.Table
     spent: Floats
     visited: Floats | None
+    bought_soon: pa.Table | None
 
 
 def happened(
-    tables: Tables, snapshot: Snapshot, churn_days: int, customers: Sequence[str]
+    tables: Tables,
+    snapshot: Snapshot,
+    churn_days: int,
+    alert_days: int,
+    customers: Sequence[str],
 ) -> Happened | None:
     """All of it; None if the data do not reach the label window's end.
 
@@ -71,6 +77,7 @@ def happened(
         tables: all input.
         snapshot: the cutoff, and the label window.
         churn_days: the window of churn risk.
+        alert_days: the window of alerts.
         customers: ids.
     """
     bought = truth(tables, snapshot)
@@ -82,6 +89,7 @@ def happened(
         bought,
         spend(tables, snapshot, customers),
         visits(tables, window, customers) if reaches else None,
+        truth(tables, Snapshot(snapshot.cutoff, alert_days)),
     )
 
 

@@ -86,8 +86,7 @@ class Predictions:
         bought_products: int32 rows of ``products``, ascending and distinct
             within a customer: everything bought before the cutoff, so that
             short lists are filled without calling a bought product new.
-        replenishment: see ``interface``: ``customer_id``, ``product_group``,
-            ``due_at``, ``due_p10``, ``due_p90``, ``probability``, ``abstain``.
+        replenishment: rows of ``Replenishment.predict``.
         value: rows of ``value.predict_value``.
         churn: rows of ``Churn.predict``; None where no decline could be learned.
         uplift: rows of ``Uplift.predict``.

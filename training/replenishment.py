@@ -1,203 +1,304 @@
 """When a customer will need a product group again: a distribution, not a date.
 
-The days between purchases of a group are taken as log-normal around a personal
-cycle that is shrunk to the cycle of the group (normal-normal on log days). The
-due date is conditional on the days that have passed already, so it is as of the
-cutoff and moves on while a customer is overdue. One calibration, learned a horizon
-earlier, makes up for habits that ended; dates and probability are read from the
-same calibrated distribution, so a group is due within the horizon by its date
-where it is by its probability at even odds.
+P(the next purchase of the group falls within H days) starts from a log-normal
+around a personal cycle (``rhythm``), as of the cutoff: it moves on while a customer
+is overdue. Boosted trees over (customer, group, cutoff, horizon) add what habits do
+besides: they end, they speed up, they follow the customer's visits. The horizon is a
+feature on which the trees may only rise, so the curve never decreases; dates,
+probability and alerts are read from the same curve. A shop too young to learn from
+has the log-normal.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import norm
+from scipy.special import logit
 
-from features.history import Array, Floats, History, Ints
-from features.snapshot import DAY_US, Snapshot
+from features.config import ReplenishmentConfig
+from features.history import Bools, Floats, History
+from features.snapshot import DAY_US, Snapshot, from_us, to_us
+from training.boosting import (
+    Boosters,
+    dataset,
+    fit_boosters,
+    load_boosters,
+    mean_score,
+    save_boosters,
+)
 from training.calibration import Platt, fit_platt
+from training.due_rows import Learned, Rows, learn, rows_at
+from training.encoding import Encoding
+from training.habit_rows import COLUMNS
+from training.habits import Habits, sort_habits
+from training.hazard import days_until, hazard_at
+from training.propensity import NEVER, threshold_for
+from training.split import past_cutoffs, with_calibration
 
 MIN_GAPS = 3
 """Fewer completed cycles than this say too little: abstain."""
 
-MAX_SPREAD = 3.0
-"""Abstain where the upper decile of the wait is this often the cycle."""
+MAX_SPREAD = 4.0
+"""Abstain where the upper decile of the wait is this often the cycle.
+
+Of what grocery customers bought six times or more it keeps about half, whose dates
+are out by a third less than those of the other half.
+"""
 
 MAX_OVERDUE = 3.0
 """Abstain past this many cycles without a purchase: the habit has ended."""
 
-_MAX_DAY = 1 << 16
-"""Days since 1970 stay below this until the year 2149."""
+_CALIBRATION_CUTOFFS = 2
+_MIN_GROUP_ROWS = 50
+"""A group with fewer training rows is no word of its own to the trees."""
+
+_KNOTS = np.array([1, 3, 7, 14, 28, 56, 112, 180])
+"""Horizons at which the model is asked; between them the hazard is constant."""
+
+_CHUNK = 250_000
+_EDGE = 1e-6
 
 
 @dataclass(frozen=True)
-class Cycles:
-    """Completed gaps of (customer, group) pairs with two purchase days or more.
+class Replenishment:
+    """A fitted model.
 
-    Arrays of shape ``[pair]``, ordered by customer, then group; ``log_mean``
-    and ``log_var`` (unbiased, 0 for one gap) are over log days.
+    Attributes:
+        boosters: averaged on the log-odds scale; none: too little history.
+        groups: words of the category "group".
+        start: turns the log-normal into the odds that the trees begin at.
+        calibration: of the whole, on a later window.
+        longest_horizon: beyond it the hazard goes on as over the last stretch.
+        alert_days: an alert says "due in so many days", give or take as many.
+        alert_threshold: smallest probability at which the stated precision was
+            reached on the calibration window; ``NEVER`` where none reached it.
     """
 
-    customer: Ints
-    group: Ints
-    gaps: Floats
-    log_mean: Floats
-    log_var: Floats
-    days_since_last: Floats
+    boosters: Boosters
+    groups: tuple[str, ...]
+    start: Platt
+    calibration: Platt
+    longest_horizon: int
+    alert_days: int
+    alert_threshold: float
+
+    def predict(self, history: History, snapshot: Snapshot) -> pa.Table:
+        """Due dates of every group that a customer bought on two days or more.
+
+        A group bought once counts too where its products' service life is known.
+
+        Args:
+            history: rows at or after the cutoff are not read.
+            snapshot: the cutoff, and the horizon of ``probability``.
+
+        Returns:
+            Ordered by customer and group: ``customer_id``, ``product_group`` (the
+            category; the product's id where it has none), ``due_at`` (median),
+            ``due_p10``, ``due_p90``, ``probability`` (bought within the horizon),
+            ``abstain`` (too few cycles, too wide a spread, or the habit has ended),
+            ``probability_soon`` (bought within the alert's days, give or take as
+            many) and ``alert`` (so likely that it is worth a message today).
+        """
+        habits = sort_habits(history)
+        rows = rows_at(habits, snapshot.cutoff_us, self.groups)
+        n = len(rows.customer)
+        figures = np.empty((5, n))
+        for at in range(0, n, _CHUNK):
+            part = np.arange(at, min(at + _CHUNK, n))
+            figures[:, part] = self._figures(rows.take(part), snapshot.horizon_days)
+        low, median, high, probability, soon = figures
+        cycle = rows.rhythm.cycle
+        abstain = (
+            (rows.rhythm.gaps < MIN_GAPS)
+            | (high > MAX_SPREAD * cycle)
+            | (rows.rhythm.passed_days > MAX_OVERDUE * cycle)
+        )
+        names = pa.array(habits.names[rows.group], pa.string())
+        return pa.table(
+            {
+                "customer_id": pa.array(history.customers[rows.customer], pa.string()),
+                "product_group": names,
+                "due_at": _dates(snapshot, median),
+                "due_p10": _dates(snapshot, low),
+                "due_p90": _dates(snapshot, high),
+                "probability": probability,
+                "abstain": abstain,
+                "probability_soon": soon,
+                "alert": soon >= self.alert_threshold,
+            }
+        )
+
+    def probability(self, rows: Rows, days: int) -> Floats:
+        """P(the next purchase within ``days``), shape ``[pair]``."""
+        return self.calibration(_probability(self.boosters, self.start, rows, days))
+
+    def _figures(self, rows: Rows, horizon_days: int) -> Floats:
+        """Waits at 10, 50 and 90 %, and both probabilities; shape ``[5, pair]``."""
+        knots = _KNOTS[self.longest_horizon >= _KNOTS]
+        at_knots = np.stack([self.probability(rows, int(days)) for days in knots])
+        hazard = -np.log1p(
+            -np.clip(np.maximum.accumulate(at_knots, axis=0), 0, 1 - _EDGE)
+        )
+        hazard = np.vstack([np.zeros((1, hazard.shape[1])), hazard])
+        days = np.r_[0, knots].astype(np.float64)
+        waits = [days_until(days, hazard, share) for share in (0.1, 0.5, 0.9)]
+        within = [
+            -np.expm1(-hazard_at(days, hazard, window))
+            for window in (horizon_days, alert_window(self.alert_days))
+        ]
+        return np.stack([*waits, *within])
 
 
-def cycles(history: History, cutoff_us: int) -> Cycles:
-    """Gaps between purchase days of each customer and group before a cutoff."""
+def alert_window(days_ahead: int) -> int:
+    """Days from now in which a purchase is met by an alert so many days ahead."""
+    return 2 * days_ahead + 1
+
+
+def fit_replenishment(
+    history: History, horizon_days: int, config: ReplenishmentConfig, seed: int
+) -> Replenishment:
+    """Learn from past cutoffs whose window had ended before ``history.until``.
+
+    Args:
+        history: rows and labels; nothing at or after ``until`` is in it.
+        horizon_days: horizon that counts most, beside the alert's.
+        config: trees, cutoffs and alert.
+        seed: of the drawn customers, horizons and trees.
+    """
+    until_us = to_us(history.until)
+    windows = (alert_window(config.alert_days), horizon_days)
     lines = history.purchases
-    group = _group_of_product(history)[lines.columns["product"]]
-    keep = lines.before(cutoff_us) & lines.bought
-    day = lines.ts[keep] // DAY_US
-    # One number per customer, group and day, so that one sort makes them distinct.
-    n_groups = len(_group_names(history))
-    pair = lines.customer[keep].astype(np.int64) * n_groups + group[keep]
-    pair, day = np.divmod(np.unique(pair * _MAX_DAY + day), _MAX_DAY)
-    same = pair[1:] == pair[:-1]
-    log_gap = np.log(np.diff(day)[same])
-    pair_of_gap = np.cumsum(~same)[same]
-    starts = np.flatnonzero(np.r_[True, ~same])[: len(pair)]
-    n = len(starts)
-    gaps = np.bincount(pair_of_gap, minlength=n).astype(np.float64)
-    has = gaps > 0
-    total = np.bincount(pair_of_gap, weights=log_gap, minlength=n)
-    mean = np.divide(total, gaps, out=np.zeros(n), where=has)
-    square = np.bincount(
-        pair_of_gap, weights=(log_gap - mean[pair_of_gap]) ** 2, minlength=n
+    first = from_us(int(lines.ts[lines.bought].min()))
+    cutoffs = past_cutoffs(
+        first + timedelta(days=config.history_days),
+        history.until,
+        max(windows),
+        config.step_days,
+        config.max_cutoffs,
     )
-    last = day[np.r_[starts[1:], len(day)][:n] - 1]
-    return Cycles(
-        customer=(pair[starts[has]] // n_groups).astype(np.int32),
-        group=(pair[starts[has]] % n_groups).astype(np.int32),
-        gaps=gaps[has],
-        log_mean=mean[has],
-        log_var=(square / np.maximum(gaps - 1, 1))[has],
-        days_since_last=(cutoff_us / DAY_US - last[has]).astype(np.float64),
-    )
-
-
-def predict_replenishment(history: History, snapshot: Snapshot) -> pa.Table:
-    """Due dates of every product group that a customer bought on two days or more.
-
-    Returns:
-        Ordered by customer and group: ``customer_id``, ``product_group`` (the
-        category; the product's id where it has none), ``due_at`` (median), ``due_p10``, ``due_p90``,
-        ``probability`` (due within the horizon) and ``abstain`` (too few
-        cycles, too wide a spread, or the habit has ended).
-    """
-    c = cycles(history, snapshot.cutoff_us)
-    mu, sigma = _shrunk(c)
-    passed = _passed(c, mu, sigma)
-    left = 1 - passed
-
-    calibration = _calibration(history, snapshot)
-
-    def wait(share: float) -> Floats:
-        """Days from the cutoff at which ``share`` of such customers have bought."""
-        raw = calibration.inverse(share)
-        quantile = np.exp(mu + sigma * norm.ppf(passed + raw * left))
-        return np.maximum(quantile - c.days_since_last, 0.0)
-
-    probability = calibration(_due_within(c, snapshot.horizon_days))
-    low, median, high = wait(0.1), wait(0.5), wait(0.9)
-    cycle = np.exp(mu)
-    abstain = (
-        (c.gaps < MIN_GAPS)
-        | (high > MAX_SPREAD * cycle)
-        | (c.days_since_last > MAX_OVERDUE * cycle)
-    )
-    groups = _group_names(history)
-    return pa.table(
-        {
-            "customer_id": pa.array(history.customers[c.customer], pa.string()),
-            "product_group": pa.array(groups[c.group], pa.string()),
-            "due_at": _dates(snapshot, median),
-            "due_p10": _dates(snapshot, low),
-            "due_p90": _dates(snapshot, high),
-            "probability": probability,
-            "abstain": abstain,
-        }
+    try:
+        fold = with_calibration(cutoffs, max(windows), _CALIBRATION_CUTOFFS)
+    except ValueError:
+        return Replenishment((), (), Platt(), Platt(), 180, config.alert_days, NEVER)
+    random = np.random.default_rng(seed)
+    drawn = _drawn(len(history.customers), config.max_customers, random)
+    habits = sort_habits(history, drawn)
+    groups = _common(habits, len(cutoffs))
+    # One kind of row for both fits: the early one sees less of what came later.
+    learned = learn(habits, cutoffs, groups, until_us)
+    if len(learned.cutoff) > config.max_rows:
+        rows = random.choice(len(learned.cutoff), config.max_rows, replace=False)
+        learned = learned.take(np.sort(rows))
+    early = learned.at([to_us(c) for c in fold.fit], to_us(fold.calibration[0]))
+    start = _start(early, horizon_days)
+    # Two numbers are calibrated: one booster is enough to learn them.
+    trees = _fit(early, start, windows, groups, config, seed, 1)
+    late = learned.at([to_us(c) for c in fold.calibration], until_us)
+    raw = [_probability(trees, start, late.rows, days) for days in windows]
+    labels = [(late.next_days < days).astype(np.float64) for days in windows]
+    calibration = fit_platt(np.concatenate(raw), np.concatenate(labels))
+    start = _start(learned, horizon_days)
+    return Replenishment(
+        boosters=_fit(learned, start, windows, groups, config, seed, config.seeds),
+        groups=groups,
+        start=start,
+        calibration=calibration,
+        longest_horizon=int(learned.mature.max()),
+        alert_days=config.alert_days,
+        alert_threshold=threshold_for(
+            calibration(raw[0]), labels[0], config.alert_precision
+        ),
     )
 
 
-def _group_of_product(history: History) -> Ints:
-    """Group of each product: its category, or a group of its own."""
-    products = history.products
-    alone = len(products.words["category"]) + np.arange(len(products), dtype=np.int32)
-    return np.where(products.category >= 0, products.category, alone)
+def _drawn(n_customers: int, most: int, random: np.random.Generator) -> Bools:
+    """Customers to learn from, shape ``[customer]``."""
+    drawn = np.zeros(n_customers, np.bool_)
+    drawn[random.permutation(n_customers)[:most]] = True
+    return drawn
 
 
-def _group_names(history: History) -> Array:
-    """Name of each group: the categories, then the ids of all products."""
-    categories = np.array(history.products.words["category"], dtype=object)
-    return np.concatenate([categories, history.products.ids])
+def _common(habits: Habits, n_cutoffs: int) -> tuple[str, ...]:
+    """Groups with enough pairs to be words of their own."""
+    n_groups = len(habits.names)
+    pairs = np.unique(habits.customer.astype(np.int64) * n_groups + habits.group)
+    rows = np.bincount(pairs % n_groups, minlength=n_groups) * n_cutoffs
+    return tuple(habits.names[rows >= _MIN_GROUP_ROWS].tolist())
 
 
-def _passed(c: Cycles, mu: Floats, sigma: Floats) -> Floats:
-    """Share of such gaps that are shorter than the days passed already."""
-    z = (np.log(np.maximum(c.days_since_last, 0.5)) - mu) / sigma
-    # Far in the tail the condition leaves nothing to divide by.
-    return np.minimum(norm.cdf(z), 1 - 1e-9)
+def _start(learned: Learned, days: int) -> Platt:
+    keep = learned.mature >= days
+    label = (learned.next_days[keep] < days).astype(np.float64)
+    return fit_platt(learned.rows.rhythm.within(days)[keep], label)
 
 
-def _due_within(c: Cycles, days: int) -> Floats:
-    """P(the next purchase of the group falls within ``days``), habits never end."""
-    mu, sigma = _shrunk(c)
-    passed = _passed(c, mu, sigma)
-    end = norm.cdf((np.log(c.days_since_last + days) - mu) / sigma)
-    return np.clip((end - passed) / (1 - passed), 0, 1)
+def _fit(
+    learned: Learned,
+    start: Platt,
+    windows: tuple[int, ...],
+    groups: tuple[str, ...],
+    config: ReplenishmentConfig,
+    seed: int,
+    n_boosters: int,
+) -> Boosters:
+    """Boosters on rows x (the horizons asked for, and one drawn that is mature)."""
+    n = len(learned.mature)
+    random = np.random.default_rng(seed)
+    longest = np.minimum(learned.mature, float(_KNOTS[-1]))
+    drawn = np.exp(random.uniform(0.0, np.log(longest + 1))).astype(np.int64)
+    drawn = np.clip(drawn, 1, np.maximum(np.floor(longest), 1).astype(np.int64))
+    row = np.tile(np.arange(n), 1 + len(windows))
+    horizon = np.concatenate([*(np.full(n, days) for days in windows), drawn])
+    keep = horizon <= learned.mature[row]
+    row, horizon = row[keep], horizon[keep]
+    encoding = Encoding((*COLUMNS, "horizon"), {"group": groups})
+    matrix = np.column_stack([learned.rows.matrix[row], horizon.astype(np.float32)])
+    label = (learned.next_days[row] < horizon).astype(np.float32)
+    within = learned.rows.rhythm.take(row).within(horizon)
+    odds = logit(np.clip(start(within), _EDGE, 1 - _EDGE))
+    data = dataset(matrix, label, encoding, start=odds)
+    more = {"monotone_constraints": [0] * len(COLUMNS) + [1]}
+    return fit_boosters(data, "binary", config, seed, n_boosters, more)
 
 
-def _calibration(history: History, snapshot: Snapshot) -> Platt:
-    """What habits that ended do to the probability, learned one horizon earlier.
-
-    No change where the history does not reach back that far.
-    """
-    past = snapshot.earlier(snapshot.horizon_days)
-    c = cycles(history, past.cutoff_us)
-    if not len(c.gaps):
-        return Platt()
-    lines = history.purchases
-    later = (lines.ts >= past.cutoff_us) & (lines.ts < past.label_end_us) & lines.bought
-    n_groups = len(_group_names(history))
-    group = _group_of_product(history)[lines.columns["product"][later]]
-    bought = lines.customer[later].astype(np.int64) * n_groups + group
-    label = np.isin(c.customer.astype(np.int64) * n_groups + c.group, bought)
-    return fit_platt(_due_within(c, past.horizon_days), label.astype(np.float64))
+def _probability(boosters: Boosters, start: Platt, rows: Rows, days: int) -> Floats:
+    """Before calibration, shape ``[pair]``."""
+    odds = logit(np.clip(start(rows.rhythm.within(days)), _EDGE, 1 - _EDGE))
+    if boosters:
+        column = np.full((len(odds), 1), days, np.float32)
+        odds += mean_score(boosters, np.hstack([rows.matrix, column]))
+    return 1 / (1 + np.exp(-odds))
 
 
-def _shrunk(c: Cycles) -> tuple[Floats, Floats]:
-    """Mean and spread of log days per pair, personal shrunk to group.
+def save(model: Replenishment, folder: Path) -> dict[str, Any]:
+    """Write the boosters as text to ``folder``; return the rest, ready for JSON."""
+    return {
+        "boosters": save_boosters(model.boosters, folder, "replenishment"),
+        "groups": list(model.groups),
+        "start": [model.start.slope, model.start.intercept],
+        "calibration": [model.calibration.slope, model.calibration.intercept],
+        "longest_horizon": model.longest_horizon,
+        "alert_days": model.alert_days,
+        "alert_threshold": model.alert_threshold,
+    }
 
-    The weights follow from the variances found: within pairs (pooled over all)
-    and between the pairs of a group.
-    """
-    if not len(c.gaps):
-        return np.zeros(0), np.ones(0)
-    degrees = np.maximum(c.gaps - 1, 0)
-    pooled = float(np.sum(degrees * c.log_var) / max(float(degrees.sum()), 1.0))
-    pooled = max(pooled, 0.05)
-    weight = np.bincount(c.group, weights=c.gaps)
-    group_mean = np.divide(
-        np.bincount(c.group, weights=c.gaps * c.log_mean),
-        weight,
-        out=np.zeros(len(weight)),
-        where=weight > 0,
-    )[c.group]
-    between = float(np.average((c.log_mean - group_mean) ** 2, weights=c.gaps))
-    between = max(between - pooled / float(np.mean(c.gaps)), 0.02)
-    trust = c.gaps / (c.gaps + pooled / between)
-    mu = trust * c.log_mean + (1 - trust) * group_mean
-    # Four pooled degrees of freedom steady the spread of short histories.
-    spread = (degrees * c.log_var + 4 * pooled) / (degrees + 4)
-    return mu, np.sqrt(spread + (1 - trust) * between)
+
+def load(folder: Path, rest: dict[str, Any]) -> Replenishment:
+    """The model that ``save`` wrote; predictions are equal to the bit."""
+    return Replenishment(
+        boosters=load_boosters(folder, "replenishment", rest["boosters"]),
+        groups=tuple(rest["groups"]),
+        start=Platt(*rest["start"]),
+        calibration=Platt(*rest["calibration"]),
+        longest_horizon=rest["longest_horizon"],
+        alert_days=rest["alert_days"],
+        alert_threshold=rest["alert_threshold"],
+    )
 
 
 def _dates(snapshot: Snapshot, wait_days: Floats) -> pa.Array:

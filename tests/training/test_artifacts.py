@@ -20,6 +20,7 @@ from training.churn import Churn
 from training.encoding import Encoding
 from training.propensity import Propensity
 from training.ranker import Recommender
+from training.replenishment import Replenishment
 from training.spend import Spend
 from training.trees import Trees
 from training.uplift import Uplift
@@ -50,6 +51,9 @@ def bundle() -> Bundle:
         recommender=cast(Recommender, Written()),
         churn=Churn(
             (booster,), (booster,), Encoding((), {}), Platt(), 0.3, ChurnConfig(seeds=1)
+        ),
+        replenishment=Replenishment(
+            (booster,), ("tea",), Platt(0.9, 0.1), Platt(), 28, 3, 0.4
         ),
         uplift=Uplift(None, Encoding((), {}), 14, NO_HOLDOUT),
         spend=Spend((booster,), Encoding(("orders_count_30d",), {}), 28),
@@ -109,5 +113,5 @@ def test_bundle_of_an_older_format_asks_for_training(tmp_path: Path) -> None:
     folder = save(bundle(), tmp_path)
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
-    with pytest.raises(ContractError, match=r"expected format 3, got 1 .* train again"):
+    with pytest.raises(ContractError, match=r"expected format 4, got 1 .* train again"):
         load(folder)

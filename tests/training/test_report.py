@@ -16,6 +16,11 @@ from training.churn_quality import BG_NBD, TREND, ChurnQuality
 from training.evaluate import Quality
 from training.findings import PickFigure, Whose
 from training.metrics import MODEL, Interval
+from training.replenishment_quality import (
+    FREQUENCY,
+    MEDIAN,
+    ReplenishmentQuality,
+)
 from training.uplift_evidence import Evidence
 from training.value_quality import BASELINE, LAST_WINDOW, ValueQuality
 
@@ -80,6 +85,21 @@ def _quality(month: int, auc: float) -> Quality:
             },
             ece=0.02,
             auc_gain={TREND: gain, BG_NBD: gain},
+        )
+        if month == 10
+        else None,
+        replenishment=ReplenishmentQuality(
+            window_days=7,
+            pairs=39840,
+            bought=0.243,
+            models={
+                MODEL: {"auc": 0.71, "precision": 0.557, "top": 0.732},
+                MEDIAN: {"auc": 0.647, "precision": 0.44, "top": 0.52},
+                FREQUENCY: {"auc": 0.688, "precision": 0.52, "top": 0.71},
+            },
+            ece=0.01,
+            alerts={"count": 9123.0, "precision": 0.51, "recall": 0.24},
+            auc_gain={MEDIAN: gain, FREQUENCY: gain},
         )
         if month == 10
         else None,
@@ -264,8 +284,8 @@ def test_page_shows_every_figure_of_every_table(
     assert page.texts.count("45.20") == 2
     assert page.texts.count("+5.1 (+2.0 to +8.0)") == 2
     assert text.count("Contacting the tenth brought more.") == 2
-    # Picks; four tables of both cutoffs, and churn of one.
-    assert text.count('<tr class="ours">') == 1 + 2 * 4 + 1
+    # Picks; four tables of both cutoffs, churn and replenishment of one.
+    assert text.count('<tr class="ours">') == 1 + 2 * 4 + 2
 
 
 def test_text_from_the_data_is_escaped(
