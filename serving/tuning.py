@@ -21,8 +21,8 @@ from serving.turns import one_at_a_time
 from training import track
 from training import tune as tuning
 from training.build import Steps
+from training.trials import Outcome, Trial, best_of
 from training.tunable import MODELS, Tunable, folds_of
-from training.tune import Outcome, Trial, best_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 
 from features import config as configuration
 from serving import cli, tuning
-from training.tune import Outcome
+from training.trials import Outcome
 
 CUTOFF = "2024-10-01"
 FAST = (
@@ -38,15 +38,40 @@ def run(monkeypatch: pytest.MonkeyPatch, shop_dir: Path, tmp_path: Path) -> Run:
     return call
 
 
+def judged(monkeypatch: pytest.MonkeyPatch, is_better: bool) -> None:
+    monkeypatch.setattr(Outcome, "is_better", property(lambda self: is_better))
+
+
 def test_every_trial_is_a_run_and_a_repeated_command_goes_on(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run("--trials", 2) in (0, 1)
-    assert run("--trials", 3, "--minutes", 5) in (0, 1)
+    file = tmp_path / "tuned-propensity.yaml"
+    file.write_text("propensity: {trees: 1}")
+    judged(monkeypatch, is_better=False)
+    assert run("--trials", 2) == 1
+    assert "keep the present settings" in capsys.readouterr().out
+    assert not file.exists()  # what an earlier search found no longer holds
+
+    judged(monkeypatch, is_better=True)
+    assert run("--trials", 3, "--minutes", 5) == 0
     said = capsys.readouterr().out
     assert "trial 1: " in said and "of an earlier run" in said
     assert "2024-09-17 held back" in said
+    assert f"use them: --config {file}" in said
+    tuned = configuration.load(file)
+    (line,) = [one for one in said.splitlines() if one.startswith("or: ")]
+    words = line.removeprefix("or: ").split()[1::2]
+    start = configuration.load(None, (*FAST, f"workspace={tmp_path}", *words))
+    assert tuned.propensity == start.propensity
+    assert tuned.cutoff == start.cutoff
+    assert tuned.workspace == start.workspace
+    _holds_three_trials(tmp_path)
 
+
+def _holds_three_trials(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'tune.db'}"
     (name,) = optuna.get_all_study_names(storage)
     trials = optuna.load_study(study_name=name, storage=storage).trials
@@ -69,33 +94,6 @@ def test_every_trial_is_a_run_and_a_repeated_command_goes_on(
     assert {"loss", "loss_of_fold", "seconds"} <= set(first.data.metrics)
     folds = client.get_metric_history(first.info.run_id, "loss_of_fold")
     assert [m.value for m in folds] == list(trials[0].user_attrs["losses"])
-
-
-@pytest.mark.parametrize("is_better", [True, False])
-def test_better_settings_are_a_configuration_and_others_are_not_kept(
-    run: Run,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    *,
-    is_better: bool,
-) -> None:
-    monkeypatch.setattr(Outcome, "is_better", property(lambda self: is_better))
-    file = tmp_path / "tuned-propensity.yaml"
-    file.write_text("propensity: {trees: 1}")
-    assert run("--trials", 3) == (0 if is_better else 1)
-    said = capsys.readouterr().out
-    assert file.exists() == is_better
-    assert (f"use them: --config {file}" in said) == is_better
-    assert ("keep the present settings" in said) == (not is_better)
-    if is_better:
-        tuned = configuration.load(file)
-        (line,) = [one for one in said.splitlines() if one.startswith("or: ")]
-        words = line.removeprefix("or: ").split()[1::2]
-        start = configuration.load(None, (*FAST, f"workspace={tmp_path}", *words))
-        assert tuned.propensity == start.propensity
-        assert tuned.cutoff == start.cutoff
-        assert tuned.workspace == start.workspace
 
 
 @pytest.mark.parametrize(

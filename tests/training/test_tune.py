@@ -31,6 +31,7 @@ from features.history import History
 from features.snapshot import to_us
 from training import build, tune
 from training.split import scored_cutoffs
+from training.trials import Outcome, Trial, best_of
 from training.tunable import MODELS, Fold, Tunable, folds_of
 
 UNTIL = datetime(2024, 10, 1)
@@ -76,13 +77,13 @@ def search(
     trials: int,
     model: Tunable = EASY,
     clock: Callable[[], float] = lambda: 0.0,
-    told: Callable[[tune.Trial], None] = lambda trial: None,
-) -> tuple[tune.Trial, ...]:
+    told: Callable[[Trial], None] = lambda trial: None,
+) -> tuple[Trial, ...]:
     config = CONFIG.model_copy(update={"tune": TuneConfig(trials=trials, minutes=1)})
     return tune.search(LEVELS, config, model, file, "study", told, clock)
 
 
-def without_times(trials: tuple[tune.Trial, ...]) -> list[tune.Trial]:
+def without_times(trials: tuple[Trial, ...]) -> list[Trial]:
     return [replace(trial, started=UNTIL, ended=UNTIL) for trial in trials]
 
 
@@ -197,8 +198,8 @@ def test_search_finds_better_settings_and_gives_up_hopeless_ones(
     tmp_path: Path,
 ) -> None:
     trials = search(tmp_path / "tune.db", 40)
-    assert tune.best_of(trials).loss < trials[0].loss
-    assert 80 < tune.best_of(trials).settings["trees"] < 125
+    assert best_of(trials).loss < trials[0].loss
+    assert 80 < best_of(trials).settings["trees"] < 125
     given_up = [trial for trial in trials if not trial.is_whole]
     assert given_up
     assert all(3 <= len(trial.losses) < len(LEVELS) for trial in given_up)
@@ -299,7 +300,7 @@ def test_present_settings_outside_the_space_are_the_first_trial(tmp_path: Path) 
 def test_better_is_more_than_lucky(gain: list[float], is_better: bool) -> None:
     present = np.full(5, 0.5)
     cutoffs = tuple(UNTIL + timedelta(days=14 * k) for k in range(5))
-    outcome = tune.Outcome((), cutoffs, present, present - gain, 1)
+    outcome = Outcome((), cutoffs, present, present - gain, 1)
     assert outcome.is_better == is_better
 
 
