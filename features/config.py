@@ -99,6 +99,10 @@ class TreesConfig(Section):
 class PropensityConfig(TreesConfig):
     """The repurchase model.
 
+    ``repurchase tune`` found nothing better on more than one of three data sets: a
+    simulated shop gains from more and larger trees, CDNOW from fewer and smaller
+    ones, Complete Journey from neither.
+
     Attributes:
         step_days: distance of training cutoffs.
         max_cutoffs: at most this many, the latest.
