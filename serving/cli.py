@@ -210,6 +210,45 @@ def evaluate(config: ConfigFile = None, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def tune(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    model: Annotated[
+        Literal["propensity", "spend", "churn"], typer.Option(help="Whose settings.")
+    ] = "propensity",
+    minutes: Annotated[
+        float | None, typer.Option(help="No trial starts later than this.")
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="In all, those of earlier runs included."),
+    ] = None,
+) -> None:
+    """Search for better settings of a model on builds before the cutoff.
+
+    Every trial is a build at each of several past cutoffs, scored on what
+    happened next (log loss; for spend Tweedie deviance). The present settings
+    are the first trial. Trials are kept in workspace/tune.db: a run that is
+    repeated, or was killed, goes on where it was. Later cutoffs that no trial
+    saw confirm the best one; it is written to workspace/tuned-MODEL.yaml.
+
+    Exit status 0: better settings were found and written; 1: keep the present
+    ones; 2: bad input.
+    """
+    from serving import tuning
+
+    given = {"minutes": minutes, "trials": trials}
+    more = [f"tune.{k}={value}" for k, value in given.items() if value is not None]
+    settings = _load(config, [*(overrides or ()), *more])
+    console = _console()
+    with _progress(console) as announce:
+        found = tuning.tune(settings, model, announce)
+    tuning.show(console, found)
+    if not found.outcome.is_better:
+        raise typer.Exit(1)
+
+
+@app.command()
 def publish(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Score everyone with the latest models and put the result in force."""
     from serving import stages

@@ -51,7 +51,8 @@ class Encoding:
         Raises:
             ValueError: the table lacks a column of the model.
         """
-        missing = [name for name in self.columns if name not in table.column_names]
+        given = set(table.column_names)  # the table makes a new list each time
+        missing = [name for name in self.columns if name not in given]
         if missing:
             raise ValueError(
                 f"features: expected the column {missing[0]}, got a table without it; "

@@ -13,6 +13,7 @@ calibration is known, the last fit learns from all past cutoffs, the gap's too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,6 +45,17 @@ def past_cutoffs(
         cutoffs.append(cutoff)
         cutoff -= timedelta(days=step_days)
     return tuple(reversed(cutoffs))
+
+
+def scored_cutoffs(until: datetime, horizon_days: int, n: int) -> tuple[datetime, ...]:
+    """Cutoffs at which settings are compared, the latest, ascending.
+
+    Their label windows ended at or before ``until`` and do not overlap; they lie
+    whole weeks apart, so that all begin on the same weekday.
+    """
+    step = 7 * math.ceil(horizon_days / 7)
+    last = until - timedelta(days=horizon_days)
+    return tuple(last - timedelta(days=step * k) for k in reversed(range(n)))
 
 
 def with_calibration(

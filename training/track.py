@@ -10,8 +10,9 @@ import logging
 import os
 import sqlite3
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ MODEL = "repurchase"
 
 _BUNDLE = "bundle"
 """Tag of a registered version: the folder's name of the bundle it holds."""
+
+_KEY = "key"
+"""Tag of a run that later ones go on with: what they have in common."""
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -55,11 +59,16 @@ def _file(config: Config) -> Path:
 
 
 class Run:
-    """One open MLflow run."""
+    """One open MLflow run.
 
-    def __init__(self, mlflow: Any, run_id: str) -> None:
+    Attributes:
+        is_new: no earlier run is continued.
+    """
+
+    def __init__(self, mlflow: Any, run_id: str, *, is_new: bool = True) -> None:
         self._mlflow = mlflow
         self.run_id = run_id
+        self.is_new = is_new
 
     def config(self, config: Config) -> None:
         """Record the whole configuration, nested keys joined by dots."""
@@ -76,6 +85,60 @@ class Run:
     def files(self, folder: Path) -> None:
         """Keep every file of a folder."""
         self._mlflow.log_artifacts(str(folder), folder.name)
+
+    def nested(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, Sequence[float]],
+        tags: Mapping[str, str],
+        times: tuple[datetime, datetime],
+    ) -> None:
+        """Record a finished run under this one, in one batch.
+
+        Args:
+            name: among the runs under this one.
+            params: what was tried.
+            metrics: by name; position in the sequence is the step.
+            tags: such as the state.
+            times: start and end, local.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        client = self._mlflow.MlflowClient()
+        start, end = (int(moment.timestamp() * 1000) for moment in times)
+        home = client.get_run(self.run_id).info.experiment_id
+        parent = {"mlflow.parentRunId": self.run_id}
+        run_id = client.create_run(home, start, parent, name).info.run_id
+        client.log_batch(
+            run_id,
+            [
+                Metric(key, value, end, step)
+                for key, values in metrics.items()
+                for step, value in enumerate(values)
+            ],
+            [Param(key, str(value)) for key, value in params.items()],
+            [RunTag(key, value) for key, value in tags.items()],
+        )
+        client.set_terminated(run_id, "FINISHED", end)
+
+    def names_of_nested(self) -> set[str]:
+        """Names of the finished runs under this one; unfinished ones are removed."""
+        client = self._mlflow.MlflowClient()
+        home = client.get_run(self.run_id).info.experiment_id
+        names: set[str] = set()
+        token: str | None = None
+        while token != "":
+            found = client.search_runs(
+                [home], f"tags.`mlflow.parentRunId` = '{self.run_id}'", page_token=token
+            )
+            for one in found:
+                if one.info.status == "FINISHED":
+                    names.add(one.info.run_name)
+                else:
+                    client.delete_run(one.info.run_id)
+            token = found.token or ""
+        return names
 
     def data(self, features: pa.Table, source: str, fingerprint: str) -> None:
         """Record the rows that a model was fitted on, by hash.
@@ -149,16 +212,33 @@ class Run:
 
 
 @contextmanager
-def run(config: Config, name: str) -> Generator[Run]:
+def run(config: Config, name: str, key: str | None = None) -> Generator[Run]:
     """A run of that name; it ends as failed if the block raises.
+
+    Args:
+        config: where it is kept.
+        name: of a new run.
+        key: the latest run of this key is continued, if there is one.
 
     Raises:
         SettingError: no MLflow can be reached, or it has no room for what it keeps.
     """
     with _quiet(), _with_room(config):
         mlflow = _open(config)
-        with mlflow.start_run(run_name=name) as active:
-            yield Run(mlflow, active.info.run_id)
+        earlier = _earlier(mlflow, config, key) if key else None
+        tags = {_KEY: key} if key and not earlier else None
+        with mlflow.start_run(earlier, run_name=name, tags=tags) as active:
+            yield Run(mlflow, active.info.run_id, is_new=earlier is None)
+
+
+def _earlier(mlflow: Any, config: Config, key: str) -> str | None:
+    """Id of the latest run with this key."""
+    client = mlflow.MlflowClient()
+    home = client.get_experiment_by_name(config.tracking.experiment).experiment_id
+    found = client.search_runs(
+        [home], f"tags.{_KEY} = '{key}'", max_results=1, order_by=["start_time DESC"]
+    )
+    return found[0].info.run_id if found else None
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
