@@ -86,7 +86,7 @@ def groups(details: Details) -> Section:
         "Is it as good for every kind of customer?",
         "A group's AUC only compares customers of that group, so alike customers have a "
         "lower one. Promised and bought should be close; the calibration error grows by "
-        "mere chance as groups get smaller, which the last column shows.",
+        "mere chance as groups get smaller: in parentheses.",
         f"{answer} {_available(details)}".strip(),
         None,
         (_groups_grid(details.breakdowns),) if lines else (),
@@ -117,8 +117,7 @@ def _groups_grid(parts: tuple[Breakdown, ...]) -> Grid:
         "promised",
         "our AUC",
         "best baseline",
-        "calibration error",
-        "by chance",
+        "calibration error (by chance)",
     )
     rows: list[tuple[str, ...]] = []
     for part in parts:
@@ -134,14 +133,13 @@ def _groups_grid(parts: tuple[Breakdown, ...]) -> Grid:
                     number(one.base_rate, ".1%"),
                     number(one.promised, ".1%"),
                     number(one.auc[MODEL], ".3f"),
-                    f"{number(one.auc[rival], '.3f')} ({plain(rival)})",
-                    number(one.ece, ".3f"),
-                    number(one.ece_by_chance, ".3f"),
+                    f"{number(one.auc[rival], '.3f')} {plain(rival)}",
+                    f"{one.ece:.3f} ({one.ece_by_chance:.3f})",
                 )
             )
         if part.dropped:
             name = f"{part.name.replace('_', ' ')}: in smaller groups, without figures"
-            rows.append((name, f"{part.dropped:,}", *[""] * 6))
+            rows.append((name, f"{part.dropped:,}", *[""] * 5))
     return Grid("", head, tuple(rows))
 
 
