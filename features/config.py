@@ -279,6 +279,26 @@ class TuneConfig(Section):
     seeds: int = Field(default=1, ge=1)
 
 
+class EvaluationConfig(Section):
+    """What the evaluation report looks into, beside the evaluation cutoffs.
+
+    Attributes:
+        stability_cutoffs: moments at which propensity and its baselines are built
+            anew and compared, the last evaluation cutoff being the last of them.
+        stability_step_days: distance of these moments.
+        min_group: a group of customers that is smaller has no line of its own; a
+            customer counts once for every evaluation cutoff.
+        importance_customers: drawn, to see which features move their scores.
+        permutations: fits on shuffled answers per evaluation cutoff.
+    """
+
+    stability_cutoffs: int = Field(default=6, ge=1)
+    stability_step_days: int = Field(default=28, ge=1)
+    min_group: int = Field(default=100, ge=1)
+    importance_customers: int = Field(default=500, ge=1)
+    permutations: int = Field(default=4, ge=2)
+
+
 class ServingConfig(Section):
     """The service.
 
@@ -338,6 +358,7 @@ class Config(Section):
     replenishment: ReplenishmentConfig = ReplenishmentConfig()
     uplift: UpliftConfig = UpliftConfig()
     tune: TuneConfig = TuneConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     serving: ServingConfig = ServingConfig()
     tracking: TrackingConfig = TrackingConfig()
 

@@ -157,10 +157,9 @@ def _replenishment(console: Console, quality: Quality) -> None:
         return
     _heading(
         console,
-        f"What is due in the {due.window_days} days from {quality.cutoff:%Y-%m-%d}: "
-        f"{due.pairs:,} times a customer and a group bought six times or more, "
-        f"{due.bought:.1%} bought again; our calibration error {due.ece:.3f}",
+        f"What is due in the {due.window_days} days from {quality.cutoff:%Y-%m-%d}",
     )
+    console.print(due.said, highlight=False)
     _compared(
         console,
         due.models,
@@ -171,12 +170,6 @@ def _replenishment(console: Console, quality: Quality) -> None:
         },
         ("our AUC gain", "+.3f"),
         due.auc_gain,
-    )
-    alerts = due.alerts
-    console.print(
-        f"Alerts: {alerts['count']:,.0f}, of which {alerts['precision']:.1%} were right; "
-        f"they met {alerts['recall']:.1%} of what was bought.",
-        highlight=False,
     )
 
 

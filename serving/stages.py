@@ -28,6 +28,7 @@ from serving.turns import one_at_a_time
 from training import artifacts, build, track
 from training import backtest as backtests
 from training.build import Steps
+from training.details import Details
 from training.evaluate import Quality
 from training.predictions import Predictions
 
@@ -238,6 +239,13 @@ def numbers(quality: Quality) -> dict[str, float]:
         named |= {f"replenishment/alerts/{n}": v for n, v in alerts.items()}
     if quality.uplift.qini:
         named["uplift/qini"] = quality.uplift.qini.value
+    return {name: value for name, value in named.items() if value == value}
+
+
+def steady_numbers(found: Details) -> dict[str, float]:
+    """Figures of all cutoffs together under names that MLflow accepts."""
+    named = {f"stability/{n}": v for n, v in found.stability.summary().items()}
+    named["leaks/shuffled_auc"] = found.leaks.interval.value
     return {name: value for name, value in named.items() if value == value}
 
 

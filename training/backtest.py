@@ -22,13 +22,15 @@ from training.evaluate import Quality, evaluate
 from training.offers import Scored, place_within
 from training.predictions import LANES, Predictions
 from training.replenishment import alert_window
+from training.sample import Sample, sample_of
 
 
 @dataclass(frozen=True)
 class Backtest:
     """A build at a past cutoff with its quality.
 
-    ``quality`` is None where the data do not reach past the label window.
+    ``quality`` and ``sample``, the rows behind its figures of propensity, are None
+    where the data do not reach past the label window.
     """
 
     bundle: Bundle
@@ -37,6 +39,7 @@ class Backtest:
     predictions: Predictions
     scored: Scored
     quality: Quality | None
+    sample: Sample | None
     steps: Steps
 
 
@@ -73,7 +76,17 @@ def run(
     quality = happened and evaluate(
         predictions, scored, history, happened, config, steps
     )
-    return Backtest(bundle, history, features, predictions, scored, quality, steps)
+    sample = happened and sample_of(
+        build.at_cutoff(features, snapshot.cutoff),
+        predictions.curve[:, snapshot.horizon_days - 1].astype(np.float64),
+        happened.bought.column("customer_id").to_pylist(),
+        history,
+        snapshot,
+        config,
+    )
+    return Backtest(
+        bundle, history, features, predictions, scored, quality, sample, steps
+    )
 
 
 def write(backtest: Backtest, out: Path, top: int) -> None:

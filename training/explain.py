@@ -254,14 +254,9 @@ def effects(
         story), the horizon left out; and the strongest feature's place in
         ``model.encoding.columns``, same shape.
     """
-    matrix = with_horizon(model.encoding.matrix(features), model.horizon_days)
-    boosters = model.trees.boosters
-    # The score is the boosters' mean, so its parts are the means of theirs.
-    parts = np.mean(
-        [np.asarray(b.predict(matrix, pred_contrib=True)) for b in boosters], axis=0
-    )[:, :-2]  # without the horizon and the expected value
+    parts = contributions(model, features)
     owner = np.array([owner_of(name) for name in model.encoding.columns])
-    total = np.zeros((len(matrix), len(STORIES) + 1))
+    total = np.zeros((len(parts), len(STORIES) + 1))
     strongest = np.zeros(total.shape, dtype=np.int64)
     for story in np.unique(owner):
         mine = np.flatnonzero(owner == story)
@@ -269,6 +264,22 @@ def effects(
         agree = parts[:, mine] * np.sign(total[:, [story]])
         strongest[:, story] = mine[np.argmax(agree, axis=1)]
     return total, strongest
+
+
+def contributions(model: Propensity, features: pa.Table) -> Floats:
+    """What each feature did to each score at the model's horizon.
+
+    Returns:
+        Exact contributions on log odds, shape ``[row, column]`` in the order of
+        ``model.encoding.columns``; the horizon is left out.
+    """
+    matrix = with_horizon(model.encoding.matrix(features), model.horizon_days)
+    # The score is the boosters' mean, so its parts are the means of theirs.
+    parts = [
+        np.asarray(booster.predict(matrix, pred_contrib=True))
+        for booster in model.trees.boosters
+    ]
+    return np.mean(parts, axis=0)[:, :-2]  # without horizon and expected value
 
 
 def _sentences(

@@ -55,6 +55,24 @@ class ReplenishmentQuality:
     alerts: dict[str, float]
     auc_gain: dict[str, metrics.Interval]
 
+    @property
+    def said(self) -> str:
+        """What was measured, and what alerts were worth, in plain words."""
+        if not self.pairs:
+            return "No customer bought a product group six times."
+        said = (
+            f"{self.pairs:,} times a customer and a product group bought six times or "
+            f"more; {self.bought:.1%} bought again in {self.window_days} days. Our "
+            f"calibration error: {self.ece:.3f}. "
+        )
+        if not self.alerts["count"]:
+            return f"{said}No alert was sent."
+        return (
+            f"{said}Alerts: {self.alerts['count']:,.0f}, right "
+            f"{self.alerts['precision']:.1%}; of all that was bought they met "
+            f"{self.alerts['recall']:.1%}."
+        )
+
 
 def replenishment_quality(
     replenishment: pa.Table,

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from features.scratch import whole
+from training import score_sections as score
+from training import trust_sections as trust
+from training.details import Details
+from training.drawing import COLOURS, FAINT, INK
 from training.evaluate import K, Quality
 from training.findings import (
     Panel,
     PickFigure,
-    Whose,
     findings,
     headline,
     panels,
     plain,
 )
 from training.metrics import MODEL, Interval
+from training.section import Section
 
-__all__ = ["PickFigure", "draw", "headline", "write_html"]
-
-# Ours, ours under a handicap, and all others; the page uses the same colours.
-COLOURS: dict[Whose, str] = {"ours": "#14527d", "kin": "#7fa9c6", "theirs": "#cbd3d9"}
-INK, FAINT = "#1d2b36", "#5b6a75"
+__all__ = ["PickFigure", "draw", "headline", "write"]
 
 
 def draw(qualities: Sequence[Quality], picks: Sequence[PickFigure], file: Path) -> None:
@@ -73,45 +74,78 @@ def draw(qualities: Sequence[Quality], picks: Sequence[PickFigure], file: Path) 
         )
 
 
-def write_html(
+def write(
     qualities: Sequence[Quality],
+    details: Details,
     picks: Sequence[PickFigure],
     campaigns: Sequence[Mapping[str, Any]],
     folder: Path,
-) -> Path:
-    """Write ``report.html``, a page that needs no other file and no network.
+) -> tuple[Path, Path]:
+    """Write ``report.html``, and ``report.md`` with the same figures in tables.
+
+    Neither needs another file or the network; the pictures are in the page.
 
     Args:
         qualities: one per evaluation cutoff.
+        details: what lies behind the figures of propensity.
         picks: lists shown in past campaigns, ours first; may be empty.
         campaigns: one row per campaign, all with the same keys; may be empty.
         folder: where to; it exists.
+
+    Returns:
+        The page and the Markdown file.
     """
+    told = {
+        "findings": findings(qualities, picks),
+        "panels": panels(qualities, picks),
+        "sections": sections(details),
+        "cutoffs": _cutoffs(qualities),
+        "qualities": qualities,
+        "picks": picks,
+        "campaigns": campaigns,
+        "colours": COLOURS,
+        "model": MODEL,
+        "figure": _figure,
+        "interval": _interval,
+        "plain": plain,
+        "cell": _cell,
+        "k": K,
+    }
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=select_autoescape(("html.j2",), default=False),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html.j2").render(
-        findings=findings(qualities, picks),
-        panels=panels(qualities, picks),
-        cutoffs=_cutoffs(qualities),
-        qualities=qualities,
-        picks=picks,
-        campaigns=campaigns,
-        colours=COLOURS,
-        model=MODEL,
-        figure=_figure,
-        interval=_interval,
-        plain=plain,
-        k=K,
-    )
-    file = folder / "report.html"
-    with whole(file) as place:
-        place.write_text(page, encoding="utf-8")
-    return file
+    files = folder / "report.html", folder / "report.md"
+    for file in files:
+        text = environment.get_template(f"{file.name}.j2").render(told)
+        with whole(file) as place:
+            place.write_text(text, encoding="utf-8")
+    return files
+
+
+def sections(details: Details) -> list[Section]:
+    """What lies below the first page: first what a marketer asks, then finer points."""
+    return [
+        score.tenths(details),
+        score.gain(details),
+        trust.stability(details.stability),
+        score.reliability(details),
+        score.lift(details),
+        score.roc(details),
+        score.precision_recall(details),
+        trust.importance(details.importance),
+        trust.groups(details),
+        trust.leaks(details.leaks),
+    ]
+
+
+def _cell(value: object) -> str:
+    """A text from the data inside a table of Markdown, where it is no markup."""
+    text = " ".join(str(value).split())
+    return re.sub(r"([\\|`*_\[\]<>])", r"\\\1", text)
 
 
 def _draw(axis: Any, panel: Panel, most: int) -> None:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from training import findings, report
 from training.churn_quality import BG_NBD, TREND, ChurnQuality
+from training.curves import Curve, Curves, Tenth
+from training.details import Details
+from training.drawing import spread
 from training.evaluate import Quality
 from training.findings import PickFigure, Whose
+from training.groups import Breakdown, Group
+from training.importance import Importance, Weight
+from training.leaks import Leaks, Strongest
 from training.metrics import MODEL, Interval
 from training.replenishment_quality import (
     FREQUENCY,
     MEDIAN,
     ReplenishmentQuality,
 )
+from training.stability import TOO_EARLY, LeftOut, Moment, Stability
 from training.uplift_evidence import Evidence
 from training.value_quality import BASELINE, LAST_WINDOW, ValueQuality
 
@@ -117,6 +126,45 @@ def _quality(month: int, auc: float) -> Quality:
     )
 
 
+def _tenth(promised: float, bought: float) -> Tenth:
+    return Tenth(100, promised, bought, bought - 0.05, bought + 0.05, 1.5, 0.1)
+
+
+def _curves(height: float) -> Curves:
+    line = Curve((0.0, 0.5, 1.0), (0.0, height, 1.0))
+    tenths = (_tenth(0.91, 0.9), _tenth(0.62, height - 0.2))
+    return Curves(line, line, line, Curve((0.1, 1.0), (2 * height, 1.0)), tenths)
+
+
+def _moment(month: int, ours: float) -> Moment:
+    models = {
+        MODEL: {"auc": ours, "brier": 0.13, "ece": 0.02},
+        "BG/NBD": {"auc": 0.84, "brier": 0.14, "ece": 0.03},
+    }
+    return Moment(datetime(2017, month, 15), 2400, 0.7, models)
+
+
+@pytest.fixture
+def details() -> Details:
+    auc = {MODEL: 0.8, "BG/NBD": 0.75}
+    groups = tuple(Group(n, 300, 0.6, 0.61, auc, 0.03, 0.02) for n in ("<i>", "b|c"))
+    last = Group("others", 120, 0.5, 0.52, auc | {MODEL: 0.7}, 0.05, 0.04)
+    weight = Weight("orders_count_30d", "purchase", "number of orders", 0.4, 0.75)
+    return Details(
+        customers=4900,
+        base_rate=0.7,
+        curves={MODEL: _curves(0.8), "BG/NBD": _curves(0.75), "recency": _curves(0.6)},
+        breakdowns=(Breakdown("home_town", (*groups, last), 3, 0),),
+        availability={"purchase": 1.0, "campaign": 0.4, "browse": 0.0},
+        stability=Stability(
+            (_moment(8, 0.85), _moment(9, 0.83), _moment(10, 0.87)),
+            (LeftOut(datetime(2017, 2, 1), TOO_EARLY),),
+        ),
+        importance=Importance(500, 60, (weight,), {"purchase": 0.9, "campaign": 0.1}),
+        leaks=Leaks((0.47, 0.54, 0.59, 0.44), Strongest("days_count", 0.85, 0.92)),
+    )
+
+
 def _pick(name: str, whose: Whose, per_slot: float, ratio: float | None) -> PickFigure:
     over = ratio and Interval(ratio, ratio - 0.1, ratio + 0.1)
     return PickFigure(
@@ -176,14 +224,21 @@ class _Page(HTMLParser):
         self.texts.append(data.strip())
 
 
-def _write(
-    qualities: list[Quality],
-    picks: list[PickFigure],
-    folder: Path,
-    campaigns: list[dict[str, str]] | None = None,
-) -> tuple[str, _Page]:
-    text = report.write_html(qualities, picks, campaigns or [], folder).read_text()
-    return text, _Page(text)
+Write = Callable[..., tuple[str, _Page]]
+
+
+@pytest.fixture
+def write(details: Details, tmp_path: Path) -> Write:
+    def page(
+        qualities: list[Quality],
+        picks: list[PickFigure],
+        campaigns: list[dict[str, str]] | None = None,
+    ) -> tuple[str, _Page]:
+        files = report.write(qualities, details, picks, campaigns or [], tmp_path)
+        text = files[0].read_text()
+        return text, _Page(text)
+
+    return page
 
 
 def test_bars_are_means_of_the_cutoffs_with_the_best_first(
@@ -243,7 +298,7 @@ def test_headline_names_the_best_baseline_and_the_first_rival(
 
 
 def test_an_undefined_figure_is_left_out_of_headline_and_bars(
-    qualities: list[Quality], tmp_path: Path
+    qualities: list[Quality], write: Write
 ) -> None:
     nothing = Interval(NAN, NAN, NAN)
     one_class = replace(
@@ -256,25 +311,26 @@ def test_an_undefined_figure_is_left_out_of_headline_and_bars(
     )
     assert len(report.headline([one_class], [])) == 1
     assert len(findings.panels([one_class], [])) == 2
-    text, _ = _write([one_class], [], tmp_path)
+    text, _ = write([one_class], [])
     assert "nan" not in text.lower()
     assert "n/a (n/a to n/a)" in text
 
 
 def test_page_is_well_formed_and_needs_no_other_file(
-    qualities: list[Quality], picks: list[PickFigure], tmp_path: Path
+    qualities: list[Quality], picks: list[PickFigure], write: Write, tmp_path: Path
 ) -> None:
-    text, page = _write(qualities, picks, tmp_path, CAMPAIGNS)
+    text, page = write(qualities, picks, CAMPAIGNS)
     assert page.open == []
     assert page.links == []
-    assert not re.search(r"url\(|@import|https?:|<script", text)
-    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    # Clips and marks of a picture are in the page itself.
+    assert not re.search(r"url\((?!#)|href=\"(?!#)|@import|https?:|<script", text)
+    assert {file.name for file in tmp_path.iterdir()} == {"report.html", "report.md"}
 
 
 def test_page_shows_every_figure_of_every_table(
-    qualities: list[Quality], picks: list[PickFigure], tmp_path: Path
+    qualities: list[Quality], picks: list[PickFigure], write: Write
 ) -> None:
-    text, page = _write(qualities, picks, tmp_path, CAMPAIGNS)
+    text, page = write(qualities, picks, CAMPAIGNS)
     for method in ("repurchase (ours)", "BG/NBD", "similar taste (ALS)"):
         assert page.texts.count(method) >= 3  # a bar, and a row for each cutoff
     assert "3.23 (3.13 to 3.33)" in page.texts
@@ -284,22 +340,128 @@ def test_page_shows_every_figure_of_every_table(
     assert page.texts.count("45.20") == 2
     assert page.texts.count("+5.1 (+2.0 to +8.0)") == 2
     assert text.count("Contacting the tenth brought more.") == 2
-    # Picks; four tables of both cutoffs, churn and replenishment of one.
-    assert text.count('<tr class="ours">') == 1 + 2 * 4 + 2
+    # Picks; four tables of both cutoffs, churn and replenishment of one; what lies
+    # behind: four curves, promises, and three figures over time.
+    assert text.count('<tr class="ours">') == 1 + 2 * 4 + 2 + 4 + 1 + 3
+
+
+def test_sections_ask_show_and_answer_with_the_baselines_drawn_in(
+    qualities: list[Quality], write: Write
+) -> None:
+    text, page = write(qualities, [])
+    assert text.count("<svg") == 8
+    for said in (
+        "Of the tenth with the highest score 90% bought, of the tenth with the lowest "
+        "60%; 70% of all.",
+        "The better-scored half of the customers holds 80.0% of all buyers, 75.0% with "
+        "the best baseline (BG/NBD), 50% by chance; more than 71% is not possible.",
+        "Ours ranks best at 2 of 3 cutoffs; its AUC less that of the best baseline "
+        "there is -0.010 to +0.030, its calibration error 0.020 to 0.020. Left out: "
+        "2017-02-01: too little history before it.",
+        "In 2 of 2 groups the promise lies within the interval of what happened; the "
+        "largest gap is 62% promised, 60% bought.",
+        "Ours ranks best in 2 of 3 groups; least well told apart are those with "
+        "home town: others (AUC 0.700). Data of everybody: purchase. Data of nobody: "
+        "browse.",
+        "No alarm: trained on shuffled answers the AUC is 0.510 (0.312 to 0.708), "
+        "which is chance, and no feature knows too much by itself.",
+    ):
+        assert said in page.texts
+    assert "home town: others (3 small groups)" in page.texts
+    # Two curves with names beside the lines, the others in a list of lines.
+    for name in ("repurchase (ours)", "BG/NBD", "recency"):
+        assert len(re.findall(rf"<text[^>]*>{re.escape(name)}</text>", text)) >= 5
+
+
+def test_an_alarm_is_said_first(details: Details) -> None:
+    known = Leaks((0.84, 0.86, 0.85, 0.86), details.leaks.strongest)
+    section = report.sections(replace(details, leaks=known))[-1]
+    assert section.answer.startswith("There is an alarm")
+    assert section.grids[0].rows[0][3].startswith("ALARM")
+    alone = Leaks(details.leaks.shuffled, Strongest("next_orders", 0.99, 0.92))
+    section = report.sections(replace(details, leaks=alone))[-1]
+    assert section.answer.startswith("There is an alarm")
+    assert "ALARM: next_orders knows too much" in section.grids[0].rows[1][3]
+
+
+def test_where_everybody_bought_sections_say_so_and_draw_what_is_left(
+    details: Details,
+) -> None:
+    nothing = Curves(None, None, None, None, (_tenth(0.9, 1.0),))
+    nan = {name: {"auc": NAN, "brier": 0.1, "ece": 0.1} for name in (MODEL, "BG/NBD")}
+    moment = Moment(datetime(2017, 10, 15), 20, 1.0, nan)
+    undefined = replace(
+        details,
+        curves=dict.fromkeys(details.curves, nothing),
+        breakdowns=(),
+        stability=Stability((moment,), ()),
+        importance=Importance(20, 0, (), {}),
+        leaks=Leaks((NAN, NAN), Strongest(None, NAN, NAN)),
+    )
+    found = report.sections(undefined)
+    assert [one.picture is None for one in found] == [
+        False, True, True, False, True, True, True, True, True, True,
+    ]  # fmt: skip
+    said = " ".join(one.answer for one in found)
+    assert "nan" not in said.lower()
+    assert "All bought or none did, so there is no such curve." in said
+
+
+def test_markdown_has_the_figures_of_the_page_in_tables(
+    qualities: list[Quality],
+    picks: list[PickFigure],
+    write: Write,
+    details: Details,
+    tmp_path: Path,
+) -> None:
+    write(qualities, picks, CAMPAIGNS)
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    sections = report.sections(details)
+    assert [line for line in lines if line.startswith("# ")] == [
+        "# How good are the scores and the offers?",
+        '# Behind the score "who buys again"',
+        "# Cutoff 2017-10-15, the 14 days after it",
+        "# Cutoff 2017-11-15, the 14 days after it",
+    ]
+    for section in sections:
+        assert f"## {section.question}" in lines
+        assert section.answer in lines
+        for grid in section.grids:
+            assert f"| {' | '.join(grid.head)} |" in lines
+    assert "| repurchase (ours) | 0.850 | 0.830 | 0.870 |" in lines
+    assert any(line.startswith("| home town: \\<i\\> | 300 |") for line in lines)
+    assert any(line.startswith("| home town: b\\|c | 300 |") for line in lines)
+    assert "| \\<b\\> | 2017-11-06 | 0.300 (0.200 to 0.400) |" in lines
+    # Every table is one block: a head, a rule of as many columns, and rows.
+    for before, line in pairwise(lines):
+        if line.startswith("| ---"):
+            assert before.count("|") - before.count("\\|") == line.count("|")
+
+
+def test_sections_are_drawn_the_same_to_the_byte(details: Details) -> None:
+    first, second = (report.sections(details) for _ in range(2))
+    assert first == second
+
+
+def test_names_that_would_touch_are_moved_apart_by_as_little_as_needed() -> None:
+    assert spread([1.0, 5.0], 2.0) == [1.0, 5.0]
+    assert spread([4.0, 5.0], 2.0) == [3.5, 5.5]
+    # The third is pushed by the two below it, so all three spread around their mean.
+    assert spread([4.0, 5.0, 6.0], 2.0) == [3.0, 5.0, 7.0]
 
 
 def test_text_from_the_data_is_escaped(
-    qualities: list[Quality], picks: list[PickFigure], tmp_path: Path
+    qualities: list[Quality], picks: list[PickFigure], write: Write
 ) -> None:
-    text, page = _write(qualities, picks, tmp_path, CAMPAIGNS)
+    text, page = write(qualities, picks, CAMPAIGNS)
     assert "&lt;b&gt;" in text
     assert "<b>" in page.texts
 
 
 def test_without_manual_lists_the_page_says_nothing_about_them(
-    qualities: list[Quality], tmp_path: Path
+    qualities: list[Quality], write: Write
 ) -> None:
-    text, page = _write(qualities, [], tmp_path)
+    text, page = write(qualities, [])
     assert page.open == []
     assert "manual" not in text.lower()
 
