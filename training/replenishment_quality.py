@@ -25,7 +25,7 @@ REGULAR = 6
 """Purchases from which a group is bought regularly."""
 
 MEDIAN = "usual gap since the last purchase"
-FREQUENCY = "purchases so far, with decay"
+FREQUENCY = "decayed purchases so far"
 
 _RECALL = 0.3
 
