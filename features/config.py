@@ -169,7 +169,7 @@ class ReplenishmentConfig(TreesConfig):
     max_cutoffs: int = Field(default=16, ge=2)
     history_days: int = Field(default=90, ge=1)
     max_customers: int = Field(default=20_000, ge=1)
-    max_rows: int = Field(default=300_000, ge=1000)
+    max_rows: int = Field(default=400_000, ge=1000)
     alert_days: int = Field(default=3, ge=0, le=30)
     alert_precision: float = Field(default=0.5, gt=0, lt=1)
     trees: int = Field(default=100, ge=1)

@@ -249,13 +249,14 @@ def _fit(
     """Boosters on rows x (the horizons asked for, and one drawn that is mature)."""
     n = len(learned.mature)
     random = np.random.default_rng(seed)
+    # One horizon a row: more rows say more than more horizons of the same ones.
     longest = np.minimum(learned.mature, float(_KNOTS[-1]))
     drawn = np.exp(random.uniform(0.0, np.log(longest + 1))).astype(np.int64)
     drawn = np.clip(drawn, 1, np.maximum(np.floor(longest), 1).astype(np.int64))
-    row = np.tile(np.arange(n), 1 + len(windows))
-    horizon = np.concatenate([*(np.full(n, days) for days in windows), drawn])
-    keep = horizon <= learned.mature[row]
-    row, horizon = row[keep], horizon[keep]
+    which = random.integers(0, len(windows) + 1, n)
+    horizon = np.select([which == k for k in range(len(windows))], windows, drawn)
+    row = np.flatnonzero(horizon <= learned.mature)
+    horizon = horizon[row]
     encoding = Encoding((*COLUMNS, "horizon"), {"group": groups})
     matrix = np.column_stack([learned.rows.matrix[row], horizon.astype(np.float32)])
     label = (learned.next_days[row] < horizon).astype(np.float32)

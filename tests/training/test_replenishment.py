@@ -50,7 +50,7 @@ def predicted(history: Any, cutoff: datetime = CUTOFF) -> Any:
 
 
 def _fitted(history: Any, **changes: Any) -> Replenishment:
-    config = ReplenishmentConfig(**{"min_rows_per_leaf": 20, "trees": 20} | changes)
+    config = ReplenishmentConfig(**{"min_rows_per_leaf": 20, "trees": 60} | changes)
     return fit_replenishment(history, 14, config, 0)
 
 
