@@ -239,12 +239,13 @@ def predict(
 def _customers(
     model: Propensity, rows: pa.Table, curve: np.ndarray, cutoff: datetime
 ) -> pa.Table:
+    low, high = model.interval
     return pa.table(
         {
             "customer_id": rows.column("customer_id").cast(pa.string()),
             "expected_next_at": next_dates(curve, cutoff, 0.5),
-            "next_p10_at": next_dates(curve, cutoff, 0.1),
-            "next_p90_at": next_dates(curve, cutoff, 0.9),
+            "next_p10_at": next_dates(curve, cutoff, low),
+            "next_p90_at": next_dates(curve, cutoff, high),
             "reasons": pa.array(explain.reasons(model, rows), pa.list_(pa.string())),
         },
         schema=CUSTOMERS,

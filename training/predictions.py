@@ -24,7 +24,7 @@ HORIZONS = np.arange(1, 181, dtype=np.int16)
 CUSTOMERS = pa.schema(
     [
         ("customer_id", pa.string()),
-        # Quantiles of the next purchase date, from the customer's own curve.
+        # Median and 80 % interval of the next purchase date, from their own curve.
         # Null: not reached within 180 days.
         ("expected_next_at", pa.timestamp("us")),
         ("next_p10_at", pa.timestamp("us")),

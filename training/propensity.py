@@ -9,7 +9,7 @@ split has the curve of its average customer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from statsmodels.duration.survfunc import SurvfuncRight
 
 from features.config import PropensityConfig
 from features.history import Floats
@@ -30,6 +31,8 @@ from training.trees import Rows, Trees, fit_trees, load_trees, save_trees
 KNOTS = np.array([1, 2, 3, 5, 7, 10, 14, 21, 28, 42, 60, 90, 120, 150, 180])
 """Horizons at which the model is asked; the curve between them is interpolated."""
 
+_SHARES = (0.1, 0.9)
+_INTERVAL_ROWS = 50_000
 NEVER = 2.0
 """A threshold that no probability reaches: no customer is tagged."""
 
@@ -41,6 +44,8 @@ class Propensity:
     Attributes:
         trees: the uncalibrated score.
         longest_horizon: beyond it the hazard goes on as over the last stretch.
+        interval: levels of the curve at which the 80 % interval of the next date
+            begins and ends.
         tag_threshold: smallest probability at which the stated precision was
             reached on the calibration window, at ``horizon_days``; ``NEVER`` where
             none reached it.
@@ -51,6 +56,7 @@ class Propensity:
     calibration: Platt
     longest_horizon: int
     horizon_days: int
+    interval: tuple[float, float]
     tag_threshold: float
 
     def probability(self, features: pa.Table, horizon_days: int) -> Floats:
@@ -62,7 +68,10 @@ class Propensity:
 
         Between knots the hazard is constant (linear in ``-log(1 - P)``).
         """
-        matrix = self.encoding.matrix(features)
+        return self.curve_of(self.encoding.matrix(features))
+
+    def curve_of(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The same, from rows of the encoding's matrix."""
         knots = KNOTS[self.longest_horizon >= KNOTS]
         at_knots = np.column_stack(
             [self.calibration(self.trees.raw(matrix, int(h))) for h in knots]
@@ -109,14 +118,48 @@ def fit(
     label = (late.next_days < horizon_days).astype(np.float64)
     calibration = fit_platt(raw, label)
     threshold = threshold_for(calibration(raw), label, config.tag_precision)
-    return Propensity(
+    model = Propensity(
         trees=fit_trees(rows, encoding, horizon_days, config, seed, config.seeds),
         encoding=encoding,
         calibration=calibration,
         longest_horizon=int(mature.max()),
         horizon_days=horizon_days,
+        interval=_SHARES,
         tag_threshold=threshold,
     )
+    return replace(model, interval=_interval(model, rows, seed))
+
+
+def _interval(model: Propensity, rows: Rows, seed: int) -> tuple[float, float]:
+    """Levels of the curve before which a tenth, and after which a tenth, really buy.
+
+    Days have nights, and a long wait is rarer or commoner than the curve has it:
+    the levels at which buyers were met are not spread evenly. Their shares are
+    taken over all past rows, since those of the latest cutoffs alone were not
+    observed for long enough to tell late buyers from lost ones.
+
+    Source: Kuleshov, Fenner, Ermon (2018), "Accurate Uncertainties for Deep Learning
+    Using Calibrated Regression", with the estimator of Kaplan and Meier for rows
+    that were still waiting when they were last seen.
+    """
+    random = np.random.default_rng(seed)
+    few = random.permutation(len(rows.mature))[:_INTERVAL_ROWS]
+    bought = np.isfinite(rows.next_days[few])
+    seen = np.minimum(rows.next_days[few], rows.mature[few])
+    met = SurvfuncRight(_levels(model.curve_of(rows.matrix[few]), seen), bought)
+    low, high = (float(met.quantile(share)) for share in _SHARES)
+    return low, high if np.isfinite(high) else _SHARES[1]
+
+
+def _levels(curve: npt.NDArray[np.float32], days: Floats) -> Floats:
+    """The curve of each row at its own time, shape ``[row]``."""
+    hazard = np.zeros((len(curve), 1 + len(HORIZONS)))
+    hazard[:, 1:] = -np.log1p(-curve.astype(np.float64))
+    days = np.minimum(days, float(HORIZONS[-1]))
+    day = np.minimum(days.astype(np.int64), len(HORIZONS) - 1)
+    row = np.arange(len(curve))
+    begin, end = hazard[row, day], hazard[row, day + 1]
+    return -np.expm1(-(begin + (days - day) * (end - begin)))
 
 
 def threshold_for(probability: Floats, label: Floats, precision: float) -> float:
@@ -141,11 +184,22 @@ def threshold_for(probability: Floats, label: Floats, precision: float) -> float
 def next_dates(
     curve: npt.NDArray[np.float32], cutoff: datetime, share: float
 ) -> pa.Array:
-    """When the curve reaches ``share``; null if not within 180 days."""
+    """When the curve reaches ``share``; null if not within 180 days.
+
+    Within a day the hazard is constant, as between the knots.
+    """
     reached = curve >= share
     day = np.argmax(reached, axis=1)
-    us = to_us(cutoff) + HORIZONS[day].astype(np.int64) * DAY_US
-    return pa.array(us, pa.timestamp("us"), mask=~reached.any(axis=1))
+    row = np.arange(len(curve))
+    end = -np.log1p(-curve[row, day].astype(np.float64))
+    begin = np.where(day > 0, -np.log1p(-curve[row, day - 1].astype(np.float64)), 0.0)
+    part = (-np.log1p(-share) - begin) / np.where(end > begin, end - begin, 1.0)
+    us = (day + np.clip(part, 0, 1)) * DAY_US
+    return pa.array(
+        to_us(cutoff) + us.astype(np.int64),
+        pa.timestamp("us"),
+        mask=~reached.any(axis=1),
+    )
 
 
 def _interpolated(knots: Floats, hazard: Floats) -> npt.NDArray[np.float32]:
@@ -167,6 +221,7 @@ def save(model: Propensity, folder: Path) -> dict[str, Any]:
         "calibration": [model.calibration.slope, model.calibration.intercept],
         "longest_horizon": model.longest_horizon,
         "horizon_days": model.horizon_days,
+        "interval": list(model.interval),
         "tag_threshold": model.tag_threshold,
     }
 
@@ -179,5 +234,6 @@ def load(folder: Path, rest: dict[str, Any]) -> Propensity:
         calibration=Platt(*rest["calibration"]),
         longest_horizon=rest["longest_horizon"],
         horizon_days=rest["horizon_days"],
+        interval=(rest["interval"][0], rest["interval"][1]),
         tag_threshold=rest["tag_threshold"],
     )

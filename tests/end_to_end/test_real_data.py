@@ -15,6 +15,7 @@ from training import backtest
 from training.churn_quality import BG_NBD, TREND
 from training.evaluate import Quality
 from training.metrics import MODEL
+from training.replenishment_quality import FREQUENCY, MEDIAN
 from training.value_quality import BASELINE, LAST_WINDOW
 
 CUTOFFS = (datetime(2017, 10, 15), datetime(2017, 11, 12))
@@ -84,3 +85,26 @@ def test_churn_risk_ranks_better_than_every_baseline(
         assert quality.churn.auc_gain[rival].low > 0, quality.cutoff
         top = {name: values["top"] for name, values in quality.churn.models.items()}
         assert top[MODEL] > top[rival], quality.cutoff
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rival", [MEDIAN, FREQUENCY])
+def test_due_soon_ranks_better_than_every_rule(
+    qualities: list[Quality], rival: str
+) -> None:
+    for quality in qualities:
+        due = quality.replenishment
+        assert due is not None
+        assert due.auc_gain[rival].low > 0, quality.cutoff
+        for figure in ("precision", "top"):
+            ours, theirs = due.models[MODEL][figure], due.models[rival][figure]
+            assert ours > theirs, quality.cutoff
+
+
+@pytest.mark.slow
+def test_alerts_are_as_precise_as_stated(qualities: list[Quality]) -> None:
+    stated = Config().replenishment.alert_precision
+    for quality in qualities:
+        assert quality.replenishment is not None
+        precision = quality.replenishment.alerts["precision"]
+        assert abs(precision - stated) < 0.05, quality.cutoff

@@ -46,6 +46,7 @@ def bundle() -> Bundle:
             calibration=Platt(),
             longest_horizon=28,
             horizon_days=14,
+            interval=(0.1, 0.9),
             tag_threshold=0.5,
         ),
         recommender=cast(Recommender, Written()),

@@ -24,8 +24,11 @@ CONFIG = PropensityConfig(trees=40, seeds=1, min_rows_per_leaf=20)
 PEOPLE = 400
 
 
-def rows(seed: int = 0) -> tuple[pa.Table, np.ndarray]:
-    """Customers whose rate is one of their features; the next purchase follows it."""
+def rows(seed: int = 0, nights: bool = False) -> tuple[pa.Table, np.ndarray]:
+    """Customers whose rate is one of their features; the next purchase follows it.
+
+    With ``nights`` nobody buys in the first half of a day.
+    """
     random = np.random.default_rng(seed)
     rate = random.uniform(0.005, 0.3, PEOPLE)
     tables, days = [], []
@@ -45,6 +48,8 @@ def rows(seed: int = 0) -> tuple[pa.Table, np.ndarray]:
             )
         )
         next_days = random.exponential(1 / rate)
+        if nights:
+            next_days = np.floor(next_days) + 0.5 + next_days % 1 / 2
         seen = (to_us(UNTIL) - to_us(cutoff)) / DAY_US
         days.append(np.where(next_days < seen, next_days, np.inf))
     return pa.concat_tables(
@@ -200,7 +205,42 @@ def test_dates_are_read_from_the_curve() -> None:
     curve = np.zeros((2, 180), dtype=np.float32)
     curve[0, 9:] = 0.6  # half of such customers have bought by day 10
     dates = propensity.next_dates(curve, datetime(2024, 1, 1), 0.5)
-    assert dates.to_pylist() == [datetime(2024, 1, 11), None]
+    # Within the tenth day the hazard is constant: ln 2 of ln 2.5 have passed.
+    found = dates.to_pylist()
+    assert found[1] is None
+    days = (found[0] - datetime(2024, 1, 1)) / timedelta(days=1)
+    assert days == pytest.approx(9 + np.log(2) / np.log(2.5), abs=1e-4)
+
+
+def test_four_of_five_buy_within_the_interval() -> None:
+    features, days = rows(nights=True)
+    fitted = propensity.fit(features, days, FOLD, 14, UNTIL, CONFIG, seed=3)
+    other, truth = rows(seed=9, nights=True)
+    curve = fitted.curve(other)
+    cutoff = other.column("cutoff").cast(pa.int64()).to_numpy()
+    seen = (to_us(UNTIL) - cutoff) / DAY_US
+
+    def share_within(levels: tuple[float, float]) -> float:
+        low, high = (
+            (
+                propensity.next_dates(curve, UNTIL, level)
+                .cast(pa.int64())
+                .fill_null(2**62)
+            )
+            .to_numpy()
+            .astype(np.float64)
+            for level in levels
+        )
+        low, high = (low - to_us(UNTIL)) / DAY_US, (high - to_us(UNTIL)) / DAY_US
+        bought = np.isfinite(truth)
+        return float(
+            np.where(bought, (truth >= low) & (truth <= high), high > seen).mean()
+        )
+
+    assert 0.77 < share_within(fitted.interval) < 0.83
+    # By the curve alone everybody would seem to buy later than it says.
+    assert fitted.interval[0] > 0.11
+    assert share_within((0.1, 0.9)) > share_within(fitted.interval) + 0.01
 
 
 def test_reasons_are_sentences_with_a_direction(model: propensity.Propensity) -> None:
