@@ -30,11 +30,9 @@ from training.ranker import Scored
 from training.reasons import cold_start_reason, offer_reasons
 from training.replenishment import fit_replenishment
 from training.spend import fit_spend
-from training.split import past_cutoffs, with_calibration
+from training.split import CALIBRATION_CUTOFFS, past_cutoffs, with_calibration
 from training.uplift import Uplift
 from training.value import predict_value
-
-CALIBRATION_CUTOFFS = 2
 
 
 @dataclass

@@ -38,12 +38,12 @@ from training.boosting import (
 )
 from training.calibration import Platt, fit_platt
 from training.encoding import Encoding, encoding_of
+from training.split import CALIBRATION_CUTOFFS
 
 _COUNTING = 1 / 3
 """Weight of the counting trees' log odds; the deciding ones have the rest."""
 
 _EDGE = 1e-4
-_CALIBRATION_CUTOFFS = 2
 _WINDOWS = ("window_days", "norm_days", "least_visits")
 
 
@@ -203,7 +203,7 @@ def fit_churn(
     if not parts:
         return None
     rows = _Rows(*(np.concatenate([getattr(p, f) for p in parts]) for f in _FIELDS))
-    late = np.isin(rows.cutoff, np.unique(rows.cutoff)[-_CALIBRATION_CUTOFFS:])
+    late = np.isin(rows.cutoff, np.unique(rows.cutoff)[-CALIBRATION_CUTOFFS:])
     early = rows.cutoff + window <= rows.cutoff[late].min(initial=to_us(history.until))
     if not (_has_both(rows.declined[early]) and _has_both(rows.declined[late])):
         return None

@@ -52,13 +52,13 @@ def rows_at(habits: Habits, cutoff_us: int, groups: Sequence[str]) -> Rows:
     """
     bought = bought_before(habits, cutoff_us)
     rhythm = rhythm_of(bought, habits.life_days)
-    matrix = habit_rows(bought, rhythm, habits.life_days)
+    has_life = habits.life_days[bought.group] > 0
+    keep = np.flatnonzero((rhythm.gaps > 0) | has_life)
+    matrix = habit_rows(bought, rhythm, habits.life_days, keep)
     code_of = {name: float(code) for code, name in enumerate(groups)}
     words = np.array([code_of.get(name, np.nan) for name in habits.names], np.float32)
-    matrix[:, 0] = words[bought.group] if len(words) else matrix[:, 0]
-    rows = Rows(bought.customer, bought.group, matrix, rhythm)
-    has_life = habits.life_days[bought.group] > 0
-    return rows.take(np.flatnonzero((rhythm.gaps > 0) | has_life))
+    matrix[:, 0] = words[bought.group[keep]]
+    return Rows(bought.customer[keep], bought.group[keep], matrix, rhythm.take(keep))
 
 
 @dataclass(frozen=True)
@@ -76,17 +76,8 @@ class Learned:
     mature: Floats
     cutoff: Array
 
-    def take(self, keep: Array) -> Learned:
-        """Some of the rows, by position."""
-        return Learned(
-            self.rows.take(keep),
-            self.next_days[keep],
-            self.mature[keep],
-            self.cutoff[keep],
-        )
-
     def at(self, cutoffs_us: list[int], mature_by_us: int) -> Learned:
-        """Rows of these cutoffs, as observed up to a moment."""
+        """Rows of these cutoffs, as had happened up to a moment."""
         keep = np.flatnonzero(np.isin(self.cutoff, cutoffs_us))
         mature = (mature_by_us - self.cutoff[keep]) / DAY_US
         next_days = self.next_days[keep]
@@ -95,7 +86,12 @@ class Learned:
 
 
 def learn(
-    habits: Habits, cutoffs: Sequence[datetime], groups: Sequence[str], until_us: int
+    habits: Habits,
+    cutoffs: Sequence[datetime],
+    groups: Sequence[str],
+    until_us: int,
+    most: int,
+    random: np.random.Generator,
 ) -> Learned:
     """Rows of all cutoffs, one below the other.
 
@@ -104,10 +100,15 @@ def learn(
         cutoffs: before the end.
         groups: words of the category "group".
         until_us: labels are what happened, and was known, before it.
+        most: rows of a cutoff; of more it is drawn.
+        random: of the draw.
     """
     found: list[Learned] = []
     for cutoff_us in map(to_us, cutoffs):
         rows = rows_at(habits, cutoff_us, groups)
+        if len(rows.customer) > most:
+            drawn = random.choice(len(rows.customer), most, replace=False)
+            rows = rows.take(np.sort(drawn))
         next_days = days_to_next(habits, rows.customer, rows.group, cutoff_us, until_us)
         mature = np.full(len(next_days), (until_us - cutoff_us) / DAY_US)
         found.append(Learned(rows, next_days, mature, np.full(len(mature), cutoff_us)))

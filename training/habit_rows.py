@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.history import Array, Floats
+from features.history import Array, Floats, Longs
 from features.pairs import FAST_DAYS, SLOW_DAYS, Singles
 from training.habits import Bought
 from training.rhythm import Rhythm
@@ -57,16 +57,27 @@ COLUMNS: tuple[str, ...] = (
 """Names of the features, in the order of the matrix; the first is a category."""
 
 
-def habit_rows(bought: Bought, rhythm: Rhythm, life_days: Floats) -> Singles:
-    """Features of every pair, shape ``[pair, len(COLUMNS)]``."""
-    columns = {
-        **_pair_columns(bought, rhythm),
-        **_customer_columns(bought),
-        **_group_columns(bought, life_days),
-    }
-    out = np.empty((len(bought.customer), len(COLUMNS)), np.float32)
-    for place, name in enumerate(COLUMNS):
-        out[:, place] = columns[name]
+def habit_rows(
+    bought: Bought, rhythm: Rhythm, life_days: Floats, keep: Longs
+) -> Singles:
+    """Features of some pairs, shape ``[kept pair, len(COLUMNS)]``.
+
+    Args:
+        bought: of all pairs, since they say what is usual in a group.
+        rhythm: the same.
+        life_days: service life by group, NaN: unknown.
+        keep: positions of the pairs.
+    """
+    out = np.empty((len(keep), len(COLUMNS)), np.float32)
+
+    def put(columns: dict[str, Array]) -> None:
+        for name, values in columns.items():
+            out[:, COLUMNS.index(name)] = values[keep]
+
+    # One after the other, so that not all are held in double precision at once.
+    put(_pair_columns(bought, rhythm))
+    put(_customer_columns(bought))
+    put(_group_columns(bought, life_days))
     return out
 
 

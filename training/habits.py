@@ -12,11 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from features.history import Array, Bools, Floats, History, Ints, Longs, offsets_of
+from features.history import (
+    Array,
+    Bools,
+    Floats,
+    History,
+    Ints,
+    Longs,
+    Products,
+    offsets_of,
+)
 from features.snapshot import DAY_US
 
-_MAX_DAY = 1 << 16
-"""Days since 1970 stay below this until the year 2149."""
+_DAYS = 1 << 20
+"""Days of the years that a timestamp can have fit in half of this."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +102,7 @@ class Bought:
         n = len(self.visits) - 1
         who = np.repeat(np.arange(n, dtype=np.int64), np.diff(self.visits))
         at = np.searchsorted(
-            who * _MAX_DAY + self.visit_day,
-            customer.astype(np.int64) * _MAX_DAY
-            + np.ceil(np.maximum(day, 0)).astype(np.int64),
+            _key(who, self.visit_day), _key(customer, np.ceil(day).astype(np.int64))
         )
         return self.visits[customer + 1] - at
 
@@ -108,10 +115,7 @@ def sort_habits(history: History, customers: Bools | None = None) -> Habits:
         customers: whose, shape ``[customer]``; None: everyone's.
     """
     lines, products = history.purchases, history.products
-    # Without a category a product is a group of its own.
-    n_words = len(products.words["category"])
-    alone = n_words + np.arange(len(products), dtype=np.int32)
-    group_of = np.where(products.category >= 0, products.category, alone)
+    group_of = group_of_product(products)
     keep = (
         lines.bought if customers is None else lines.bought & customers[lines.customer]
     )
@@ -147,7 +151,7 @@ def bought_before(habits: Habits, cutoff_us: int) -> Bought:
     new_day = np.flatnonzero(new_pair | np.r_[True, np.diff(day) != 0][: len(day)])
     pieces = habits.quantity[keep]
     visits, groups = np.unique(
-        customer[new_day].astype(np.int64) * _MAX_DAY + day[new_day], return_counts=True
+        _key(customer[new_day], day[new_day]), return_counts=True
     )
     first = np.flatnonzero(new_pair)
     return Bought(
@@ -156,8 +160,8 @@ def bought_before(habits: Habits, cutoff_us: int) -> Bought:
         day=day[new_day],
         offsets=np.append(np.searchsorted(new_day, first), len(new_day)),
         pieces=np.add.reduceat(pieces, new_day) if len(new_day) else np.zeros(0),
-        visit_day=visits % _MAX_DAY,
-        visits=offsets_of((visits // _MAX_DAY).astype(np.int32), habits.n_customers),
+        visit_day=visits % _DAYS - _DAYS // 2,
+        visits=offsets_of((visits // _DAYS).astype(np.int32), habits.n_customers),
         groups=groups,
         cutoff_us=cutoff_us,
     )
@@ -191,3 +195,15 @@ def days_to_next(
         has = found[at] == wanted
         days[has] = (habits.ts[later][first][at[has]] - cutoff_us) / DAY_US
     return days
+
+
+def group_of_product(products: Products) -> Ints:
+    """Group of each product: its category; without one, a group of its own."""
+    n_words = len(products.words["category"])
+    alone = n_words + np.arange(len(products), dtype=np.int32)
+    return np.where(products.category >= 0, products.category, alone)
+
+
+def _key(customer: Array, day: Array) -> Longs:
+    """One number per customer and day, in their order; days may be before 1970."""
+    return customer.astype(np.int64) * _DAYS + day + _DAYS // 2

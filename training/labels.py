@@ -68,7 +68,7 @@ def happened(
     tables: Tables,
     snapshot: Snapshot,
     churn_days: int,
-    alert_days: int,
+    alert_window_days: int,
     customers: Sequence[str],
 ) -> Happened | None:
     """All of it; None if the data do not reach the label window's end.
@@ -77,7 +77,7 @@ def happened(
         tables: all input.
         snapshot: the cutoff, and the label window.
         churn_days: the window of churn risk.
-        alert_days: the window of alerts.
+        alert_window_days: the window of alerts.
         customers: ids.
     """
     bought = truth(tables, snapshot)
@@ -89,7 +89,7 @@ def happened(
         bought,
         spend(tables, snapshot, customers),
         visits(tables, window, customers) if reaches else None,
-        truth(tables, Snapshot(snapshot.cutoff, alert_days)),
+        truth(tables, Snapshot(snapshot.cutoff, alert_window_days)),
     )
 
 

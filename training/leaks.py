@@ -1,7 +1,7 @@
 """Is the score too good to be true? Two checks that need no second data set.
 
-**Shuffled answers.** The same fit, but within each training cutoff every customer
-gets the whole answer of another one (days to the next purchase, so that the labels
+**Shuffled answers.** The same fit, but every training row gets the whole answer of
+another one (days to the next purchase, so that the labels
 of all horizons move together). What is learned then says nothing of anybody, so the
 AUC on the true answers of the evaluation cutoff is 0.5, give or take what a random
 score has by luck; several shuffles say how much that is. It finds answers that
@@ -31,7 +31,7 @@ import pyarrow as pa
 from scipy import stats
 
 from features.config import Config
-from features.history import Floats, History, Longs
+from features.history import Floats, History
 from features.snapshot import DAY_US, to_us
 from training import build, metrics
 from training.encoding import Encoding, encoding_of
@@ -121,7 +121,7 @@ def shuffled_aucs(
         seed = config.seed + n
         rows = Rows(
             matrix,
-            shuffled(next_days, cutoff, seed),
+            shuffled(next_days, seed),
             (until - cutoff) / DAY_US,
             cutoff,
         )
@@ -130,20 +130,17 @@ def shuffled_aucs(
     return tuple(found)
 
 
-def shuffled(next_days: Floats, cutoff: Longs, seed: int) -> Floats:
-    """The answers of each cutoff, given to its customers in another order.
+def shuffled(next_days: Floats, seed: int) -> Floats:
+    """The answers of all rows, dealt out anew.
+
+    Not within each cutoff: in a shop that grows a cutoff's share of buyers would stay,
+    and what grows with time, such as tenure, would learn it.
 
     Args:
         next_days: days to the next purchase, shape ``[row]``.
-        cutoff: of each row, same shape.
         seed: of the order.
     """
-    random = np.random.default_rng(seed)
-    result = next_days.copy()
-    for one in np.unique(cutoff):
-        rows = np.flatnonzero(cutoff == one)
-        result[rows] = next_days[random.permutation(rows)]
-    return result
+    return np.random.default_rng(seed).permutation(next_days)
 
 
 def strongest(

@@ -20,6 +20,8 @@ MODEL = "repurchase"
 """Our name in every table of figures, beside the baselines'."""
 
 _AUC_DRAWS = 300
+_AUC_CELLS = 4_000_000
+"""Of weights held at once."""
 
 
 @dataclass(frozen=True)
@@ -196,24 +198,38 @@ def auc(label: Floats, score: Floats) -> float:
     return float(roc_auc_score(label, score)) if both else float("nan")
 
 
-def auc_gain(label: Floats, ours: Floats, theirs: Floats, seed: int) -> Interval:
+def auc_gain(
+    label: Floats,
+    ours: Floats,
+    theirs: Floats,
+    seed: int,
+    customer: Array | None = None,
+) -> Interval:
     """AUC difference with its paired bootstrap interval over customers.
 
     Args:
-        label: 0 or 1, shape ``[customer]``.
+        label: 0 or 1, shape ``[row]``.
         ours: score, same shape.
         theirs: the same.
         seed: of the draws.
+        customer: code of each row; all rows of a customer are drawn together. None:
+            a row is a customer.
     """
     if not 0 < label.sum() < len(label):
         return Interval(float("nan"), float("nan"), float("nan"))
-    n = len(label)
-    # The first row is the sample itself: every customer once.
-    weight = np.ones((1 + _AUC_DRAWS, n))
-    weight[1:] = np.random.default_rng(seed).multinomial(
-        n, np.full(n, 1 / n), _AUC_DRAWS
+    random = np.random.default_rng(seed)
+    who = np.arange(len(label)) if customer is None else customer
+    n = int(who.max()) + 1
+    present = np.bincount(who, minlength=n) > 0
+    chance = present / present.sum()
+    # The first draw is the sample itself: every customer once.
+    draws = np.ones((1 + _AUC_DRAWS, n))
+    draws[1:] = random.multinomial(present.sum(), chance, _AUC_DRAWS)
+    step = max(_AUC_CELLS // len(label), 1)
+    parts = [draws[at : at + step, who] for at in range(0, len(draws), step)]
+    gain = np.concatenate(
+        [weighted_auc(label, ours, w) - weighted_auc(label, theirs, w) for w in parts]
     )
-    gain = weighted_auc(label, ours, weight) - weighted_auc(label, theirs, weight)
     low, high = np.nanquantile(gain[1:], [0.025, 0.975])
     return Interval(float(gain[0]), float(low), float(high))
 

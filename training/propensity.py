@@ -33,6 +33,7 @@ KNOTS = np.array([1, 2, 3, 5, 7, 10, 14, 21, 28, 42, 60, 90, 120, 150, 180])
 
 _SHARES = (0.1, 0.9)
 _INTERVAL_ROWS = 50_000
+_INTERVAL_BUYERS = 500
 NEVER = 2.0
 """A threshold that no probability reaches: no customer is tagged."""
 
@@ -133,6 +134,9 @@ def fit(
 def _interval(model: Propensity, rows: Rows, seed: int) -> tuple[float, float]:
     """Levels of the curve before which a tenth, and after which a tenth, really buy.
 
+    The curve's own levels where too few have bought, or so many never come back that
+    nine tenths are not reached.
+
     Days have nights, and a long wait is rarer or commoner than the curve has it:
     the levels at which buyers were met are not spread evenly. Their shares are
     taken over all past rows, since those of the latest cutoffs alone were not
@@ -148,7 +152,8 @@ def _interval(model: Propensity, rows: Rows, seed: int) -> tuple[float, float]:
     seen = np.minimum(rows.next_days[few], rows.mature[few])
     met = SurvfuncRight(_levels(model.curve_of(rows.matrix[few]), seen), bought)
     low, high = (float(met.quantile(share)) for share in _SHARES)
-    return low, high if np.isfinite(high) else _SHARES[1]
+    enough = bought.sum() >= _INTERVAL_BUYERS and np.isfinite([low, high]).all()
+    return (low, high) if enough else _SHARES
 
 
 def _levels(curve: npt.NDArray[np.float32], days: Floats) -> Floats:

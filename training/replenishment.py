@@ -38,7 +38,7 @@ from training.habit_rows import COLUMNS
 from training.habits import Habits, sort_habits
 from training.hazard import days_until, hazard_at
 from training.propensity import NEVER, threshold_for
-from training.split import past_cutoffs, with_calibration
+from training.split import CALIBRATION_CUTOFFS, past_cutoffs, with_calibration
 
 MIN_GAPS = 3
 """Fewer completed cycles than this say too little: abstain."""
@@ -53,7 +53,6 @@ are out by a third less than those of the other half.
 MAX_OVERDUE = 3.0
 """Abstain past this many cycles without a purchase: the habit has ended."""
 
-_CALIBRATION_CUTOFFS = 2
 _MIN_GROUP_ROWS = 50
 """A group with fewer training rows is no word of its own to the trees."""
 
@@ -74,7 +73,8 @@ class Replenishment:
         start: turns the log-normal into the odds that the trees begin at.
         calibration: of the whole, on a later window.
         longest_horizon: beyond it the hazard goes on as over the last stretch.
-        alert_days: an alert says "due in so many days", give or take as many.
+        alert_days: an alert says "due in so many days" and is right if the group is
+            bought in ``[cutoff, cutoff + 2 * alert_days + 1)``.
         alert_threshold: smallest probability at which the stated precision was
             reached on the calibration window; ``NEVER`` where none reached it.
     """
@@ -101,8 +101,8 @@ class Replenishment:
             category; the product's id where it has none), ``due_at`` (median),
             ``due_p10``, ``due_p90``, ``probability`` (bought within the horizon),
             ``abstain`` (too few cycles, too wide a spread, or the habit has ended),
-            ``probability_soon`` (bought within the alert's days, give or take as
-            many) and ``alert`` (so likely that it is worth a message today).
+            ``probability_soon`` (bought in the alert's window) and ``alert`` (so
+            likely that it is worth a message today, also where no date is given).
         """
         habits = sort_habits(history)
         rows = rows_at(habits, snapshot.cutoff_us, self.groups)
@@ -139,7 +139,10 @@ class Replenishment:
 
     def _figures(self, rows: Rows, horizon_days: int) -> Floats:
         """Waits at 10, 50 and 90 %, and both probabilities; shape ``[5, pair]``."""
-        knots = _KNOTS[self.longest_horizon >= _KNOTS]
+        windows = (horizon_days, alert_window(self.alert_days))
+        # What is said of a window is what the model says of it, not a line between.
+        knots = np.unique([*_KNOTS, *windows])
+        knots = knots[knots <= self.longest_horizon]
         at_knots = np.stack([self.probability(rows, int(days)) for days in knots])
         hazard = -np.log1p(
             -np.clip(np.maximum.accumulate(at_knots, axis=0), 0, 1 - _EDGE)
@@ -147,10 +150,7 @@ class Replenishment:
         hazard = np.vstack([np.zeros((1, hazard.shape[1])), hazard])
         days = np.r_[0, knots].astype(np.float64)
         waits = [days_until(days, hazard, share) for share in (0.1, 0.5, 0.9)]
-        within = [
-            -np.expm1(-hazard_at(days, hazard, window))
-            for window in (horizon_days, alert_window(self.alert_days))
-        ]
+        within = [-np.expm1(-hazard_at(days, hazard, window)) for window in windows]
         return np.stack([*waits, *within])
 
 
@@ -182,23 +182,23 @@ def fit_replenishment(
         config.max_cutoffs,
     )
     try:
-        fold = with_calibration(cutoffs, max(windows), _CALIBRATION_CUTOFFS)
+        fold = with_calibration(cutoffs, max(windows), CALIBRATION_CUTOFFS)
     except ValueError:
-        return Replenishment((), (), Platt(), Platt(), 180, config.alert_days, NEVER)
+        return _log_normal(config)
     random = np.random.default_rng(seed)
     drawn = _drawn(len(history.customers), config.max_customers, random)
     habits = sort_habits(history, drawn)
     groups = _common(habits, len(cutoffs))
     # One kind of row for both fits: the early one sees less of what came later.
-    learned = learn(habits, cutoffs, groups, until_us)
-    if len(learned.cutoff) > config.max_rows:
-        rows = random.choice(len(learned.cutoff), config.max_rows, replace=False)
-        learned = learned.take(np.sort(rows))
+    most = max(config.max_rows // len(cutoffs), 1)
+    learned = learn(habits, cutoffs, groups, until_us, most, random)
     early = learned.at([to_us(c) for c in fold.fit], to_us(fold.calibration[0]))
+    late = learned.at([to_us(c) for c in fold.calibration], until_us)
+    if not len(early.mature) or not len(late.mature):
+        return _log_normal(config)  # nothing was bought twice yet
     start = _start(early, horizon_days)
     # Two numbers are calibrated: one booster is enough to learn them.
     trees = _fit(early, start, windows, groups, config, seed, 1)
-    late = learned.at([to_us(c) for c in fold.calibration], until_us)
     raw = [_probability(trees, start, late.rows, days) for days in windows]
     labels = [(late.next_days < days).astype(np.float64) for days in windows]
     calibration = fit_platt(np.concatenate(raw), np.concatenate(labels))
@@ -214,6 +214,12 @@ def fit_replenishment(
             calibration(raw[0]), labels[0], config.alert_precision
         ),
     )
+
+
+def _log_normal(config: ReplenishmentConfig) -> Replenishment:
+    """The model of a shop with too little history; it sends no alerts."""
+    longest = int(_KNOTS[-1])
+    return Replenishment((), (), Platt(), Platt(), longest, config.alert_days, NEVER)
 
 
 def _drawn(n_customers: int, most: int, random: np.random.Generator) -> Bools:
@@ -246,7 +252,7 @@ def _fit(
     seed: int,
     n_boosters: int,
 ) -> Boosters:
-    """Boosters on rows x (the horizons asked for, and one drawn that is mature)."""
+    """Boosters on rows, each with one of the windows or a drawn horizon."""
     n = len(learned.mature)
     random = np.random.default_rng(seed)
     # One horizon a row: more rows say more than more horizons of the same ones.
@@ -255,12 +261,10 @@ def _fit(
     drawn = np.clip(drawn, 1, np.maximum(np.floor(longest), 1).astype(np.int64))
     which = random.integers(0, len(windows) + 1, n)
     horizon = np.select([which == k for k in range(len(windows))], windows, drawn)
-    row = np.flatnonzero(horizon <= learned.mature)
-    horizon = horizon[row]
     encoding = Encoding((*COLUMNS, "horizon"), {"group": groups})
-    matrix = np.column_stack([learned.rows.matrix[row], horizon.astype(np.float32)])
-    label = (learned.next_days[row] < horizon).astype(np.float32)
-    within = learned.rows.rhythm.take(row).within(horizon)
+    matrix = np.column_stack([learned.rows.matrix, horizon.astype(np.float32)])
+    label = (learned.next_days < horizon).astype(np.float32)
+    within = learned.rows.rhythm.within(horizon)
     odds = logit(np.clip(start(within), _EDGE, 1 - _EDGE))
     data = dataset(matrix, label, encoding, start=odds)
     more = {"monotone_constraints": [0] * len(COLUMNS) + [1]}

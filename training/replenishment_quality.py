@@ -1,4 +1,4 @@
-"""How good due dates are, beside the rules that a shop would use without a model.
+"""How well it is known what is due soon, beside the rules of a shop without a model.
 
 Every pair of customer and product group with six purchases or more counts, also
 where the model abstains from a date. An alert is right if the group is bought within
@@ -15,10 +15,10 @@ import pyarrow as pa
 from features.history import Bools, Floats, History
 from training import metrics
 from training.calibration import expected_calibration_error
-from training.due_rows import rows_at
+from training.due_rows import Rows, rows_at
 from training.habit_rows import COLUMNS
-from training.habits import sort_habits
-from training.metrics import MODEL, auc_gain
+from training.habits import group_of_product, sort_habits
+from training.metrics import MODEL, auc_gain, codes_in
 from training.replenishment import alert_window
 
 REGULAR = 6
@@ -69,8 +69,8 @@ class ReplenishmentQuality:
             return f"{said}No alert was sent."
         return (
             f"{said}Alerts: {self.alerts['count']:,.0f}, right "
-            f"{self.alerts['precision']:.1%}; of all that was bought they met "
-            f"{self.alerts['recall']:.1%}."
+            f"{self.alerts['precision']:.1%}; of the purchases of groups that a customer "
+            f"had bought before they met {self.alerts['recall']:.1%}."
         )
 
 
@@ -93,7 +93,7 @@ def replenishment_quality(
         seed: of the bootstrap.
     """
     rows = rows_at(sort_habits(history), cutoff_us, ())
-    label = _was_bought(replenishment, history, bought)
+    label = _was_bought(rows, history, bought)
     counts, decayed, median, since = (
         rows.matrix[:, COLUMNS.index(name)].astype(np.float64)
         for name in (
@@ -125,36 +125,22 @@ def replenishment_quality(
             "recall": met / label.sum() if label.any() else np.nan,
         },
         auc_gain={
-            name: auc_gain(value, scores[MODEL], score, seed)
+            name: auc_gain(value, scores[MODEL], score, seed, rows.customer[regular])
             for name, score in scores.items()
             if name != MODEL
         },
     )
 
 
-def _was_bought(replenishment: pa.Table, history: History, bought: pa.Table) -> Bools:
-    """Which pairs were bought in the window, shape ``[row of replenishment]``."""
-    products = history.products
-    words = (*products.words["category"],)
-    group_of = {
-        product: words[code] if code >= 0 else product
-        for product, code in zip(products.ids, products.category, strict=True)
-    }
-    found = {
-        (customer, group_of[product])
-        for customer, product in zip(
-            bought.column("customer_id").to_pylist(),
-            bought.column("product_id").to_pylist(),
-            strict=True,
-        )
-        if product in group_of
-    }
-    pairs = zip(
-        replenishment.column("customer_id").to_pylist(),
-        replenishment.column("product_group").to_pylist(),
-        strict=True,
-    )
-    return np.array([pair in found for pair in pairs], np.bool_)
+def _was_bought(rows: Rows, history: History, bought: pa.Table) -> Bools:
+    """Which pairs were bought in the window, shape ``[pair]``."""
+    customer = codes_in(history.customers, bought.column("customer_id").to_pylist())
+    product = codes_in(history.products.ids, bought.column("product_id").to_pylist())
+    known = (customer >= 0) & (product >= 0)
+    group = group_of_product(history.products)[product[known]]
+    n_groups = int(max(rows.group.max(initial=0), group.max(initial=0))) + 1
+    found = customer[known].astype(np.int64) * n_groups + group
+    return np.isin(rows.customer.astype(np.int64) * n_groups + rows.group, found)
 
 
 def _figures(value: Floats, score: Floats) -> dict[str, float]:

@@ -27,7 +27,7 @@ from training.findings import (
     plain,
 )
 from training.metrics import MODEL, Interval
-from training.section import Section
+from training.section import Section, number
 
 __all__ = ["PickFigure", "draw", "headline", "write"]
 
@@ -105,7 +105,7 @@ def write(
         "campaigns": campaigns,
         "colours": COLOURS,
         "model": MODEL,
-        "figure": _figure,
+        "figure": number,
         "interval": _interval,
         "plain": plain,
         "cell": _cell,
@@ -207,17 +207,12 @@ def _cutoffs(qualities: Sequence[Quality]) -> str:
     return " and ".join(f"{q.cutoff:%Y-%m-%d}" for q in qualities)
 
 
-def _figure(value: float, form: str) -> str:
-    """A number in a format of Python; "n/a" where it is undefined."""
-    return "n/a" if math.isnan(value) else format(value, form)
-
-
 def _interval(interval: Interval | None, form: str) -> str:
     """``value (low to high)``; empty where there is nothing to say."""
     if interval is None:
         return ""
-    low, high = _figure(interval.low, form), _figure(interval.high, form)
-    return f"{_figure(interval.value, form)} ({low} to {high})"
+    low, high = number(interval.low, form), number(interval.high, form)
+    return f"{number(interval.value, form)} ({low} to {high})"
 
 
 def write_json(values: Any, file: Path) -> None:

@@ -18,6 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+CALIBRATION_CUTOFFS = 2
+"""The latest past cutoffs, kept for calibration."""
+
 
 @dataclass(frozen=True)
 class Fold:

@@ -165,7 +165,7 @@ def importance(found: Importance) -> Section:
             Grid(
                 "by dimension",
                 ("dimension", "share"),
-                tuple((name, f"{s:.1%}") for name, s in found.dimensions.items()),
+                tuple((name, number(s, ".1%")) for name, s in found.dimensions.items()),
             ),
             Grid(
                 f"the {len(found.top)} strongest features",

@@ -112,6 +112,8 @@ def test_backtest_writes_every_promised_column(written: Path, shop_dir: Path) ->
         "due_p90",
         "probability",
         "abstain",
+        "probability_soon",
+        "alert",
     ]
     assert tables["value"].column_names == [
         "customer_id",

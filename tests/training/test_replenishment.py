@@ -13,7 +13,7 @@ import pytest
 from features.config import ReplenishmentConfig
 from features.snapshot import Snapshot, to_us
 from training import replenishment
-from training.due_rows import rows_at
+from training.due_rows import learn, rows_at
 from training.habit_rows import COLUMNS, habit_rows
 from training.habits import bought_before, days_to_next, sort_habits
 from training.metrics import MODEL
@@ -55,7 +55,7 @@ def _fitted(history: Any, **changes: Any) -> Replenishment:
 
 
 def line(customer: str, product: str, ts: datetime, **more: Any) -> dict[str, Any]:
-    row = {"customer_id": customer, "product_id": product, "ts": ts}
+    row = {"customer_id": customer, "product_id": product, "ts": ts, "known_at": ts}
     return row | {"order_id": f"{customer}{ts}", "quantity": 1.0, "amount": 1.0} | more
 
 
@@ -124,8 +124,10 @@ def test_a_cycle_is_shrunk_to_the_group(read_history: Callable[..., Any]) -> Non
 def test_a_known_service_life_gives_a_date_after_one_purchase(
     read_history: Callable[..., Any],
 ) -> None:
-    rows = [line("a", "fridge", CUTOFF - timedelta(30)), line("a", "tea", CUTOFF)]
-    rows[1]["ts"] -= timedelta(9)
+    rows = [
+        line("a", "fridge", CUTOFF - timedelta(30)),
+        line("a", "tea", CUTOFF - timedelta(9)),
+    ]
     products = [
         {"product_id": "fridge", "category": "fridges", "service_life_days": 100.0},
         {"product_id": "tea", "category": "tea"},
@@ -145,7 +147,11 @@ def test_features_by_hand(read_history: Callable[..., Any]) -> None:
     bought = bought_before(habits, to_us(CUTOFF))
     rhythm = rhythm_of(bought, habits.life_days)
     found = dict(
-        zip(COLUMNS, habit_rows(bought, rhythm, habits.life_days)[0], strict=True)
+        zip(
+            COLUMNS,
+            habit_rows(bought, rhythm, habits.life_days, np.array([0]))[0],
+            strict=True,
+        )
     )
     assert found["purchases_count"] == 4
     assert found["purchases_count_28d"] == 2
@@ -271,10 +277,45 @@ def test_rows_after_the_cutoff_change_nothing(
             lines.customer, lines.ts, lines.columns["quantity"], strict=True
         )
     ]
+    late = line(ending.customers[0], "p", cutoff - timedelta(1), known_at=cutoff)
     before = [row for row in rows if row["ts"] < cutoff]
-    full = read_history({"purchases": rows}, cutoff)
+    full = read_history({"purchases": [*rows, late]}, CUTOFF)
     cut = read_history({"purchases": before}, cutoff)
-    assert predicted(full, cutoff).equals(predicted(cut, cutoff))
+    model, now = _fitted(cut), Snapshot(cutoff, 14)
+    ours = model.predict(full, now)  # of a history that goes on
+    assert ours.num_rows > 200
+    assert ours.equals(model.predict(cut, now))
+    learned = _learned(full, cutoff)
+    assert (learned == _learned(cut, cutoff)).all()
+
+
+def _learned(history: Any, until: datetime) -> Any:
+    """Labels as known at a moment, of two cutoffs before it."""
+    habits = sort_habits(history)
+    cutoffs = [until - timedelta(days) for days in (28, 14)]
+    random = np.random.default_rng(0)
+    found = learn(habits, cutoffs, (), to_us(until), 10_000, random)
+    return np.column_stack([found.next_days, found.rows.matrix[:, 1]])
+
+
+@pytest.mark.parametrize("since", [300, 24])
+def test_a_shop_where_nothing_was_bought_twice_has_no_alerts(
+    read_history: Callable[..., Any], since: int
+) -> None:
+    rows = [
+        line(f"c{c}", f"p{c}-{d}", CUTOFF - timedelta(d))
+        for c in range(20)
+        for d in range(20, 300, 20)
+    ]
+    if since < 30:  # habits began after the last cutoff to learn from
+        rows += [
+            line(f"c{c}", "tea", CUTOFF - timedelta(d))
+            for c in range(20)
+            for d in (1, 8)
+        ]
+    table = predicted(read_history({"purchases": rows}, CUTOFF))
+    assert table.num_rows == (20 if since < 30 else 0)
+    assert not any(table.column("alert").to_pylist())
 
 
 def test_saved_and_loaded_it_says_the_same(ending: Any, tmp_path: Any) -> None:
