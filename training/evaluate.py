@@ -58,8 +58,8 @@ class Quality:
         value: expected spend beside its baselines.
         churn: risk beside its baselines; None: not modelled, or the data do not reach
             the end of its window.
-        replenishment: due dates beside the rules; None: the data do not reach the end
-            of the alerts' window.
+        replenishment: what is due soon, beside the rules; None: the data do not reach
+            the end of the alerts' window.
         uplift: who buys because of a contact, from campaigns before the cutoff.
     """
 

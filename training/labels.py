@@ -55,7 +55,8 @@ class Happened:
         spent: ``spend`` of the customers asked for.
         visited: ``visits`` of the same customers in the window of churn risk; None:
             the data do not reach its end.
-        bought_soon: rows of ``truth`` in the window of alerts; None: as above.
+        bought_soon: rows of ``truth`` in the window of alerts; None: the data do
+            not reach its end.
     """
 
     bought: pa.Table

@@ -76,7 +76,7 @@ class Leaks:
 
     @property
     def interval(self) -> Interval:
-        """Mean shuffled AUC, with a 99 % interval."""
+        """Mean shuffled AUC, with a 99 % interval by Student's t over the fits."""
         return interval_of(self.shuffled)
 
     @property

@@ -61,9 +61,9 @@ class ReplenishmentQuality:
         if not self.pairs:
             return "No customer bought a product group six times."
         said = (
-            f"{self.pairs:,} times a customer and a product group bought six times or "
-            f"more; {self.bought:.1%} bought again in {self.window_days} days. Our "
-            f"calibration error: {self.ece:.3f}. "
+            f"{self.pairs:,} habits (a product group that a customer bought six times or "
+            f"more); {self.bought:.1%} of them were bought again in {self.window_days} "
+            f"days. Our calibration error: {self.ece:.3f}. "
         )
         if not self.alerts["count"]:
             return f"{said}No alert was sent."

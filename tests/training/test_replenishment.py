@@ -326,7 +326,7 @@ def test_saved_and_loaded_it_says_the_same(ending: Any, tmp_path: Any) -> None:
     assert again.predict(ending, snapshot).equals(model.predict(ending, snapshot))
 
 
-def test_equal_seeds_give_equal_dates_and_samples_stay_bounded(ending: Any) -> None:
+def test_equal_seeds_give_equal_dates_also_from_samples(ending: Any) -> None:
     few = [_fitted(ending, max_rows=1000, max_customers=100) for _ in range(2)]
     snapshot = Snapshot(CUTOFF, 14)
     assert few[0].predict(ending, snapshot).equals(few[1].predict(ending, snapshot))
