@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from features.contracts import SettingError
+from features.contracts import SegmentBy, SettingError
 from features.database import Database, parse_data, redacted
 from features.snapshot import parse_cutoff
 
@@ -224,9 +224,21 @@ class RecommendConfig(Section):
     Attributes:
         again_candidates: bought products per customer that are ranked.
         new_candidates: never bought products per customer and generator.
-        min_buyers: buyers below which ALS, co-purchase and category do not offer a
-            product; lower where fewer than ``new_candidates`` have so many.
+        min_buyers: buyers below which ALS, similar customers, co-purchase and category
+            do not offer a product; lower where fewer than ``new_candidates`` have so many.
         factors, als_iterations, als_alpha, als_regularization: ALS.
+        view_weight, cart_weight, inquiry_weight: of an event, where a purchase has 1;
+            ALS and "looked at" count views and searches, carts and favourites, and
+            questions before a purchase.
+        neighbours: customers with similar baskets that are asked.
+        neighbour_customers: drawn, among whom they are sought, at most.
+        neighbour_own_weight: of the customer's own baskets beside the neighbours'.
+        succession_days: what is first bought so soon after a category follows it.
+        segment_by: the customer's channel, or a column of their profile.
+        segment_days: sales of so many days are the segment's.
+        segment_lines: purchased lines of a segment from which its own sales say more
+            than the shop's.
+        arrival_days: a product is new for so many days.
         co_purchase_items: best sellers that have item-to-item weights.
         co_purchase_ridge: the larger, the closer to plain co-occurrence.
         past_cutoffs: label windows that the ranker learns from, at most.
@@ -246,15 +258,26 @@ class RecommendConfig(Section):
     als_iterations: int = Field(default=3, ge=1)
     als_alpha: float = Field(default=5.0, gt=0)
     als_regularization: float = Field(default=0.05, ge=0)
+    view_weight: float = Field(default=0.1, ge=0)
+    cart_weight: float = Field(default=0.5, ge=0)
+    inquiry_weight: float = Field(default=0.3, ge=0)
+    neighbours: int = Field(default=100, ge=1)
+    neighbour_customers: int = Field(default=20_000, ge=1)
+    neighbour_own_weight: float = Field(default=0.8, ge=0, le=1)
+    succession_days: int = Field(default=30, ge=1)
+    segment_by: SegmentBy = "channel"
+    segment_days: int = Field(default=28, ge=1)
+    segment_lines: float = Field(default=2000.0, ge=0)
+    arrival_days: int = Field(default=56, ge=1)
     co_purchase_items: int = Field(default=2000, ge=1)
     co_purchase_ridge: float = Field(default=100.0, gt=0)
     past_cutoffs: int = Field(default=4, ge=1)
     max_customers: int = Field(default=20_000, ge=1)
     calibration_share: float = Field(default=0.4, gt=0, lt=1)
     negatives: float = Field(default=0.15, gt=0, le=1)
-    trees: int = Field(default=80, ge=1)
+    trees: int = Field(default=140, ge=1)
     leaves: int = Field(default=31, ge=2)
-    learning_rate: float = Field(default=0.12, gt=0)
+    learning_rate: float = Field(default=0.08, gt=0)
     keep_per_lane: int = Field(default=100, ge=1)
     threads: int = Field(default=2, ge=1)
 

@@ -276,6 +276,9 @@ PICKS = Table(
     known="chosen_at",
 )
 
+SegmentBy = Literal["channel", "segment", "region", "member_tier"]
+"""What tells segments apart: the channel of purchases, or a column of customers."""
+
 TABLES: tuple[Table, ...] = (
     PURCHASES,
     BROWSES,

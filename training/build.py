@@ -21,7 +21,7 @@ from features.snapshot import Snapshot, from_us, to_us
 from training import explain, propensity, ranker, uplift
 from training.artifacts import Bundle
 from training.churn import fit_churn
-from training.generators import SOURCES
+from training.generators.fitted import SOURCES
 from training.holdout import contacts_of
 from training.labels import days_to_next_purchase
 from training.predictions import COLD_START, CUSTOMERS, OFFERS, PRODUCTS, Predictions

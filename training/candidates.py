@@ -13,16 +13,9 @@ from numba import njit
 from features.config import RecommendConfig
 from features.history import Bools, Ints, Longs
 from features.pairs import Singles
-from training.generators import (
-    SOURCES,
-    Generator,
-    Generators,
-    codes_of,
-    fit_generators,
-)
+from training.generators.fitted import Generators
+from training.generators.generator import Generator, codes_of
 from training.moment import Moment
-
-__all__ = ["SOURCES", "Candidates", "best_of", "candidates", "fit_generators"]
 
 CHUNK = 256
 """Customers scored at once: bounds the memory of dense scores."""

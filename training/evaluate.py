@@ -26,7 +26,7 @@ from training.build import Steps, training_cutoffs
 from training.calibration import expected_calibration_error
 from training.candidates import best_of
 from training.churn_quality import ChurnQuality, churn_quality
-from training.generators import SOURCES, fit_generators
+from training.generators.fitted import SOURCES, fit_generators
 from training.labels import Happened, days_to_next_purchase
 from training.metrics import MODEL, auc_gain
 from training.offers import Scored, as_lists

@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 
 from features.history import History, Ints
+from features.interest import Interest, interest_at
 from features.pairs import Lines, Pairs, Visits, lines, pairs_at, visits_at
 from features.shelf import Shelf, category_of, shelf_at, subcategory_of
 from features.snapshot import to_us
@@ -39,6 +40,7 @@ class Moment:
         customers: codes of customers with a purchase before the cutoff,
             ascending, shape ``[active]``.
         pairs: customer x item history by level.
+        interest: what customers looked at, asked about, put in a cart.
         visits: orders of every customer.
         shelf: product features.
         group_of: as in ``Sorted``.
@@ -48,6 +50,7 @@ class Moment:
     cutoff_us: int
     customers: Ints
     pairs: dict[str, Pairs]
+    interest: Interest
     visits: Visits
     shelf: Shelf
     group_of: dict[str, Ints]
@@ -88,6 +91,7 @@ def moment_at(ordered: Sorted, cutoff: datetime, horizon_days: int) -> Moment:
         cutoff_us=cutoff_us,
         customers=np.flatnonzero(np.diff(bought.offsets)).astype(np.int32),
         pairs=pairs,
+        interest=interest_at(ordered.history, cutoff_us),
         visits=visits_at(ordered.history, cutoff_us),
         shelf=shelf_at(ordered.history, bought, cutoff_us, horizon_days),
         group_of=ordered.group_of,

@@ -17,7 +17,10 @@ from features.pairs import Singles
 from features.shelf import MONTH_DAYS, SEASON_DAYS
 from features.snapshot import DAY_US, to_us
 from training.candidates import Candidates
-from training.generators import CO_PURCHASE, CoPurchase, Generators, codes_of
+from training.generators.co_purchase import CoPurchase
+from training.generators.fitted import CATEGORY, CO_PURCHASE, SEGMENT, Generators
+from training.generators.generator import codes_of
+from training.generators.successors import Successors
 from training.metrics import truth_of
 from training.moment import Moment
 from training.predictions import LANES
@@ -37,8 +40,10 @@ class Scored:
         probability: P(the customer buys the product within the horizon).
         source: index into ``generators.SOURCES``.
         pair: row in the product pairs of the same moment; -1: never bought.
-        anchor: bought product that speaks most for a co-purchase offer; -1:
-            other sources.
+        anchor: what speaks most for the offer: the bought product of a co-purchase,
+            the bought group of a category offer, the customer's segment (an index
+            into ``segments``); -1: other sources.
+        segments: texts.
         moment: what was known at the cutoff.
     """
 
@@ -50,6 +55,7 @@ class Scored:
     source: npt.NDArray[np.int8]
     pair: Longs
     anchor: Ints
+    segments: tuple[str, ...]
     moment: Moment
 
     def __len__(self) -> int:
@@ -82,14 +88,19 @@ def best_of_lanes(found: Candidates, score: Floats, keep: int) -> Parts:
 
 
 def scored_of(parts: Sequence[Parts], generators: Generators) -> Scored:
-    """All parts in one, with the anchors of co-purchase offers."""
+    """All parts in one, with what speaks most for each offer."""
     types = (np.int32, np.int32, np.bool_, np.float32, np.float32, np.int8, np.int64)
     empty = tuple(np.zeros(0, dtype=dtype) for dtype in types)
     columns = [np.concatenate(column) for column in zip(empty, *parts, strict=True)]
     customer, product, is_new, score, probability, source, pair = columns
     anchor = np.full(len(customer), -1, dtype=np.int32)
-    rows = np.flatnonzero(is_new & (source == CO_PURCHASE))
-    anchor[rows] = anchors(generators.co_purchase, customer[rows], product[rows])
+    for one, find in (
+        (CO_PURCHASE, lambda c, p: anchors(generators.co_purchase, c, p)),
+        (CATEGORY, lambda c, p: bought_groups(generators.category, c, p)),
+        (SEGMENT, lambda c, _: generators.segment.largest[c]),
+    ):
+        rows = np.flatnonzero(is_new & (source == one))
+        anchor[rows] = find(customer[rows], product[rows])
     return Scored(
         customer,
         product,
@@ -99,6 +110,7 @@ def scored_of(parts: Sequence[Parts], generators: Generators) -> Scored:
         source,
         pair,
         anchor,
+        generators.segment.words,
         generators.moment,
     )
 
@@ -113,6 +125,21 @@ def anchors(made: CoPurchase, customer: Ints, product: Ints) -> Ints:
         taken.indptr, taken.indices, taken.data, made.weights, customer, column[product]
     )
     return codes_of(made.items, best)
+
+
+def bought_groups(made: Successors, customer: Ints, product: Ints) -> Ints:
+    """The group that speaks most for each offer, ``[row]``, -1: none."""
+    group = made.group[np.searchsorted(made.items, product)]
+    needs = made.needs
+    best = _strongest(
+        needs.indptr,
+        needs.indices,
+        needs.data,
+        made.follows.toarray(),
+        customer,
+        group.astype(np.int64),
+    )
+    return best.astype(np.int32)
 
 
 def top_n(scored: Scored, lane: str, n: int) -> tuple[Ints, Ints, Longs]:

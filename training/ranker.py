@@ -20,7 +20,8 @@ from features.history import Bools, Floats, History, Ints
 from features.pairs import Singles
 from features.snapshot import DAY_US, Snapshot, to_us
 from training.candidates import CHUNK, Candidates, candidates
-from training.generators import Generators, fit_generators, one_blas_thread
+from training.generators.fitted import Generators, fit_generators
+from training.generators.generator import one_blas_thread
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
 from training.metrics import bought_in, hits
 from training.moment import Moment, Sorted, moment_at, sort_history

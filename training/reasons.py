@@ -16,7 +16,15 @@ import scipy.sparse as sp
 from features.history import Array, Bools, Ints, Longs
 from features.shelf import subcategory_of
 from features.snapshot import DAY_US
-from training.generators import CATEGORY, CO_PURCHASE, POPULARITY
+from training.generators.fitted import (
+    ARRIVALS,
+    CATEGORY,
+    CO_PURCHASE,
+    LOOKED_AT,
+    POPULARITY,
+    SEGMENT,
+    TRENDING,
+)
 from training.moment import Moment
 from training.offers import Scored
 from training.rows import find_pairs
@@ -43,6 +51,10 @@ def offer_reasons(scored: Scored, horizon_days: int) -> pa.DictionaryArray:
         (POPULARITY, _popular),
         (CATEGORY, _group),
         (CO_PURCHASE, _co),
+        (LOOKED_AT, _looked_at),
+        (SEGMENT, _segment),
+        (TRENDING, _trending),
+        (ARRIVALS, _arrived),
     ):
         rows = np.flatnonzero(scored.is_new & (scored.source == source))
         texts[rows] = sentences(scored, rows)
@@ -105,16 +117,67 @@ def _group(scored: Scored, rows: Longs) -> Array:
     rank[order] = np.arange(len(order)) - np.repeat(starts, sizes) + 1
     product = scored.product[rows]
     pairs = moment.pairs["subcategory"]
-    at = find_pairs(pairs, scored.customer[rows], group_of[product])
+    anchor = np.where(scored.anchor[rows] < 0, group_of[product], scored.anchor[rows])
+    at = find_pairs(pairs, scored.customer[rows], anchor)
     orders = np.where(at >= 0, pairs.orders[at], 0)
-    return _written(
-        lambda group, place, times: (
-            f"number {place} in {words[group]}, where the customer "
+
+    def text(group: int, place: int, anchor: int, times: int) -> str:
+        if anchor == group:
+            return (
+                f"number {place} in {words[group]}, where the customer "
+                f"bought {_times(times)}"
+            )
+        return (
+            f"number {place} in {words[group]}, which often follows {words[anchor]}, "
             f"bought {_times(times)}"
+        )
+
+    return _written(text, group_of[product], rank[product], anchor, orders)
+
+
+def _looked_at(scored: Scored, rows: Longs) -> Array:
+    interest = scored.moment.interest
+    at = find_pairs(interest, scored.customer[rows], scored.product[rows])
+    kind = np.where(
+        interest.carts[at] > 0, 2, np.where(interest.inquiries[at] > 0, 1, 0)
+    )
+    before = ("", "asked about before, ", "put in a cart before, ")
+    return _written(
+        lambda kind, days: f"{before[kind]}last looked at {_ago(days)}",
+        kind,
+        _days_ago(scored.moment, interest.last_us[at]),
+    )
+
+
+def _segment(scored: Scored, rows: Longs) -> Array:
+    segments = scored.segments
+    return _written(
+        lambda segment: f"popular in the customer's {segments[segment]}",
+        scored.anchor[rows],
+    )
+
+
+def _trending(scored: Scored, rows: Longs) -> Array:
+    shelf, product = scored.moment.shelf, scored.product[rows]
+    return _written(
+        lambda week, season: (
+            f"sold {week} times in the last week, {season / 12:.1f} times in a usual one"
         ),
-        group_of[product],
-        rank[product],
-        orders,
+        shelf.lines_7d[product],
+        shelf.lines_84d[product],
+    )
+
+
+def _arrived(scored: Scored, rows: Longs) -> Array:
+    shelf, product = scored.moment.shelf, scored.product[rows]
+    return _written(
+        lambda days, sold: (
+            f"new: first sold {_ago(days)}, {_times(sold)} since"
+            if days >= 0
+            else "new: not sold yet"
+        ),
+        np.nan_to_num(shelf.days_since_first[product], nan=-1.0),
+        shelf.lines_84d[product],
     )
 
 

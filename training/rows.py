@@ -12,11 +12,12 @@ import numpy as np
 from numba import njit
 
 from features.history import Ints, Longs
+from features.interest import Interest
 from features.pairs import FAST_DAYS, SLOW_DAYS, Pairs, Singles
 from features.shelf import SHELF_COLUMNS
 from features.snapshot import DAY_US
 from training.candidates import Candidates
-from training.generators import SOURCES
+from training.generators.fitted import SOURCES
 from training.moment import LEVELS, Moment
 
 _PAIR = (
@@ -47,6 +48,12 @@ _GROUP = (
     "orders_decayed_per_visit",
     "product_share",
 )
+_INTEREST = (
+    "views_decayed",
+    "carts_decayed",
+    "inquiries_decayed",
+    "days_since_last",
+)
 _CUSTOMER = (
     "visits_count",
     "days_since_last_visit",
@@ -59,11 +66,14 @@ _CUSTOMER = (
     "spend_per_line",
 )
 _GROUPS = LEVELS[1:]
-_SCORED = tuple(name.lower().replace("-", "_") for name in SOURCES[1:])
+_SCORED = tuple(
+    name.lower().replace("-", "_").replace(" ", "_") for name in SOURCES[1:]
+)
 
 COLUMNS: tuple[str, ...] = (
     *(f"product_{name}" for name in _PAIR),
     *(f"{level}_{name}" for level in _GROUPS for name in _GROUP),
+    *(f"interest_{name}" for name in _INTEREST),
     *(f"customer_{name}" for name in _CUSTOMER),
     *(f"shelf_{name}" for name in SHELF_COLUMNS),
     *(f"score_{name}" for name in _SCORED),
@@ -95,6 +105,8 @@ def feature_rows(moment: Moment, found: Candidates) -> Singles:
         block = _group_columns(moment, level, found, trips, own)
         out[:, place : place + len(_GROUP)] = block
         place += len(_GROUP)
+    out[:, place : place + len(_INTEREST)] = _interest_columns(moment, found)
+    place += len(_INTEREST)
     out[:, place : place + len(_CUSTOMER)] = customer[found.customer]
     spend_per_line = out[:, place + _CUSTOMER.index("spend_per_line")]
     place += len(_CUSTOMER)
@@ -163,6 +175,24 @@ def _group_columns(
     return out
 
 
+def _interest_columns(moment: Moment, found: Candidates) -> Singles:
+    """What the customer looked at, asked about or put in a cart."""
+    interest = moment.interest
+    out = np.full((len(found.product), len(_INTEREST)), np.nan, dtype=np.float32)
+    at = find_pairs(interest, found.customer, found.product)
+    rows = np.flatnonzero(at >= 0)
+    at = at[rows]
+    out[rows] = np.column_stack(
+        (
+            interest.views[at],
+            interest.carts[at],
+            interest.inquiries[at],
+            (moment.cutoff_us - interest.last_us[at]) / DAY_US,
+        )
+    )
+    return out
+
+
 def customer_columns(moment: Moment) -> Singles:
     """Shopping habits, one row per customer code, ``[customer, column]``."""
     visits, pairs = moment.visits, moment.pairs["product"]
@@ -198,7 +228,7 @@ def _visits_from(moment: Moment, customer: Ints, moments_us: Longs) -> Longs:
     return moment.visits.offsets[customer + 1] - at
 
 
-def find_pairs(pairs: Pairs, customer: Ints, item: Ints) -> Longs:
+def find_pairs(pairs: Pairs | Interest, customer: Ints, item: Ints) -> Longs:
     """Pair row of each customer and item, -1: none, shape ``[row]``."""
     if not len(pairs):
         return np.full(len(customer), -1, dtype=np.int64)

@@ -31,7 +31,7 @@ from serving.experiments.comparison import (
 )
 from serving.experiments.picks import Campaign, past_campaigns
 from training.evaluate import K
-from training.generators import Generators
+from training.generators.fitted import Generators
 from training.metrics import (
     Truth,
     codes_in,

@@ -18,7 +18,7 @@ from features.history import History
 from features.snapshot import Snapshot, to_us
 from training import ranker
 from training.candidates import best_of
-from training.generators import Popularity
+from training.generators.popularity import Popularity
 from training.lanes import LaneModel, fit_curve
 from training.metrics import hit_at, hits
 from training.ranker import Recommender, Scored, as_lists, bought_in, top_n

@@ -8,10 +8,20 @@ import numpy as np
 import pytest
 
 from features.history import History
-from training.generators import ALS, CATEGORY, CO_PURCHASE, POPULARITY
+from training.generators.fitted import (
+    ALS,
+    ARRIVALS,
+    CATEGORY,
+    CO_PURCHASE,
+    LOOKED_AT,
+    NEIGHBOURS,
+    POPULARITY,
+    SEGMENT,
+    TRENDING,
+)
 from training.moment import moment_at, sort_history
 from training.offers import Scored
-from training.reasons import offer_reasons
+from training.reasons import group_words, offer_reasons
 
 ReadHistory = Callable[..., History]
 CUTOFF = datetime(2024, 3, 1)
@@ -59,13 +69,32 @@ def reason(read_history: ReadHistory) -> Callable[..., str]:
         "known_at": CUTOFF - DAY,
     }
     small = mailer | {"product_id": "bread", "reach": 0.49}
-    tables = {"purchases": ROWS, "products": PRODUCTS, "promotions": [mailer, small]}
+    looks = [
+        {"customer_id": "a", "product_id": p, "ts": CUTOFF - days * DAY, "kind": kind}
+        for p, days, kind in (
+            ("tea", 5, "cart"),
+            ("tea", 2, "view"),
+            ("rye", 3, "view"),
+        )
+    ]
+    tables = {
+        "purchases": ROWS,
+        "products": PRODUCTS,
+        "promotions": [mailer, small],
+        "browses": looks,
+    }
     moment = moment_at(sort_history(read_history(tables, CUTOFF)), CUTOFF, 14)
     ids = moment.history.products.ids.tolist()
     bought = moment.pairs["product"]
 
-    def of(product: str, source: int = 0, anchor: str = "") -> str:
+    def of(
+        product: str,
+        source: int = 0,
+        anchor: str = "",
+        segments: tuple[str, ...] = (),
+    ) -> str:
         code = ids.index(product)
+        words = [*(segments or group_words(moment))] if source != CO_PURCHASE else ids
         pair = np.flatnonzero((bought.customer == 0) & (bought.item == code))
         one = np.ones(1)
         scored = Scored(
@@ -76,7 +105,8 @@ def reason(read_history: ReadHistory) -> Callable[..., str]:
             probability=one.astype(np.float32),
             source=np.array([source], np.int8),
             pair=np.array([pair[0] if len(pair) else -1]),
-            anchor=np.array([ids.index(anchor) if anchor else -1], np.int32),
+            anchor=np.array([words.index(anchor) if anchor else -1], np.int32),
+            segments=segments,
             moment=moment,
         )
         return offer_reasons(scored, 14)[0].as_py()
@@ -119,5 +149,33 @@ def test_group_and_popularity_state_ranks(reason: Callable[..., str]) -> None:
     assert reason("tea", POPULARITY) == best
 
 
-def test_als_says_no_more_than_it_knows(reason: Callable[..., str]) -> None:
-    assert reason("tea", ALS) == "customers with similar baskets buy it"
+@pytest.mark.parametrize("source", [ALS, NEIGHBOURS])
+def test_als_says_no_more_than_it_knows(
+    reason: Callable[..., str], source: int
+) -> None:
+    assert reason("tea", source) == "customers with similar baskets buy it"
+
+
+def test_a_group_that_follows_names_the_one_before(reason: Callable[..., str]) -> None:
+    assert reason("tea", CATEGORY, "Bakery") == (
+        "number 2 in Dairy, which often follows Bakery, bought 2 times"
+    )
+
+
+def test_looks_segments_and_novelties_say_what_was_seen(
+    reason: Callable[..., str],
+) -> None:
+    # Tea sold twice, nine days ago, and never before.
+    assert reason("tea", LOOKED_AT) == "put in a cart before, last looked at 2 days ago"
+    assert reason("rye", LOOKED_AT) == "last looked at 3 days ago"
+    shops = ("channel, web", "channel, shop")
+    assert (
+        reason("tea", SEGMENT, "channel, shop", shops)
+        == "popular in the customer's channel, shop"
+    )
+    assert (
+        reason("tea", TRENDING)
+        == "sold 0 times in the last week, 0.2 times in a usual one"
+    )
+    assert reason("tea", ARRIVALS) == "new: first sold 9 days ago, 2 times since"
+    assert reason("rye", ARRIVALS) == "new: not sold yet"

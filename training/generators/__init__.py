@@ -1,0 +1,1 @@
+"""Ways of recommending, one module each, behind one interface."""

@@ -1,0 +1,81 @@
+"""What every generator is: fitted at a moment, asked for scores of its items."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
+
+from features.history import Ints, Longs
+from features.pairs import Singles
+from training.moment import Moment
+
+
+class Generator(Protocol):
+    """A fitted way of recommending.
+
+    Attributes:
+        name: one of ``fitted.SOURCES``.
+        items: product codes that it scores, ascending, shape ``[item]``.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def items(self) -> Ints: ...  # noqa: D102
+
+    def scores(self, customers: Ints) -> Singles:
+        """Scores, ``[customer, item]``; higher is better, -inf: no opinion.
+
+        The array is the caller's to change.
+        """
+        ...
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """A block in which matrix products run on one thread.
+
+    More would add in another order, and stand in the way of ALS's own threads.
+    """
+    return threadpool_limits(1, "blas")
+
+
+def taken_by(moment: Moment, items: Ints) -> sp.csr_matrix:
+    """Decayed log counts of what was bought, ``[customer code, item]``."""
+    pairs = moment.pairs["product"]
+    column = columns_of(items, moment.n_products)[pairs.item]
+    keep = column >= 0
+    return sp.csr_matrix(
+        (np.log1p(pairs.slow[keep]), (pairs.customer[keep], column[keep])),
+        shape=(len(moment.history.customers), len(items)),
+    )
+
+
+def columns_of(items: Ints, n_products: int) -> Ints:
+    """Column of every product code among the items, -1: none, ``[product]``."""
+    column = np.full(n_products, -1, dtype=np.int32)
+    column[items] = np.arange(len(items), dtype=np.int32)
+    return column
+
+
+def codes_of(items: Ints, columns: Ints) -> Ints:
+    """Product codes of columns; -1 stays -1."""
+    return np.append(items, np.int32(-1))[columns]
+
+
+def silent_where_zero(scores: Singles) -> Singles:
+    """The same array: where nothing speaks for or against, no opinion."""
+    scores[scores == 0] = -np.inf
+    return scores
+
+
+def rows_of(offsets: Longs, customers: Ints) -> tuple[Longs, Longs]:
+    """Rows of some customers in a CSR, and the position of each row's customer."""
+    sizes = offsets[customers + 1] - offsets[customers]
+    row_of = np.repeat(np.arange(len(customers)), sizes)
+    within = np.arange(len(row_of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return offsets[customers][row_of] + within, row_of
