@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from features.assemble import FEATURES
 from features.history import Floats
+from training.boosting import batches
 from training.propensity import Propensity
 from training.trees import with_horizon
 
@@ -216,6 +217,14 @@ def reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
         For each row up to three sentences; each ends in ``(raises)`` or
         ``(lowers)``, the direction in which it moved the score.
     """
+    return [
+        said
+        for part in batches(features.num_rows)
+        for said in _reasons(model, features[part])
+    ]
+
+
+def _reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
     effect, strongest = effects(model, features)
     sentences = _sentences(model, features)
     order = np.argsort(-np.abs(effect), axis=1, kind="stable")

@@ -121,6 +121,7 @@ def shuffled_aucs(
         seed = config.seed + n
         rows = Rows(
             matrix,
+            np.arange(len(matrix)),
             shuffled(next_days, seed),
             (until - cutoff) / DAY_US,
             cutoff,

@@ -30,13 +30,18 @@ def marginal_odds(next_days: Floats, mature: Floats) -> Floats:
     Source: Kaplan, Meier (1958), "Nonparametric Estimation from Incomplete
     Observations".
     """
-    days = HORIZONS.astype(np.float64)
-    # A day counts only for rows that were observed to its end.
-    at_risk = [(next_days >= day - 1) & (mature >= day) for day in days]
-    waiting = np.array([np.sum(rows) for rows in at_risk])
-    bought = np.array(
-        [np.sum(next_days[rows] < day) for rows, day in zip(at_risk, days, strict=True)]
+    n = len(HORIZONS)
+    # Full days, those beyond the last horizon alike; [next purchase, observed].
+    waited, seen = (
+        np.minimum(np.floor(d), n + 1).astype(np.int64) for d in (next_days, mature)
     )
+    rows = np.bincount(waited * (n + 2) + seen, minlength=(n + 2) ** 2)
+    # Summed over all who were observed for as many days or more.
+    rows = rows.reshape(n + 2, n + 2)[:, ::-1].cumsum(axis=1)[:, ::-1]
+    day = np.arange(1, n + 1)
+    # A day counts only for rows that were observed to its end.
+    waiting = rows[::-1].cumsum(axis=0)[::-1][day - 1, day]
+    bought = rows[day - 1, day]
     mean = (bought.sum() + 0.5) / (waiting.sum() + 1.0)
     hazard = (bought + _PRIOR_ROWS * mean) / (waiting + _PRIOR_ROWS)
     within = np.clip(1 - np.cumprod(1 - hazard), _EDGE, 1 - _EDGE)

@@ -9,6 +9,8 @@ split has the curve of its average customer.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 from features.config import PropensityConfig
 from features.history import Floats
 from features.snapshot import DAY_US, to_us
+from training.boosting import batches
 from training.calibration import Platt, fit_platt
 from training.encoding import Encoding, encoding_of
 from training.predictions import HORIZONS
@@ -73,10 +76,22 @@ class Propensity:
 
     def curve_of(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The same, from rows of the encoding's matrix."""
+        curve = np.empty((len(matrix), len(HORIZONS)), np.float32)
+
+        def draw(part: slice) -> None:
+            curve[part] = self._curve_of(matrix[part])
+
+        parts = list(batches(len(matrix)))
+        if len(parts) == 1:
+            draw(parts[0])
+        else:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(draw, parts))
+        return curve
+
+    def _curve_of(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         knots = KNOTS[self.longest_horizon >= KNOTS]
-        at_knots = np.column_stack(
-            [self.calibration(self.trees.raw(matrix, int(h))) for h in knots]
-        )
+        at_knots = self.calibration(self.trees.raw_at(matrix, knots.tolist()))
         hazard = -np.log1p(
             -np.clip(np.maximum.accumulate(at_knots, axis=1), 0, 1 - 1e-6)
         )
@@ -109,16 +124,17 @@ def fit(
     matrix = encoding.matrix(features)
     cutoff = features.column("cutoff").cast(pa.int64()).to_numpy()
     mature = (to_us(until) - cutoff) / DAY_US
-    rows = Rows(matrix, next_days, mature, cutoff)
+    rows = Rows(matrix, np.arange(len(matrix)), next_days, mature, cutoff)
 
     early = rows.at(fold.fit, mature_by=fold.calibration[0])
     # Two numbers are calibrated: one booster is enough to learn them.
     trees = fit_trees(early, encoding, horizon_days, config, seed, n_boosters=1)
     late = rows.at(fold.calibration, mature_by=until)
-    raw = trees.raw(late.matrix, horizon_days)
+    raw = trees.raw(late.matrix[late.place], horizon_days)
     label = (late.next_days < horizon_days).astype(np.float64)
     calibration = fit_platt(raw, label)
     threshold = threshold_for(calibration(raw), label, config.tag_precision)
+    del early, late, raw, label
     model = Propensity(
         trees=fit_trees(rows, encoding, horizon_days, config, seed, config.seeds),
         encoding=encoding,
@@ -150,7 +166,13 @@ def _interval(model: Propensity, rows: Rows, seed: int) -> tuple[float, float]:
     few = random.permutation(len(rows.mature))[:_INTERVAL_ROWS]
     bought = np.isfinite(rows.next_days[few])
     seen = np.minimum(rows.next_days[few], rows.mature[few])
-    met = SurvfuncRight(_levels(model.curve_of(rows.matrix[few]), seen), bought)
+    levels = np.concatenate(
+        [
+            _levels(model.curve_of(rows.matrix[few[part]]), seen[part])
+            for part in batches(len(few))
+        ]
+    )
+    met = SurvfuncRight(levels, bought)
     low, high = (float(met.quantile(share)) for share in _SHARES)
     enough = bought.sum() >= _INTERVAL_BUYERS and np.isfinite([low, high]).all()
     return (low, high) if enough else _SHARES

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,17 @@ from features.history import Floats
 from features.snapshot import DAY_US, to_us
 from training.boosting import (
     Boosters,
+    Gathered,
+    bin_seed,
     dataset,
     fit_boosters,
     load_boosters,
-    mean_score,
     save_boosters,
 )
 from training.encoding import Encoding
 from training.marginal import marginal_odds
 from training.predictions import HORIZONS
+from training.walk import Nodes, nodes_of, scores
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,33 @@ class Trees:
 
     def raw(self, matrix: npt.NDArray[np.float32], horizon: int) -> Floats:
         """Uncalibrated probability within the horizon, shape ``[row]``."""
-        full = with_horizon(matrix, horizon)
-        odds = mean_score(self.boosters, full) + self.start[horizon - 1]
+        return self.raw_at(matrix, [horizon])[:, 0]
+
+    def raw_at(
+        self, matrix: npt.NDArray[np.float32], horizons: Sequence[int]
+    ) -> Floats:
+        """The same within each of several horizons, ascending; ``[row, horizon]``."""
+        asked = np.array(horizons, np.float64)
+        score = np.mean([scores(nodes, matrix, asked) for nodes in self._nodes], axis=0)
+        odds = score + np.array([self.start[horizon - 1] for horizon in horizons])
         return 1 / (1 + np.exp(-odds))
+
+    @cached_property
+    def _nodes(self) -> list[Nodes]:
+        return [nodes_of(booster.model_to_string()) for booster in self.boosters]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Training rows: features, days to the next purchase, days observed, cutoff."""
+    """Training rows: features, days to the next purchase, days observed, cutoff.
+
+    Attributes:
+        matrix: features of all rows, shared by the selections of ``at``.
+        place: rows of the matrix that these are.
+    """
 
     matrix: npt.NDArray[np.float32]
+    place: npt.NDArray[np.int64]
     next_days: Floats
     mature: Floats
     cutoff: npt.NDArray[np.int64]
@@ -62,7 +82,7 @@ class Rows:
         keep = np.isin(self.cutoff, [to_us(c) for c in cutoffs])
         mature = (to_us(mature_by) - self.cutoff[keep]) / DAY_US
         seen = np.where(self.next_days[keep] < mature, self.next_days[keep], np.inf)
-        return Rows(self.matrix[keep], seen, mature, self.cutoff[keep])
+        return Rows(self.matrix, self.place[keep], seen, mature, self.cutoff[keep])
 
 
 def fit_trees(
@@ -77,12 +97,15 @@ def fit_trees(
     start = marginal_odds(rows.next_days, rows.mature)
     random = np.random.default_rng(seed)
     row, horizon = _horizons(rows.mature, horizon_days, config.drawn_horizons, random)
-    matrix = np.column_stack([rows.matrix[row], horizon.astype(np.float32)])
+    matrix = Gathered(rows.matrix, rows.place[row], horizon)
     label = (rows.next_days[row] < horizon).astype(np.float32)
     # The stated horizon counts as much as all drawn ones together.
     weight = np.where(horizon == horizon_days, 1.0, config.drawn_weight)
     data = dataset(matrix, label, encoding, start=start[horizon - 1], weight=weight)
-    more = {"monotone_constraints": [0] * (matrix.shape[1] - 1) + [1]}
+    more = {
+        "monotone_constraints": [0] * (matrix.shape[1] - 1) + [1],
+        "data_random_seed": bin_seed(seed),
+    }
     boosters = fit_boosters(data, "binary", config, seed, n_boosters, more)
     return Trees(boosters, tuple(start.tolist()))
 
