@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from serving import schema
+from serving.examples import EXAMPLES
 
 _ERRORS = {
     "400": "The body is no JSON.",
@@ -43,8 +44,11 @@ def document() -> dict[str, Any]:
         "paths": {
             "/v1/recommendations": _post(
                 "Top-n products for each customer",
-                "Exactly `n` items where that many exist. Unknown customers get "
-                "the cold-start list.",
+                "Exactly `n` items where that many pass the filters, the cap of a "
+                "category and the service lives of what the customer has. Of the "
+                "rules, `min_new_arrivals` yields to these, `new_share` to both, and "
+                "the order by `weight_by` and `diversity` to all. Unknown customers "
+                "get the cold-start list.",
                 schema.RecommendationsRequest,
                 schema.RecommendationsAnswer,
             ),
@@ -90,8 +94,8 @@ def _json(model: type[BaseModel]) -> dict[str, Any]:
     content: dict[str, Any] = {
         "schema": {"$ref": f"#/components/schemas/{model.__name__}"}
     }
-    if model in schema.EXAMPLES:
-        content["example"] = schema.EXAMPLES[model]
+    if model in EXAMPLES:
+        content["example"] = EXAMPLES[model]
     return {"application/json": content}
 
 

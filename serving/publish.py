@@ -37,7 +37,7 @@ from training.predictions import (
     Predictions,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"
@@ -154,6 +154,9 @@ def check(predictions: Predictions) -> None:
         "bought_products: expected rows of products": _within(
             p.bought_products, products
         ),
+        "last_bought: expected one moment for each of bought_products": (
+            p.last_bought.shape == p.bought_products.shape
+        ),
     }
     broken = [f"{rule} in predictions" for rule, holds in rules.items() if not holds]
     if broken:
@@ -187,6 +190,7 @@ def _write_files(folder: Path, p: Predictions) -> None:
         "offer_offsets": starts.astype(np.int64),
         "bought_offsets": p.bought_offsets.astype(np.int64, copy=False),
         "bought_products": p.bought_products.astype(np.int32, copy=False),
+        "last_bought": p.last_bought.astype(np.int64, copy=False),
     }
     tables = {
         "customers": p.customers.cast(CUSTOMERS),

@@ -7,8 +7,6 @@ copied except what is small: one entry per product, one id in 64.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,53 +17,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.contracts import ContractError
+from features.snapshot import to_us
+from serving.catalogue import Catalogue, catalogue_of
 from serving.publish import FORMAT, MANIFEST, POINTER, fingerprint, version_of
-
-_STEP = 64
-"""Every 64th id is held in memory; the rest of the search reads the map."""
-
-
-class Texts:
-    """An Arrow text column, read without copies; null reads as empty text."""
-
-    def __init__(self, column: pa.Array) -> None:
-        _, bounds, data = column.buffers()
-        first, size = column.offset, len(column)
-        # Arrow may leave out the bounds of an empty column.
-        view = memoryview(bounds if size else bytes(4)).cast("B").cast("i")
-        self._bounds = view[first : first + size + 1]
-        self._data = memoryview(b"" if data is None else data).cast("B")
-
-    def __len__(self) -> int:
-        return len(self._bounds) - 1
-
-    def raw(self, row: int) -> bytes:
-        """UTF-8 of a row."""
-        return bytes(self._data[self._bounds[row] : self._bounds[row + 1]])
-
-    def __getitem__(self, row: int) -> str:
-        """Text of a row."""
-        return str(self._data[self._bounds[row] : self._bounds[row + 1]], "utf-8")
-
-
-class SortedIds(Texts):
-    """Distinct ids in ascending order of their UTF-8, found by binary search.
-
-    A hash table of a million ids would cost each worker 100 MB and half a
-    second at every swap; this costs 1 MB and a few microseconds a look-up.
-    """
-
-    def __init__(self, column: pa.Array) -> None:
-        super().__init__(column)
-        self._marks = [self.raw(row) for row in range(0, len(self), _STEP)]
-
-    def row(self, identifier: str) -> int | None:
-        """The row of an id, None if it is not there."""
-        key = identifier.encode("utf-8", "surrogatepass")
-        low = max(bisect_right(self._marks, key) - 1, 0) * _STEP
-        high = min(low + _STEP, len(self))
-        row = bisect_left(range(high), key, low, high, key=self.raw)
-        return row if row < high and self.raw(row) == key else None
+from serving.texts import SortedIds, Texts
+from training.service_life import ServiceLife, service_life_of
 
 
 @dataclass(frozen=True)
@@ -92,36 +48,6 @@ class Offers:
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """Products, and the order in which they fill short lists.
-
-    Attributes:
-        ids: the product of an id.
-        names: product ids, ascending; as objects, as each answer holds many.
-        available: bool ``[product]``.
-        category: int32 ``[product]``, index into ``categories``; -1: none.
-        fill_order: int32 ``[product]``, every product once: those of the
-            cold-start list, best first, then the rest by id.
-        fill_place: int32 ``[product]``, the place of a product in it.
-        scored: number of products of the cold-start list.
-        score, probability: float32 ``[scored]``, in fill order.
-        reasons: text for each of them, in fill order.
-    """
-
-    ids: SortedIds
-    names: tuple[str, ...]
-    available: npt.NDArray[np.bool_]
-    category: npt.NDArray[np.int32]
-    categories: Mapping[str, int]
-    fill_order: npt.NDArray[np.int32]
-    fill_place: npt.NDArray[np.int32]
-    scored: int
-    score: npt.NDArray[np.float32]
-    probability: npt.NDArray[np.float32]
-    reasons: Texts
-
-
-@dataclass(frozen=True)
 class Published:
     """One published version, read-only.
 
@@ -130,13 +56,15 @@ class Published:
         curve: float32 ``[customer, 180]``, see ``Predictions.curve``.
         expected_next: datetime64[us] ``[customer]``; NaT: not within 180 days.
         reasons: list of texts of each customer.
-        bought_offsets, bought_products: see ``Predictions``.
+        bought_offsets, bought_products, last_bought: see ``Predictions``.
+        lives: how long durable goods last; None: the shop has none.
     """
 
     folder: Path
     version: str
     model_version: str
     cutoff: datetime
+    cutoff_us: int
     horizon_days: int
     tag_threshold: float
     customers: SortedIds
@@ -147,6 +75,23 @@ class Published:
     catalogue: Catalogue
     bought_offsets: npt.NDArray[np.int64]
     bought_products: npt.NDArray[np.int32]
+    last_bought: npt.NDArray[np.int64]
+    lives: ServiceLife | None
+
+    def bought(self, customer: int) -> npt.NDArray[np.int32]:
+        """Products that a customer bought, ascending."""
+        low, high = self.bought_offsets[customer : customer + 2]
+        return self.bought_products[low:high]
+
+    def resting(self, customer: int) -> npt.NDArray[np.int32] | None:
+        """Durables that a customer needs no second time yet; None: there are none."""
+        if self.lives is None:
+            return None
+        low, high = self.bought_offsets[customer : customer + 2]
+        rows = self.lives.resting(
+            self.bought_products[low:high], self.last_bought[low:high], self.cutoff_us
+        )
+        return rows if rows.size else None
 
     @classmethod
     def open(cls, workspace: Path) -> Published:
@@ -172,12 +117,13 @@ class Published:
         """
         folder = workspace / "published" / version
         manifest = _verified(folder, version)
-        customers = _table(folder, "customers")
+        customers, products = _table(folder, "customers"), _table(folder, "products")
         return cls(
             folder=folder,
             version=version,
             model_version=str(manifest["model_version"]),
-            cutoff=datetime.fromisoformat(manifest["cutoff"]),
+            cutoff=(cutoff := datetime.fromisoformat(manifest["cutoff"])),
+            cutoff_us=to_us(cutoff),
             horizon_days=int(manifest["horizon_days"]),
             tag_threshold=float(manifest["tag_threshold"]),
             customers=SortedIds(_column(customers, "customer_id")),
@@ -185,9 +131,11 @@ class Published:
             expected_next=np.asarray(_column(customers, "expected_next_at")),
             reasons=_column(customers, "reasons"),
             offers=_offers(folder),
-            catalogue=_catalogue(folder),
+            catalogue=catalogue_of(products, _table(folder, "cold_start")),
             bought_offsets=_array(folder, "bought_offsets"),
             bought_products=_array(folder, "bought_products"),
+            last_bought=_array(folder, "last_bought"),
+            lives=service_life_of(products),
         )
 
 
@@ -261,29 +209,4 @@ def _offers(folder: Path) -> Offers:
         reason=reason.indices.to_numpy(),
         sources=tuple(source.dictionary.to_pylist()),
         reasons=Texts(reason.dictionary),
-    )
-
-
-def _catalogue(folder: Path) -> Catalogue:
-    products, popular = _table(folder, "products"), _table(folder, "cold_start")
-    encoded = _column(products, "category").dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    first = _column(popular, "product").to_numpy()
-    rest = np.setdiff1d(np.arange(len(products), dtype=np.int32), first)
-    order = np.concatenate([first, rest]).astype(np.int32)
-    place = np.empty_like(order)
-    place[order] = np.arange(order.size, dtype=np.int32)
-    available = _column(products, "available").fill_null(True)
-    return Catalogue(
-        ids=SortedIds(_column(products, "product_id")),
-        names=tuple(_column(products, "product_id").to_pylist()),
-        available=available.to_numpy(zero_copy_only=False),
-        category=encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False),
-        categories={name: code for code, name in enumerate(names)},
-        fill_order=order,
-        fill_place=place,
-        scored=len(popular),
-        score=_column(popular, "score").to_numpy(),
-        probability=_column(popular, "probability").to_numpy(),
-        reasons=Texts(_column(popular, "reason")),
     )

@@ -1,4 +1,4 @@
-"""Requests and answers of the API: fields, limits and examples.
+"""Requests and answers of the API: fields and limits.
 
 Requests are strict: an unknown field, a text where a number belongs or a value
 out of range is refused. Ids may be given as integers and are read as text, as
@@ -9,7 +9,7 @@ here are the document, and the tests hold the answers to them.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -70,6 +70,73 @@ class RecommendationsRequest(Request):
     available_only: Annotated[
         bool, Field(strict=True, description="Only products that can be bought now.")
     ] = True
+    max_per_category: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=1,
+            le=100,
+            description="At most so many products of one category; the list is "
+            "shorter only where no more pass. Products without a category are not "
+            "limited. Null: no limit.",
+            examples=[3],
+        ),
+    ] = None
+    diversity: Annotated[
+        float,
+        Field(
+            strict=True,
+            ge=0,
+            le=1,
+            allow_inf_nan=False,
+            description="0: the best products, however alike; 1: as unlike as can "
+            "be in category, subcategory and brand (maximal marginal relevance).",
+            examples=[0.3],
+        ),
+    ] = 0.0
+    weight_by: Annotated[
+        Literal["probability", "value", "margin"],
+        Field(
+            description="What the offers are ordered by: probability; value: times "
+            "price; margin: times price and margin rate. A product whose price or "
+            "margin rate is unknown counts as 0."
+        ),
+    ] = "probability"
+    min_new_arrivals: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=100,
+            description="At least so many products that came into the range lately, "
+            "or all that pass. At most `n`.",
+            examples=[2],
+        ),
+    ] = 0
+    new_arrival_days: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=3650,
+            description="Lately: launched (else first sold) within so many days "
+            "before the snapshot's cutoff.",
+            examples=[28],
+        ),
+    ] = 28
+    new_share: Annotated[
+        float | None,
+        Field(
+            strict=True,
+            ge=0,
+            le=1,
+            allow_inf_nan=False,
+            description="Share of a mixed list for products never bought by the "
+            "customer, rounded to whole lines, halves upwards; what one lane cannot "
+            "fill the other does. Null: by probability. Only with list mixed.",
+            examples=[0.5],
+        ),
+    ] = None
 
 
 class PropensityRequest(Request):
@@ -110,8 +177,9 @@ class ItemOut(Answer):
     score: Annotated[
         float | None,
         Field(
-            description="Never rises down a list, and compares within it only; "
-            "null: not scored.",
+            description="What the list is ordered by: the ranker's log odds; the "
+            "worth with `weight_by`; the marginal relevance with `diversity`. Never "
+            "rises down a list, and compares within it only; null: not scored.",
             examples=[-0.41],
         ),
     ]
@@ -209,68 +277,3 @@ class ErrorAnswer(Answer):
     """The form of every error."""
 
     error: Problem
-
-
-_SNAPSHOT = {
-    "version": "20171015T000000-1f0c2a9b7d5e4c31",
-    "cutoff": "2017-10-15T00:00:00Z",
-    "age_days": 0.4,
-}
-
-EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
-    RecommendationsRequest: {"customer_ids": ["2070"], "n": 1, "list": "again"},
-    RecommendationsAnswer: {
-        "model_version": "3",
-        "snapshot": _SNAPSHOT,
-        "list": "again",
-        "recommendations": [
-            {
-                "customer_id": "2070",
-                "cold_start": False,
-                "items": [
-                    {
-                        "product_id": "1082185",
-                        "rank": 1,
-                        "score": 2.31,
-                        "probability": 0.64,
-                        "reason": "bought 9 times, last 6 days before",
-                        "source": "history",
-                    }
-                ],
-            }
-        ],
-    },
-    PropensityRequest: {"customer_ids": ["2070", "nobody"], "horizon_days": 14},
-    PropensityAnswer: {
-        "model_version": "3",
-        "snapshot": _SNAPSHOT,
-        "horizon_days": 14,
-        "tag_horizon_days": 14,
-        "propensities": [
-            {
-                "customer_id": "2070",
-                "cold_start": False,
-                "probability": 0.91,
-                "tag": "likely",
-                "expected_next_at": "2017-10-18T09:00:00Z",
-                "reasons": ["bought 4 days before"],
-            },
-            {
-                "customer_id": "nobody",
-                "cold_start": True,
-                "probability": None,
-                "tag": None,
-                "expected_next_at": None,
-                "reasons": [],
-            },
-        ],
-    },
-    ErrorAnswer: {
-        "error": {
-            "code": "invalid",
-            "message": "n: input should be less than or equal to 100, got 101",
-            "field": "n",
-        }
-    },
-}
-"""Bodies that a reader of the document can send and expect; tested."""

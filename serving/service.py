@@ -26,7 +26,9 @@ from serving.asgi import ApiError, Gateway, Reply, Routes
 from serving.launch import SETTINGS, WORKSPACE
 from serving.live import Live
 from serving.published import Published
-from serving.recommend import recommend, wishes
+from serving.recommend import recommend
+from serving.rules import RuleError, Rules
+from serving.wishes import Wishes, wishes
 
 _DAY = 86_400.0
 
@@ -65,14 +67,7 @@ class Api:
         """``POST /v1/recommendations``."""
         asked = schema.RecommendationsRequest.model_validate_json(body)
         published = self._served()
-        ask = wishes(
-            published,
-            asked.n,
-            asked.list_,
-            asked.categories,
-            (*asked.exclude_product_ids, *asked.in_cart_product_ids),
-            available_only=asked.available_only,
-        )
+        ask = _wishes(published, asked)
         lists: list[dict[str, Any]] = []
         for customer_id in asked.customer_ids:
             row = published.customers.row(customer_id)
@@ -147,6 +142,28 @@ class Api:
     def _count(self, path: str, answers: list[dict[str, Any]]) -> None:
         cold = sum(answer["cold_start"] for answer in answers)
         self.metrics.customers(path, len(answers) - cold, cold)
+
+
+def _wishes(published: Published, asked: schema.RecommendationsRequest) -> Wishes:
+    try:
+        return wishes(
+            published,
+            asked.n,
+            asked.list_,
+            asked.categories,
+            (*asked.exclude_product_ids, *asked.in_cart_product_ids),
+            available_only=asked.available_only,
+            rules=Rules(
+                asked.max_per_category,
+                asked.diversity,
+                asked.weight_by,
+                asked.min_new_arrivals,
+                asked.new_arrival_days,
+                asked.new_share,
+            ),
+        )
+    except RuleError as error:
+        raise ApiError(422, "invalid", str(error), error.field) from None
 
 
 def _outlook(published: Published, customer_id: str, horizon: int) -> dict[str, Any]:

@@ -209,7 +209,12 @@ def _products() -> Rows:
             "brand": f"brand {p % 5}",
             "price": 1 + p / 4,
             "margin_rate": 0.1 + (p % 4) / 10,
-            "service_life_days": float(7 + p) if p % 2 else None,
+            # Durables (two kinds have two), packs that are used up, unknown.
+            "service_life_days": 120.0
+            if p % 8 == 3
+            else float(7 + p)
+            if p % 2
+            else None,
             "launched_at": None,
             "available": p != 39,
         }

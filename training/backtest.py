@@ -14,7 +14,7 @@ from features.config import Config
 from features.engine import Tables
 from features.history import History
 from features.scratch import whole
-from features.snapshot import Snapshot
+from features.snapshot import Snapshot, to_us
 from training import build, labels, report
 from training.artifacts import Bundle
 from training.build import Steps
@@ -23,6 +23,7 @@ from training.offers import Scored, place_within
 from training.predictions import LANES, Predictions
 from training.replenishment import alert_window
 from training.sample import Sample, sample_of
+from training.service_life import service_life_of
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def propensity_table(predictions: Predictions) -> pa.Table:
 def recommendations_table(predictions: Predictions, top: int) -> pa.Table:
     """The three lists of every customer, ``top`` available products each at most.
 
+    Durables that the customer has already are left out; see ``service_life``.
+
     Returns:
         ``customer_id``, ``list``, ``rank``, ``product_id``, ``score``,
         ``probability``, ``reason``; ordered by customer, list and rank.
@@ -143,6 +146,7 @@ def recommendations_table(predictions: Predictions, top: int) -> pa.Table:
     product = offers.column("product").to_numpy()
     is_new = offers.column("is_new").to_numpy()
     available = predictions.products.column("available").to_numpy()[product]
+    available = available & ~_rests(predictions, customer, product)
     parts: list[pa.Table] = []
     for lane in LANES:
         fits = available & (True if lane == "mixed" else is_new == (lane == "new"))
@@ -170,3 +174,16 @@ def recommendations_table(predictions: Predictions, top: int) -> pa.Table:
     )
     ids = predictions.customers.column("customer_id").take(lists.column("customer"))
     return lists.drop_columns(["customer"]).add_column(0, "customer_id", ids)
+
+
+def _rests(
+    predictions: Predictions, customer: np.ndarray, product: np.ndarray
+) -> np.ndarray:
+    """Offers of durables that last still."""
+    lives = service_life_of(predictions.products)
+    if lives is None:
+        return np.zeros(len(product), dtype=np.bool_)
+    sizes = np.diff(predictions.bought_offsets)
+    buyer = np.repeat(np.arange(len(sizes)), sizes)
+    bought = (buyer, predictions.bought_products, predictions.last_bought)
+    return lives.rests(customer, product, bought, to_us(predictions.cutoff))

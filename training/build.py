@@ -20,11 +20,12 @@ from features.history import Floats, History
 from features.snapshot import Snapshot, from_us, to_us
 from training import explain, propensity, ranker, uplift
 from training.artifacts import Bundle
+from training.catalogue import bought_before, products_table
 from training.churn import fit_churn
 from training.generators.fitted import SOURCES
 from training.holdout import contacts_of
 from training.labels import days_to_next_purchase
-from training.predictions import COLD_START, CUSTOMERS, OFFERS, PRODUCTS, Predictions
+from training.predictions import COLD_START, CUSTOMERS, OFFERS, Predictions
 from training.propensity import Propensity, next_dates
 from training.ranker import Scored
 from training.reasons import cold_start_reason, offer_reasons
@@ -205,14 +206,14 @@ def predict(
     with steps("churn risk and uplift"):
         churn = bundle.churn and bundle.churn.predict(history, rows, snapshot.cutoff_us)
         effect = bundle.uplift.predict(rows)
-    offsets, bought = _bought(history, rows)
+    offsets, bought, last = bought_before(history, rows.column("customer").to_numpy())
     predictions = Predictions(
         cutoff=history.until,
         horizon_days=bundle.horizon_days,
         customers=customers,
         curve=curve,
         tag_threshold=bundle.propensity.tag_threshold,
-        products=_products(history),
+        products=products_table(history, scored.moment.shelf.price),
         offers=offers,
         cold_start=pa.table(
             {
@@ -225,6 +226,7 @@ def predict(
         ),
         bought_offsets=offsets,
         bought_products=bought,
+        last_bought=last,
         replenishment=replenishment,
         value=value,
         churn=churn,
@@ -269,30 +271,3 @@ def _offers(scored: Scored, rows: pa.Table, horizon_days: int) -> pa.Table:
         },
         schema=OFFERS,
     )
-
-
-def _products(history: History) -> pa.Table:
-    products = history.products
-    category = np.array([*products.words["category"], None], dtype=object)
-    return pa.table(
-        {
-            "product_id": pa.array(products.ids, pa.string()),
-            "name": pa.array(products.names, pa.string()),
-            "category": pa.array(category[products.category], pa.string()),
-            "available": products.available,
-        },
-        schema=PRODUCTS,
-    )
-
-
-def _bought(history: History, rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct products that each customer of the spine ever bought."""
-    lines = history.purchases
-    bought = lines.bought
-    n = len(history.products)
-    keys = np.unique(
-        lines.customer[bought].astype(np.int64) * n + lines.columns["product"][bought]
-    )
-    spine = rows.column("customer").to_numpy()
-    bounds = np.searchsorted(keys // n, [*spine, spine[-1] + 1])
-    return bounds.astype(np.int64), (keys % n).astype(np.int32)

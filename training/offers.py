@@ -24,6 +24,7 @@ from training.generators.successors import Successors
 from training.metrics import truth_of
 from training.moment import Moment
 from training.predictions import LANES
+from training.service_life import service_life
 
 FITTED_LANES = ("again", "new")
 """Bought before by the customer, never bought: *mixed* is their merge."""
@@ -145,7 +146,8 @@ def bought_groups(made: Successors, customer: Ints, product: Ints) -> Ints:
 def top_n(scored: Scored, lane: str, n: int) -> tuple[Ints, Ints, Longs]:
     """The first ``n`` available offers of a list for every customer.
 
-    What is not available is left out as the API leaves it out, so that what is
+    What is not available, and durables that the customer has already (see
+    ``service_life``), are left out as the API leaves them out, so that what is
     measured is what would be offered. ``available`` carries no date: at a past
     cutoff it is what the product table says today.
 
@@ -162,13 +164,23 @@ def top_n(scored: Scored, lane: str, n: int) -> tuple[Ints, Ints, Longs]:
     """
     if lane not in LANES:
         raise ValueError(f"list: expected {', '.join(LANES)}, got {lane!r}")
-    fits = scored.moment.history.products.available[scored.product]
+    fits = scored.moment.history.products.available[scored.product] & ~_rests(scored)
     if lane != "mixed":
         fits = fits & (scored.is_new == (lane == "new"))
     rows = np.flatnonzero(fits)
     place = place_within(scored.customer[rows])
     rows = rows[place < n]
     return scored.customer[rows], (place[place < n] + 1).astype(np.int32), rows
+
+
+def _rests(scored: Scored) -> Bools:
+    """Offers of durables that last still, ``[row]``."""
+    products, pairs = scored.moment.history.products, scored.moment.pairs["product"]
+    lives = service_life(products.service_life_days, products.subcategory)
+    if lives is None:
+        return np.zeros(len(scored), dtype=np.bool_)
+    bought = (pairs.customer, pairs.item, pairs.last_us)
+    return lives.rests(scored.customer, scored.product, bought, scored.moment.cutoff_us)
 
 
 def as_lists(scored: Scored, lane: str, n: int, customers: Ints) -> Ints:

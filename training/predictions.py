@@ -39,6 +39,14 @@ PRODUCTS = pa.schema(
         ("product_id", pa.string()),
         ("name", pa.string()),
         ("category", pa.string()),
+        ("subcategory", pa.string()),
+        ("brand", pa.string()),
+        # The master's, else net paid per line of the last 84 days; null: no sale.
+        ("price", pa.float64()),
+        ("margin_rate", pa.float64()),  # share of the price; null: unknown
+        ("service_life_days", pa.float64()),  # null: not durable
+        # Launched, else first sold; null: neither is known.
+        ("arrived_at", pa.timestamp("us")),
         ("available", pa.bool_()),
     ]
 )
@@ -86,6 +94,8 @@ class Predictions:
         bought_products: int32 rows of ``products``, ascending and distinct
             within a customer: everything bought before the cutoff, so that
             short lists are filled without calling a bought product new.
+        last_bought: int64 microseconds since 1970-01-01, of the last purchase
+            of each of ``bought_products``.
         replenishment: rows of ``Replenishment.predict``.
         value: rows of ``value.predict_value``.
         churn: rows of ``Churn.predict``; None where no decline could be learned.
@@ -103,6 +113,7 @@ class Predictions:
     cold_start: pa.Table
     bought_offsets: npt.NDArray[np.int64]
     bought_products: npt.NDArray[np.int32]
+    last_bought: npt.NDArray[np.int64]
     replenishment: pa.Table
     value: pa.Table
     churn: pa.Table | None

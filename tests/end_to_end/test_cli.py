@@ -158,6 +158,27 @@ def test_lists_are_ranked_from_one_without_repeats(written: Path) -> None:
     assert lists["probability"].between(0, 1).all()
 
 
+def test_no_list_offers_a_durable_again_too_soon(written: Path, shop_dir: Path) -> None:
+    with duckdb.connect() as db:
+        db.execute(
+            "CREATE TABLE lasting AS SELECT customer_id, product_id FROM "
+            f"read_parquet('{shop_dir}/purchases.parquet') AS bought JOIN "
+            f"read_parquet('{shop_dir}/products.parquet') AS range USING (product_id) "
+            f"WHERE greatest(ts, coalesce(known_at, ts)) < TIMESTAMP '{CUTOFF}' "
+            "AND quantity >= 0 AND service_life_days >= 90 "
+            "GROUP BY customer_id, product_id, service_life_days HAVING "
+            f"max(ts) + service_life_days * INTERVAL 1 DAY > TIMESTAMP '{CUTOFF}'"
+        )
+        offered = db.execute(
+            "SELECT count(*) FROM lasting JOIN "
+            f"read_parquet('{written}/recommendations.parquet') "
+            "USING (customer_id, product_id)"
+        ).fetchone()
+        lasting = db.execute("SELECT count(*) FROM lasting").fetchone()
+    assert lasting is not None and lasting[0] > 20
+    assert offered == (0,)
+
+
 def test_metrics_stand_beside_baselines_with_seconds_and_memory(written: Path) -> None:
     metrics = json.loads((written / "metrics.json").read_text())
     assert set(metrics["quality"]["propensity"]) == {

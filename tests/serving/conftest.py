@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.snapshot import DAY_US, to_us
 from serving.publish import publish
 from serving.published import Published
 from training.predictions import (
@@ -24,6 +25,8 @@ from training.predictions import (
 from training.uplift_evidence import Evidence
 
 CUTOFF = datetime(2017, 10, 15)
+OLD = datetime(2016, 1, 1)
+DAY_14, DAY_28 = CUTOFF - timedelta(days=14), CUTOFF - timedelta(days=28)
 
 
 def table(schema: pa.Schema, rows: list[tuple]) -> pa.Table:
@@ -66,14 +69,14 @@ def draw() -> Predictions:
         products=table(
             PRODUCTS,
             [
-                ("p1", "milk", "dairy", True),
-                ("p2", "cheese", "dairy", True),
-                ("p3", "butter", "dairy", True),
-                ("p4", "rye", "bread", True),
-                ("p5", "rolls", "bread", True),
-                ("p6", "green", "tea", True),
-                ("p7", "black", "tea", False),
-                ("p8", "bag", None, True),
+                ("p1", "milk", "dairy", "fresh", "ada", 1.0, 0.5, None, OLD, True),
+                ("p2", "cheese", "dairy", "hard", "bea", 4.0, 0.25, None, OLD, True),
+                ("p3", "butter", "dairy", "fresh", "ada", 2.0, 0.3, None, DAY_28, True),
+                ("p4", "rye", "bread", "loaf", "cid", 3.0, 0.1, None, OLD, True),
+                ("p5", "rolls", "bread", "small", "cid", None, None, None, None, True),
+                ("p6", "green", "tea", "leaf", "ada", 4.5, 0.4, None, DAY_14, True),
+                ("p7", "black", "tea", "leaf", "bea", 5.0, 0.4, None, OLD, False),
+                ("p8", "bag", None, None, None, 10.0, None, None, OLD, True),
             ],
         ),
         offers=table(
@@ -101,6 +104,8 @@ def draw() -> Predictions:
         ),
         bought_offsets=np.array([0, 3, 4, 6], dtype=np.int64),
         bought_products=np.array([0, 1, 6, 3, 0, 2], dtype=np.int32),
+        # 1 to 6 days before the cutoff.
+        last_bought=to_us(CUTOFF) - np.arange(1, 7, dtype=np.int64) * DAY_US,
         replenishment=table(REPLENISHMENT, [("anna", "dairy")]),
         value=table(VALUE, [("anna", 12.5), ("bert", 3.0), ("carl", 1.0)]),
         churn=table(CHURN, [("anna", 0.4), ("bert", None), ("carl", 0.1)]),
@@ -145,7 +150,21 @@ def draw_many(customers: int, offers: int) -> Predictions:
         curve=curve.astype(np.float32),
         products=table(
             PRODUCTS,
-            [(f"p{row:06d}", None, f"k{row % 9}", True) for row in range(products)],
+            [
+                (
+                    f"p{row:06d}",
+                    None,
+                    f"k{row % 9}",
+                    f"k{row % 9}.{row % 4}",
+                    f"b{row % 20}",
+                    1.0 + row % 13,
+                    row % 10 / 20,
+                    None,
+                    CUTOFF - timedelta(days=row % 400),
+                    True,
+                )
+                for row in range(products)
+            ],
         ),
         offers=pa.table(columns, schema=OFFERS),
         cold_start=table(
@@ -154,6 +173,7 @@ def draw_many(customers: int, offers: int) -> Predictions:
         ),
         bought_offsets=np.arange(customers + 1, dtype=np.int64) * bought.shape[1],
         bought_products=np.ascontiguousarray(bought.ravel()),
+        last_bought=np.full(bought.size, to_us(CUTOFF) - DAY_US, dtype=np.int64),
     )
 
 

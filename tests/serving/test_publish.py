@@ -15,7 +15,8 @@ import pytest
 from features.contracts import ContractError
 from serving import publish as module
 from serving.publish import publish, switch
-from serving.published import Published, SortedIds, current_version
+from serving.published import Published, current_version
+from serving.texts import SortedIds
 
 
 def later(predictions, days: int = 7):
@@ -37,6 +38,7 @@ def test_what_was_published_is_read_back(published, predictions):
     assert published.offers.score.tolist() == predictions.offers["score"].to_pylist()
     assert published.offers.is_new.tolist() == [1, 0, 0, 1, 0, 0]
     assert published.bought_products.tolist() == [0, 1, 6, 3, 0, 2]
+    assert (published.last_bought == predictions.last_bought).all()
     assert str(published.expected_next[0]) == "2017-10-20T06:00:00.000000"
     assert np.isnat(published.expected_next[1])
 
@@ -165,7 +167,7 @@ def test_another_format_is_refused(workspace):
     file = workspace / "published" / version / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ContractError, match="expected format 1, got format 99"):
+    with pytest.raises(ContractError, match="expected format 2, got format 99"):
         Published.open(workspace)
 
 
@@ -194,6 +196,7 @@ def swapped(table: pa.Table) -> pa.Table:
         ("curve", "curve: expected shape"),
         ("bought_offsets", "bought_offsets: expected customer + 1"),
         ("bought_products", "bought_products: expected rows of products"),
+        ("last_bought", "last_bought: expected one moment for each"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_before_anything_is_written(
@@ -203,6 +206,7 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_written(
         "curve": predictions.curve[:2],
         "bought_offsets": predictions.bought_offsets[:-1],
         "bought_products": predictions.bought_products + np.int32(8),
+        "last_bought": predictions.last_bought[:-1],
     }
     part = wrong.get(name)
     if part is None:
@@ -228,6 +232,7 @@ def test_no_offers_and_no_customers_can_be_published(tmp_path, predictions):
         offers=predictions.offers.slice(0, 0),
         bought_offsets=np.zeros(1, dtype=np.int64),
         bought_products=np.zeros(0, dtype=np.int32),
+        last_bought=np.zeros(0, dtype=np.int64),
     )
     publish(tmp_path, empty, "m1")
     published = Published.open(tmp_path)

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from features.snapshot import DAY_US, to_us
+from serving.publish import publish
 from serving.published import Published
 from serving.recommend import recommend, wishes
 
@@ -161,3 +165,65 @@ def test_a_long_purchase_history_does_not_shorten_the_new_list(published):
         "p6",
         "p8",
     ]
+
+
+def durable(predictions, ago: float = 1, **days):
+    """p1 to p3 of one kind, by service life in days; all bought so many days ago."""
+    products = predictions.products
+    lives = [days.get(name) for name in products["product_id"].to_pylist()]
+    kinds = ["dairy", "dairy", "dairy", *[None] * 5]
+    for name, column in (
+        ("service_life_days", pa.array(lives, pa.float64())),
+        ("subcategory", pa.array(kinds, pa.string())),
+    ):
+        at = products.column_names.index(name)
+        products = products.set_column(at, name, column)
+    last = np.full(6, to_us(predictions.cutoff) - round(ago * DAY_US))
+    return replace(predictions, products=products, last_bought=last)
+
+
+def opened(tmp_path, predictions) -> Published:
+    publish(tmp_path, predictions, "m1")
+    return Published.open(tmp_path)
+
+
+@pytest.mark.parametrize("lane", ["mixed", "again"])
+def test_a_durable_is_not_offered_within_its_service_life(tmp_path, predictions, lane):
+    for ago in (99, 100 - 1 / DAY_US):
+        lasting = opened(tmp_path, durable(predictions, ago, p1=100.0))
+        assert "p1" not in ids(lasting, ANNA, 100, lane)
+    over = opened(tmp_path, durable(predictions, 100, p1=100.0))
+    assert "p1" in ids(over, ANNA, 100, lane)
+
+
+def test_a_pack_that_is_used_up_is_offered_at_any_time(tmp_path, predictions):
+    shop = opened(tmp_path, durable(predictions, p1=89.0))
+    assert ids(shop, ANNA, 3) == ["p4", "p1", "p2"]
+
+
+def test_a_durable_is_no_filled_line_either(tmp_path, predictions):
+    shop = durable(predictions, p3=365.0)
+    # carl has no offers; he bought p1 and p3.
+    assert ids(opened(tmp_path, shop), CARL, 2, "again") == ["p1"]
+    assert ids(opened(tmp_path, shop), CARL, 2) == ["p1", "p4"]
+
+
+def test_a_durable_keeps_others_of_its_kind_out_of_all_lists(tmp_path, predictions):
+    shop = opened(tmp_path, durable(predictions, p1=365.0, p3=365.0))
+    # p3 is new to anna, but of the kind of p1; p2 is not durable.
+    assert ids(shop, ANNA, 100) == ["p4", "p2", "p6", "p5", "p8"]
+    assert ids(shop, ANNA, 100, "new") == ["p4", "p6", "p5", "p8"]
+    assert ids(shop, ANNA, 100, "again") == ["p2"]
+    # bert bought none of them.
+    assert {"p1", "p3"} <= set(ids(shop, BERT, 100, "new"))
+
+
+def test_a_list_is_full_although_resting_products_stand_in_front(tmp_path, predictions):
+    shop = opened(tmp_path, durable(predictions, p1=365.0, p2=365.0, p3=365.0))
+    assert ids(shop, CARL, 3) == ["p4", "p5", "p6"]
+    assert ids(shop, CARL, 3, "new") == ["p4", "p5", "p6"]
+
+
+def test_an_unknown_customer_owns_nothing(tmp_path, predictions):
+    shop = opened(tmp_path, durable(predictions, p1=365.0, p3=365.0))
+    assert ids(shop, None, 3) == ["p3", "p1", "p4"]

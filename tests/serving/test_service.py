@@ -10,11 +10,13 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from features.config import ServingConfig
 from serving import schema
 from serving.asgi import Gateway
+from serving.examples import EXAMPLES
 from serving.live import Live
 from serving.publish import publish
 from serving.published import current_version
@@ -103,6 +105,58 @@ def test_filters_of_a_request_are_obeyed(client):
     assert [item["product_id"] for item in one["items"]] == ["p6"]
 
 
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        ({"max_per_category": 1}, ["p4", "p1", "p6"]),
+        ({"weight_by": "value"}, ["p2", "p4", "p6"]),
+        ({"weight_by": "margin"}, ["p6", "p2", "p1"]),
+        ({"min_new_arrivals": 2, "new_arrival_days": 28}, ["p4", "p6", "p3"]),
+        ({"new_share": 1}, ["p4", "p6", "p3"]),
+        ({"diversity": 1, "n": 5}, ["p4", "p1", "p2", "p6", "p8"]),
+    ],
+)
+def test_rules_of_a_request_are_obeyed(client, rules, found):
+    body = {"customer_ids": ["anna"], "n": 3, **rules}
+    answer = client.post(RECOMMENDATIONS, **body)
+    schema.RecommendationsAnswer.model_validate_json(answer.content)
+    (one,) = answer.json()["recommendations"]
+    assert [item["product_id"] for item in one["items"]] == found
+
+
+def test_the_defaults_given_in_full_are_the_list_without_rules(client):
+    plain = client.post(RECOMMENDATIONS, customer_ids=["anna", "carl", "nobody"])
+    given = client.post(
+        RECOMMENDATIONS,
+        customer_ids=["anna", "carl", "nobody"],
+        max_per_category=None,
+        diversity=0,
+        weight_by="probability",
+        min_new_arrivals=0,
+        new_arrival_days=28,
+        new_share=None,
+    )
+    assert given.status_code == 200 and given.content == plain.content
+
+
+def test_a_rule_that_this_shop_cannot_keep_is_refused_with_a_reason(
+    tmp_path, predictions
+):
+    at = predictions.products.column_names.index("margin_rate")
+    unknown = pa.nulls(8, pa.float64())
+    products = predictions.products.set_column(at, "margin_rate", unknown)
+    publish(tmp_path, replace(predictions, products=products), "m1")
+    answer = Client(tmp_path).post(
+        RECOMMENDATIONS, customer_ids=["anna"], weight_by="margin"
+    )
+    assert answer.status_code == 422
+    assert answer.json()["error"] == {
+        "code": "invalid",
+        "message": "weight_by: expected prices and margin rates, got products without",
+        "field": "weight_by",
+    }
+
+
 def test_an_unknown_customer_gets_the_cold_start_list(client):
     answer = client.post(RECOMMENDATIONS, customer_ids=["nobody", "anna"], n=7)
     unknown, known = answer.json()["recommendations"]
@@ -184,6 +238,32 @@ BAD_LISTS = [
     ("unknown list", {**IDS, "list": "old"}, 422, "invalid", "list"),
     ("flag text", {**IDS, "available_only": "no"}, 422, "invalid", "available_only"),
     ("categories", {**IDS, "categories": "tea"}, 422, "invalid", "categories"),
+    *(
+        (f"{field} {value}", {**IDS, field: value}, 422, "invalid", field)
+        for field, values in {
+            "max_per_category": (0, 101, "2", 1.5, True),
+            "diversity": (-0.01, 1.01, "0.5", None, True),
+            "weight_by": ("price", None, 1),
+            "min_new_arrivals": (-1, 101, "1", 0.5, None),
+            "new_arrival_days": (0, 3651, None, 1.5),
+            "new_share": (-0.01, 1.01, "0.5", True),
+        }.items()
+        for value in values
+    ),
+    (
+        "more arrivals than n",
+        {**IDS, "n": 3, "min_new_arrivals": 4},
+        422,
+        "invalid",
+        "min_new_arrivals",
+    ),
+    (
+        "a share of one lane",
+        {**IDS, "list": "again", "new_share": 0.5},
+        422,
+        "invalid",
+        "new_share",
+    ),
 ]
 BAD_HORIZONS = [
     ("day 0", {**IDS, "horizon_days": 0}, 422, "invalid", "horizon_days"),
@@ -355,7 +435,7 @@ def test_the_document_names_every_path_and_its_examples_hold(client):
     assert set(document["paths"]) == set(api.routes)
     for path, methods in document["paths"].items():
         assert {method.upper() for method in methods} == set(api.routes[path])
-    for model, example in schema.EXAMPLES.items():
+    for model, example in EXAMPLES.items():
         model.model_validate_json(json.dumps(example))
     text = json.dumps(document)
     for reference in set(text.split('"$ref": "')[1:]):

@@ -1,0 +1,90 @@
+"""What a build hands over of the shop's range, and of who bought what of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from features.history import ALWAYS, Array, Floats, History, Ints, Longs
+from features.pairs import Singles
+from training.predictions import PRODUCTS
+
+
+def products_table(history: History, paid: Singles) -> pa.Table:
+    """Schema ``PRODUCTS``, one row per product code.
+
+    Args:
+        history: known before the cutoff.
+        paid: ``Shelf.price``, net per purchased line of the last 84 days,
+            ``[product]``; NaN: no sale. It is the price where the product
+            master names none.
+    """
+    products = history.products
+    arrived = arrivals(history)
+    return pa.table(
+        {
+            "product_id": pa.array(products.ids, pa.string()),
+            "name": pa.array(products.names, pa.string()),
+            "category": _texts(products.category, products.words["category"]),
+            "subcategory": _texts(products.subcategory, products.words["subcategory"]),
+            "brand": _texts(products.brand, products.words["brand"]),
+            "price": _numbers(np.where(np.isnan(products.price), paid, products.price)),
+            "margin_rate": _numbers(products.margin_rate),
+            "service_life_days": _numbers(products.service_life_days),
+            "arrived_at": pa.array(
+                arrived.astype("datetime64[us]"), mask=arrived == ALWAYS
+            ),
+            "available": products.available,
+        },
+        schema=PRODUCTS,
+    )
+
+
+def arrivals(history: History) -> Longs:
+    """When each product came into the range, microseconds, ``[product]``.
+
+    ``launched_at``, else the first purchase; ``ALWAYS`` where neither is known.
+    """
+    lines, products = history.purchases, history.products
+    bought = lines.bought
+    never = np.iinfo(np.int64).max
+    first = np.full(len(products), never, dtype=np.int64)
+    np.minimum.at(first, lines.columns["product"][bought], lines.ts[bought])
+    first[first == never] = ALWAYS
+    return np.where(products.launched == ALWAYS, first, products.launched)
+
+
+def bought_before(history: History, spine: Ints) -> tuple[Longs, Ints, Longs]:
+    """Distinct products that customers bought, and when last.
+
+    Args:
+        history: known before the cutoff.
+        spine: codes of all customers with a purchase, ascending.
+
+    Returns:
+        ``bought_offsets``, ``bought_products`` and ``last_bought`` of
+        ``Predictions``.
+    """
+    lines = history.purchases
+    bought = lines.bought
+    n = len(history.products)
+    keys = (
+        lines.customer[bought].astype(np.int64) * n + lines.columns["product"][bought]
+    )
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    # Lines stand by time within a customer, so the last of equal keys is the latest.
+    latest = np.flatnonzero(np.diff(keys, append=-1))
+    keys, last = keys[latest], lines.ts[bought][order[latest]]
+    bounds = np.searchsorted(keys // n, [*spine, spine[-1] + 1])
+    return bounds.astype(np.int64), (keys % n).astype(np.int32), last
+
+
+def _texts(codes: Ints, words: tuple[str, ...]) -> pa.Array:
+    # Code -1, unknown, reads the null behind the words.
+    texts: Array = np.array([*words, None], dtype=object)
+    return pa.array(texts[codes], pa.string())
+
+
+def _numbers(values: Floats) -> pa.Array:
+    return pa.array(values, pa.float64(), mask=np.isnan(values))
