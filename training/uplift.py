@@ -1,8 +1,8 @@
 """Uplift: who buys *because* of the contact.
 
 Learned from past campaigns with a random holdout. Learners are compared on the
-latest of these campaigns, fitted on the ones before; the best by Qini is fitted
-again on all. What the ranking is worth, and whether that is certain, is part of the
+latest of these campaigns, fitted on the ones before. The doubly robust one is taken
+unless another has certainly the larger Qini coefficient, and is fitted again on all. What the ranking is worth, and whether that is certain, is part of the
 answer.
 """
 
@@ -23,6 +23,7 @@ from training.holdout import Contacts, joined
 from training.uplift_evidence import Evidence, Trial, judge, too_few
 from training.uplift_learners import (
     LEARNERS,
+    REFERENCE,
     Arms,
     Learner,
     Matrix,
@@ -30,9 +31,6 @@ from training.uplift_learners import (
     load_learner,
     save_learner,
 )
-
-INSTEAD = "dr"
-"""The learner where there is too little to choose by."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,10 @@ def fit(
     arms = arms_of(contacts, encoding.matrix(features), encoding, config)
     early, late = split(contacts, horizon_days, config, seed)
     if not all(_fittable(contacts.take(part), config) for part in (early, late)):
-        evidence = too_few(contacts, config, INSTEAD)
+        evidence = too_few(contacts, config, REFERENCE)
     else:
         evidence = _compared(contacts, arms, early, late, config, seed)
-    name = evidence.learner or INSTEAD
+    name = evidence.learner or REFERENCE
     (learner,) = fit_learners(arms, (name,), config, seed)
     return Uplift(learner, encoding, horizon_days, evidence)
 

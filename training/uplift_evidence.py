@@ -13,6 +13,7 @@ from features.config import UpliftConfig
 from features.history import Floats
 from training.holdout import Contacts
 from training.metrics import Interval
+from training.uplift_learners import REFERENCE
 from training.uplift_metrics import band, effect_scores, qini_weights, weighted_effects
 
 TOPS = (0.1, 0.2, 0.3)
@@ -22,9 +23,9 @@ ALIKE = 0.001
 """Arms that differ with a smaller p-value were not drawn at random."""
 
 _BEST_OF_THREE = 2.394 / 1.960
-"""Half widths of a normal interval of 1 - .05 / 3 and of .95: the best of three
-learners is taken on the rows that measure it, and without any effect one of three
-passes more often than one alone."""
+"""Half widths of a normal interval of 1 - .05 / 3 and of .95: one of three learners
+may be taken on the rows that measure it, and without any effect one of three passes
+more often than one alone."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Evidence:
 
     Attributes:
         enough: the ranking is better than a random order: the Qini coefficient's
-            interval, widened because the best of three learners was taken, lies
+            interval, widened because one of three learners may be taken, lies
             above 0; both arms have ``min_purchases`` buyers where it was learned
             and where it was measured, as rarer events give neither a share to 10 %
             nor a bootstrap to trust; and the arms were alike before the contact.
@@ -153,7 +154,7 @@ def _counts(contacts: Contacts) -> dict[str, Any]:
 def judge(
     trial: Trial, scores: Mapping[str, Floats], config: UpliftConfig, seed: int
 ) -> Evidence:
-    """Choose the learner with the largest Qini coefficient and say what it is worth.
+    """Choose a learner and say what it is worth.
 
     Args:
         trial: contacts to measure on.
@@ -162,10 +163,8 @@ def judge(
         seed: of the bootstrap draws.
     """
     contacts, everyone = trial.contacts, np.ones(len(trial.contacts))
-    areas = [qini_weights(score) for score in scores.values()]
-    found = _intervals(trial, areas, [everyone] * len(scores), seed)
-    by_learner = dict(zip(scores, found, strict=True))
-    best = max(by_learner, key=lambda name: by_learner[name].value)
+    by_learner = _qini(trial, scores, seed)
+    best = _chosen(trial, scores, by_learner, seed)
     bands = [
         everyone,
         *(band(scores[best], 0.0, share) for share in TOPS),
@@ -195,6 +194,32 @@ def judge(
         top=top,
         deciles=tuple(rest[len(TOPS) :]),
     )
+
+
+def _qini(trial: Trial, scores: Mapping[str, Floats], seed: int) -> dict[str, Interval]:
+    areas = [qini_weights(score) for score in scores.values()]
+    everyone = [np.ones(len(trial.contacts))] * len(areas)
+    return dict(zip(scores, _intervals(trial, areas, everyone, seed), strict=True))
+
+
+def _chosen(
+    trial: Trial,
+    scores: Mapping[str, Floats],
+    by_learner: Mapping[str, Interval],
+    seed: int,
+) -> str:
+    """The reference, or the best of those with certainly a larger Qini coefficient.
+
+    Effects are mostly noise: the largest of three figures is more often the luckiest
+    than the best.
+    """
+    ours = qini_weights(scores[REFERENCE])
+    others = [name for name in scores if name != REFERENCE]
+    gains = [qini_weights(scores[name]) - ours for name in others]
+    everyone = [np.ones(len(ours))] * len(others)
+    found = zip(others, _intervals(trial, gains, everyone, seed), strict=True)
+    better = [name for name, gain in found if gain.low > 0]
+    return max(better, key=lambda name: by_learner[name].value, default=REFERENCE)
 
 
 def _intervals(

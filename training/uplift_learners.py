@@ -21,8 +21,11 @@ from training.uplift_metrics import effect_scores
 
 Matrix = npt.NDArray[np.float32]
 
-LEARNERS = ("t", "x", "dr")
-"""Names of the learners; the first of equals is taken."""
+REFERENCE = "dr"
+"""The learner that another must certainly beat."""
+
+LEARNERS = ("t", "x", REFERENCE)
+"""Names of the learners."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from features.simulate.truths import truths_of
 from features.snapshot import DAY_US, Snapshot, to_us
 from training import uplift
 from training.holdout import Contacts, contacts_of, joined
-from training.uplift_evidence import Evidence
+from training.uplift_evidence import Evidence, Trial, judge
 from training.uplift_learners import LEARNERS, fit_learners
 from training.uplift_metrics import (
     band,
@@ -359,6 +359,24 @@ def test_every_learner_ranks_the_effect(
     oracle = qini(truth, truth)
     for learner in fit_learners(arms, LEARNERS, CONFIG, seed=0):
         assert qini(learner.uplift(arms.matrix), truth) > 0.6 * oracle
+
+
+def test_reference_stays_unless_another_is_certainly_better(
+    shop: tuple[Contacts, pa.Table, np.ndarray],
+) -> None:
+    contacts, _, truth = shop
+    share = contacts.share_treated()
+    trial = Trial(contacts, contacts, contacts, share, 0 * share, 0 * share)
+
+    def chosen(**scores: Floats) -> str | None:
+        return judge(trial, scores, CONFIG, 0).learner
+
+    # Orders by chance: one is always ahead, none is better.
+    noise = np.random.default_rng(0).random((6, len(contacts)))
+    for t, dr in (noise[:2], noise[2:4], noise[4:], noise[[1, 0]]):
+        assert chosen(t=t, dr=dr) == "dr"
+    assert chosen(t=truth + noise[0] / 9, x=noise[1], dr=noise[2]) == "t"
+    assert chosen(t=noise[0], x=noise[1], dr=truth) == "dr"
 
 
 def test_no_effect_is_not_enough_evidence() -> None:
