@@ -217,6 +217,9 @@ def _write_files(folder: Path, p: Predictions) -> None:
 
 
 def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any]:
+    evidence = p.uplift_evidence
+    # Where nothing could be measured, one sentence says why for both.
+    of_spend = evidence.spend or evidence
     return {
         "format": FORMAT,
         "cutoff": p.cutoff.isoformat(),
@@ -224,9 +227,10 @@ def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any
         "model_version": model_version,
         "tag_threshold": float(p.tag_threshold),
         # Whoever reads ``uplift`` must know whether it can be relied on.
-        "uplift": {
-            "enough_evidence": p.uplift_evidence.enough,
-            "said": p.uplift_evidence.said,
+        "uplift": {"enough_evidence": evidence.enough, "said": evidence.said},
+        "expected_extra_spend": {
+            "enough_evidence": of_spend.enough,
+            "said": of_spend.said,
         },
         "files": {file.name: fingerprint(file) for file in sorted(folder.iterdir())},
     }

@@ -189,6 +189,16 @@ def _uplift(console: Console, quality: Quality) -> None:
             _interval(effect and effect.times(100), "+.1f"),
         )
     console.print(table)
+    if found.spend is None:
+        return
+    console.print(found.spend.said, highlight=False)
+    table = _table("contacted", "more spend per contact")
+    for name, effect in {"everyone": found.spend.effect, **found.spend.top}.items():
+        table.add_row(
+            name if name == "everyone" else f"the {name} with the most extra spend",
+            _interval(effect, "+,.2f"),
+        )
+    console.print(table)
 
 
 def _picks(console: Console, found: Evaluation) -> None:

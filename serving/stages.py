@@ -239,6 +239,8 @@ def numbers(quality: Quality) -> dict[str, float]:
         named |= {f"replenishment/alerts/{n}": v for n, v in alerts.items()}
     if quality.uplift.qini:
         named["uplift/qini"] = quality.uplift.qini.value
+    if quality.uplift.spend:
+        named["uplift/spend_qini"] = quality.uplift.spend.qini.value
     return {name: value for name, value in named.items() if value == value}
 
 

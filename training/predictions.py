@@ -100,7 +100,7 @@ class Predictions:
         value: rows of ``value.predict_value``.
         churn: rows of ``Churn.predict``; None where no decline could be learned.
         uplift: rows of ``Uplift.predict``.
-        uplift_evidence: what that ranking is worth.
+        uplift_evidence: what its rankings are worth, by uplift and by extra spend.
     """
 
     cutoff: datetime

@@ -1,14 +1,15 @@
-"""Uplift: who buys *because* of the contact.
+"""Uplift: who buys *because* of the contact, and how much more is spent.
 
 Learned from past campaigns with a random holdout. Learners are compared on the
-latest of these campaigns, fitted on the ones before; the best by Qini is fitted
-again on all. What the ranking is worth, and whether that is certain, is part of the
-answer.
+latest of these campaigns, fitted on the ones before. The doubly robust one is taken
+unless another has certainly the larger Qini coefficient, and is fitted again on all;
+it learns the extra spend, too (``uplift_spend``). What the rankings are worth, and
+whether that is certain, is part of the answer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from training.holdout import Contacts, joined
 from training.uplift_evidence import Evidence, Trial, judge, too_few
 from training.uplift_learners import (
     LEARNERS,
+    REFERENCE,
     Arms,
     Learner,
     Matrix,
@@ -30,9 +32,7 @@ from training.uplift_learners import (
     load_learner,
     save_learner,
 )
-
-INSTEAD = "dr"
-"""The learner where there is too little to choose by."""
+from training.uplift_spend import SpendScores
 
 
 @dataclass(frozen=True)
@@ -41,33 +41,40 @@ class Uplift:
 
     Attributes:
         learner: None where no campaign had a holdout large enough to learn from.
+        of_spend: of the extra spend; None where the other is.
         encoding: of its features.
         horizon_days: uplift is of P(a purchase within so many days).
         evidence: figures of the held-out evaluation, and a sentence.
     """
 
     learner: Learner | None
+    of_spend: Learner | None
     encoding: Encoding
     horizon_days: int
     evidence: Evidence
 
     def predict(self, features: pa.Table) -> pa.Table:
-        """Uplift of every row of features.
+        """Uplift and extra spend of every row of features.
 
         Returns:
-            In the same order ``customer_id`` and ``uplift``: P(a purchase within
-            the horizon) if contacted less that if left alone, -1 to 1; null for
-            everyone where nothing was fitted. It is as uncertain as
-            ``evidence.enough`` says.
+            One row per row, in the same order: ``customer_id``; ``uplift``: P(a
+            purchase within the horizon) if contacted less that if left alone, -1 to
+            1; ``expected_extra_spend``: spend within the horizon if contacted less
+            that if left alone, net of returns, shop currency, below 0 where a contact
+            costs spend. Both null for everyone where nothing was fitted, and as
+            uncertain as ``evidence.enough`` and ``evidence.spend`` say.
         """
-        uplift = (
-            pa.nulls(features.num_rows, pa.float64())
-            if self.learner is None
-            else pa.array(self.learner.uplift(self.encoding.matrix(features)))
-        )
-        return pa.table(
-            {"customer_id": features.column("customer_id"), "uplift": uplift}
-        )
+        matrix = self.encoding.matrix(features)
+        found = {
+            name: pa.nulls(len(matrix), pa.float64())
+            if learner is None
+            else pa.array(learner.uplift(matrix))
+            for name, learner in (
+                ("uplift", self.learner),
+                ("expected_extra_spend", self.of_spend),
+            )
+        }
+        return pa.table({"customer_id": features.column("customer_id"), **found})
 
 
 def fit(
@@ -89,16 +96,18 @@ def fit(
     contacts, features = joined(contacts, features)
     encoding = encoding_of(features)
     if not _fittable(contacts, config):
-        return Uplift(None, encoding, horizon_days, too_few(contacts, config))
+        evidence = too_few(contacts, config)
+        return Uplift(None, None, encoding, horizon_days, evidence)
     arms = arms_of(contacts, encoding.matrix(features), encoding, config)
     early, late = split(contacts, horizon_days, config, seed)
     if not all(_fittable(contacts.take(part), config) for part in (early, late)):
-        evidence = too_few(contacts, config, INSTEAD)
+        evidence = too_few(contacts, config, REFERENCE)
     else:
         evidence = _compared(contacts, arms, early, late, config, seed)
-    name = evidence.learner or INSTEAD
+    name = evidence.learner or REFERENCE
     (learner,) = fit_learners(arms, (name,), config, seed)
-    return Uplift(learner, encoding, horizon_days, evidence)
+    of_spend = _fit_spend(arms, contacts, config, seed)
+    return Uplift(learner, of_spend, encoding, horizon_days, evidence)
 
 
 def _compared(
@@ -115,6 +124,7 @@ def _compared(
     # The same two models for all, so that all are measured on the same scores.
     without, contacted = candidates[0].outcomes(test.matrix)
     scores = {learner.name: learner.uplift(test.matrix) for learner in candidates}
+    money = _fit_spend(arms.take(early), contacts.take(early), config, seed)
     trial = Trial(
         contacts,
         contacts.take(early),
@@ -122,8 +132,18 @@ def _compared(
         test.share_treated,
         without,
         contacted,
+        SpendScores(*money.outcomes(test.matrix), money.uplift(test.matrix)),
     )
     return judge(trial, scores, config, seed)
+
+
+def _fit_spend(
+    arms: Arms, contacts: Contacts, config: UpliftConfig, seed: int
+) -> Learner:
+    """The learner of extra spend; arms and contacts are the same rows."""
+    money = replace(arms, outcome=contacts.spend, is_money=True)
+    (learner,) = fit_learners(money, (REFERENCE,), config, seed)
+    return learner
 
 
 def split(
@@ -171,7 +191,9 @@ def _share(contacts: Contacts, config: UpliftConfig) -> Floats:
 def save(model: Uplift, folder: Path) -> dict[str, Any]:
     """Write the trees as text to ``folder``; return the rest, ready for JSON."""
     return {
-        "learner": model.learner and save_learner(model.learner, folder),
+        "learner": model.learner and save_learner(model.learner, folder, "uplift"),
+        "of_spend": model.of_spend
+        and save_learner(model.of_spend, folder, "extra_spend"),
         **model.encoding.as_json(),
         "horizon_days": model.horizon_days,
         "evidence": model.evidence.as_json(),
@@ -180,9 +202,10 @@ def save(model: Uplift, folder: Path) -> dict[str, Any]:
 
 def load(folder: Path, rest: dict[str, Any]) -> Uplift:
     """The model that ``save`` wrote; scores are equal to the bit."""
-    learner = rest["learner"] and load_learner(folder, rest["learner"])
+    learner, of_spend = rest["learner"], rest["of_spend"]
     return Uplift(
-        learner,
+        learner and load_learner(folder, learner, "uplift"),
+        of_spend and load_learner(folder, of_spend, "extra_spend"),
         Encoding.from_json(rest),
         rest["horizon_days"],
         Evidence.from_json(rest["evidence"]),

@@ -13,18 +13,17 @@ from features.config import UpliftConfig
 from features.history import Floats
 from training.holdout import Contacts
 from training.metrics import Interval
+from training.uplift_learners import REFERENCE
 from training.uplift_metrics import band, effect_scores, qini_weights, weighted_effects
-
-TOPS = (0.1, 0.2, 0.3)
-"""Shares of contacts at which uplift@k is measured."""
+from training.uplift_spend import TOPS, SpendEvidence, SpendScores, judge_spend
 
 ALIKE = 0.001
 """Arms that differ with a smaller p-value were not drawn at random."""
 
 _BEST_OF_THREE = 2.394 / 1.960
-"""Half widths of a normal interval of 1 - .05 / 3 and of .95: the best of three
-learners is taken on the rows that measure it, and without any effect one of three
-passes more often than one alone."""
+"""Half widths of a normal interval of 1 - .05 / 3 and of .95: one of three learners
+may be taken on the rows that measure it, and without any effect one of three passes
+more often than one alone."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Evidence:
 
     Attributes:
         enough: the ranking is better than a random order: the Qini coefficient's
-            interval, widened because the best of three learners was taken, lies
+            interval, widened because one of three learners may be taken, lies
             above 0; both arms have ``min_purchases`` buyers where it was learned
             and where it was measured, as rarer events give neither a share to 10 %
             nor a bootstrap to trust; and the arms were alike before the contact.
@@ -46,13 +45,13 @@ class Evidence:
         arms_alike: p-value of a difference between the arms in what they were
             expected to buy; None: not measured, as all that follows.
         effect: extra purchasing customers per contact, all contacts.
-        spend_effect: extra net spend per contact, shop currency.
         qini: area between the Qini curve and a random order.
         qini_normalised: the same over half the effect: 0 random, 1 if a handful
             has the whole effect; None where the effect is not above 0.
         qini_by_learner: of all learners.
         top: effect among the highest 10, 20, 30 % by share.
         deciles: effect by tenth of the ranking, highest first.
+        spend: the same in money, of the ranking by extra spend.
     """
 
     enough: bool
@@ -64,12 +63,12 @@ class Evidence:
     share_sent: tuple[float, float] | None = None
     arms_alike: float | None = None
     effect: Interval | None = None
-    spend_effect: Interval | None = None
     qini: Interval | None = None
     qini_normalised: float | None = None
     qini_by_learner: Mapping[str, Interval] | None = None
     top: Mapping[str, Interval] | None = None
     deciles: tuple[Interval, ...] | None = None
+    spend: SpendEvidence | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Numbers, texts, lists and mappings only."""
@@ -78,7 +77,10 @@ class Evidence:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Evidence:
         """What ``as_json`` gave, also by way of a file."""
-        made = {name: _restored(value) for name, value in values.items()}
+        made: dict[str, Any] = {
+            name: _restored(value) for name, value in values.items()
+        }
+        made["spend"] = made["spend"] and SpendEvidence(**made["spend"])
         return cls(**made)
 
 
@@ -100,6 +102,7 @@ class Trial:
         contacts: others, ``[contact]``.
         share_treated: clipped share of each one's campaign.
         without, contacted: expected outcomes, of models of ``learned``.
+        spend: expected of the same contacts in money.
     """
 
     everyone: Contacts
@@ -108,6 +111,7 @@ class Trial:
     share_treated: Floats
     without: Floats
     contacted: Floats
+    spend: SpendScores
 
 
 def too_few(
@@ -153,7 +157,7 @@ def _counts(contacts: Contacts) -> dict[str, Any]:
 def judge(
     trial: Trial, scores: Mapping[str, Floats], config: UpliftConfig, seed: int
 ) -> Evidence:
-    """Choose the learner with the largest Qini coefficient and say what it is worth.
+    """Choose a learner and say what it is worth.
 
     Args:
         trial: contacts to measure on.
@@ -162,10 +166,8 @@ def judge(
         seed: of the bootstrap draws.
     """
     contacts, everyone = trial.contacts, np.ones(len(trial.contacts))
-    areas = [qini_weights(score) for score in scores.values()]
-    found = _intervals(trial, areas, [everyone] * len(scores), seed)
-    by_learner = dict(zip(scores, found, strict=True))
-    best = max(by_learner, key=lambda name: by_learner[name].value)
+    by_learner = _qini(trial, scores, seed)
+    best = _chosen(trial, scores, by_learner, seed)
     bands = [
         everyone,
         *(band(scores[best], 0.0, share) for share in TOPS),
@@ -176,7 +178,8 @@ def judge(
     top = dict(zip(tops, rest, strict=False))
     qini, half = by_learner[best], average.value / 2
     alike = _arms_alike(contacts, trial.without)
-    reason = _doubt(trial, qini, alike, config)
+    of_data = _doubt_of_data(trial, alike, config)
+    reason = of_data or _doubt_of_ranking(qini)
     said = (
         f"Contacting the tenth with the highest uplift brought {_per_100(top['10%'])} "
         f"more buyers per 100 contacts, contacting everyone {_per_100(average)}."
@@ -188,13 +191,39 @@ def judge(
         **_counts(trial.everyone),
         arms_alike=alike,
         effect=average,
-        spend_effect=_of_spend(trial, seed),
         qini=qini,
         qini_normalised=qini.value / half if half > 0 else None,
         qini_by_learner=by_learner,
         top=top,
         deciles=tuple(rest[len(TOPS) :]),
+        spend=judge_spend(contacts, trial.share_treated, trial.spend, of_data, seed),
     )
+
+
+def _qini(trial: Trial, scores: Mapping[str, Floats], seed: int) -> dict[str, Interval]:
+    areas = [qini_weights(score) for score in scores.values()]
+    everyone = [np.ones(len(trial.contacts))] * len(areas)
+    return dict(zip(scores, _intervals(trial, areas, everyone, seed), strict=True))
+
+
+def _chosen(
+    trial: Trial,
+    scores: Mapping[str, Floats],
+    by_learner: Mapping[str, Interval],
+    seed: int,
+) -> str:
+    """The reference, or the best of those with certainly a larger Qini coefficient.
+
+    Effects are mostly noise: the largest of three figures is more often the luckiest
+    than the best.
+    """
+    ours = qini_weights(scores[REFERENCE])
+    others = [name for name in scores if name != REFERENCE]
+    gains = [qini_weights(scores[name]) - ours for name in others]
+    everyone = [np.ones(len(ours))] * len(others)
+    found = zip(others, _intervals(trial, gains, everyone, seed), strict=True)
+    better = [name for name, gain in found if gain.low > 0]
+    return max(better, key=lambda name: by_learner[name].value, default=REFERENCE)
 
 
 def _intervals(
@@ -212,10 +241,8 @@ def _intervals(
     return weighted_effects(effect, weights, divisors, contacts.customer, seed)
 
 
-def _doubt(
-    trial: Trial, qini: Interval, alike: float, config: UpliftConfig
-) -> str | None:
-    """Why the ranking is not proven; None: it is."""
+def _doubt_of_data(trial: Trial, alike: float, config: UpliftConfig) -> str | None:
+    """Why no ranking of these contacts is proven; None: nothing speaks against it."""
     fewest = min(*trial.learned.buyers_by_arm(), *trial.contacts.buyers_by_arm())
     if fewest < config.min_purchases:
         return (
@@ -227,6 +254,10 @@ def _doubt(
             "customers held out and contacted differed before the contact "
             f"(p = {alike:.1g}), so the holdout was not drawn at random"
         )
+    return None
+
+
+def _doubt_of_ranking(qini: Interval) -> str | None:
     if qini.value - _BEST_OF_THREE * (qini.value - qini.low) <= 0:
         return (
             "the ranking may be no better than a random order (Qini coefficient "
@@ -250,14 +281,3 @@ def _arms_alike(contacts: Contacts, expected: Floats) -> float:
     variance = float(np.sum(rest**2 * share * (1 - share)))
     difference = float(np.sum(rest * (contacts.treated - share)))
     return erfc(abs(difference) / sqrt(2 * variance)) if variance > 0 else 1.0
-
-
-def _of_spend(trial: Trial, seed: int) -> Interval:
-    """Extra net spend per contact; both arms stand against one mean per campaign."""
-    contacts = trial.contacts
-    mean = contacts.by_campaign(contacts.spend)
-    effect = effect_scores(
-        contacts.spend, contacts.treated, trial.share_treated, mean, mean
-    )
-    everyone = np.ones(len(effect))
-    return weighted_effects(effect, [everyone], [everyone], contacts.customer, seed)[0]

@@ -21,8 +21,11 @@ from training.uplift_metrics import effect_scores
 
 Matrix = npt.NDArray[np.float32]
 
-LEARNERS = ("t", "x", "dr")
-"""Names of the learners; the first of equals is taken."""
+REFERENCE = "dr"
+"""The learner that another must certainly beat."""
+
+LEARNERS = ("t", "x", REFERENCE)
+"""Names of the learners."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Arms:
     outcome: Floats
     share_treated: Floats
     categorical: tuple[int, ...]
+    is_money: bool = False
+    """The outcome is spend; otherwise it is 0 or 1, and what is expected a probability."""
 
     def take(self, keep: Bools) -> Arms:
         """The rows of a mask."""
@@ -45,6 +50,7 @@ class Arms:
             self.outcome[keep],
             self.share_treated[keep],
             self.categorical,
+            self.is_money,
         )
 
 
@@ -54,10 +60,14 @@ class Outcomes:
 
     without: tuple[lgb.Booster, ...]
     contacted: tuple[lgb.Booster, ...]
+    is_money: bool
 
     def __call__(self, matrix: Matrix) -> tuple[Floats, Floats]:
-        """P(a purchase) left alone and contacted, means over folds, ``[row]``."""
-        return _mean(self.without, matrix), _mean(self.contacted, matrix)
+        """P(a purchase), or spend, left alone and contacted, means over folds, ``[row]``."""
+        return (
+            _mean(self.without, matrix, self.is_money),
+            _mean(self.contacted, matrix, self.is_money),
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class Learner:
     share_treated: float
 
     def uplift(self, matrix: Matrix) -> Floats:
-        """Rise of P(a purchase) by a contact, ``[row]``, -1 to 1."""
+        """Rise by a contact, ``[row]``: of P(a purchase), -1 to 1, or of spend."""
         without, contacted = self.outcomes(matrix)
         if self.name == "t":
             return contacted - without
@@ -88,7 +98,7 @@ class Learner:
         effect = (
             share * found[0] + (1 - share) * found[1] if len(found) > 1 else found[0]
         )
-        return np.clip(effect, -1, 1)
+        return effect if self.outcomes.is_money else np.clip(effect, -1, 1)
 
 
 def fit_learners(
@@ -158,13 +168,16 @@ def _outcomes(
                 seed + k,
             )
             into.append(booster)
-            expected[arm, fold == k] = _mean((booster,), arms.matrix[fold == k])
-    return Outcomes(tuple(boosters[0]), tuple(boosters[1])), expected[0], expected[1]
+            unseen = arms.matrix[fold == k]
+            expected[arm, fold == k] = _mean((booster,), unseen, arms.is_money)
+    outcomes = Outcomes(tuple(boosters[0]), tuple(boosters[1]), arms.is_money)
+    return outcomes, expected[0], expected[1]
 
 
-def _mean(boosters: tuple[lgb.Booster, ...], matrix: Matrix) -> Floats:
+def _mean(boosters: tuple[lgb.Booster, ...], matrix: Matrix, is_money: bool) -> Floats:
     expected = [np.asarray(booster.predict(matrix)) for booster in boosters]
-    return np.clip(np.mean(expected, axis=0), 0, 1)
+    mean = np.mean(expected, axis=0)
+    return mean if is_money else np.clip(mean, 0, 1)
 
 
 def _wide(matrix: Matrix, without: Floats) -> Matrix:
@@ -210,8 +223,8 @@ def _booster(
     return lgb.train(parameters, data, rounds)
 
 
-def save_learner(learner: Learner, folder: Path) -> dict[str, Any]:
-    """Write the boosters as text to ``folder``; return the rest, ready for JSON."""
+def save_learner(learner: Learner, folder: Path, name: str) -> dict[str, Any]:
+    """Write the boosters as text to ``folder/NAME_…``; return the rest, ready for JSON."""
     groups = {
         "without": learner.outcomes.without,
         "contacted": learner.outcomes.contacted,
@@ -219,24 +232,24 @@ def save_learner(learner: Learner, folder: Path) -> dict[str, Any]:
     }
     for group, boosters in groups.items():
         for number, booster in enumerate(boosters):
-            file = folder / f"uplift_{group}_{number}.txt"
+            file = folder / f"{name}_{group}_{number}.txt"
             file.write_text(booster.model_to_string())
     return {
         "name": learner.name,
         "share_treated": learner.share_treated,
+        "is_money": learner.outcomes.is_money,
         "boosters": {group: len(boosters) for group, boosters in groups.items()},
     }
 
 
-def load_learner(folder: Path, rest: dict[str, Any]) -> Learner:
+def load_learner(folder: Path, rest: dict[str, Any], name: str) -> Learner:
     """The learner that ``save_learner`` wrote; scores are equal to the bit."""
     without, contacted, effects = (
         tuple(
-            lgb.Booster(model_str=(folder / f"uplift_{group}_{n}.txt").read_text())
+            lgb.Booster(model_str=(folder / f"{name}_{group}_{n}.txt").read_text())
             for n in range(rest["boosters"][group])
         )
         for group in ("without", "contacted", "effect")
     )
-    return Learner(
-        rest["name"], Outcomes(without, contacted), effects, rest["share_treated"]
-    )
+    outcomes = Outcomes(without, contacted, rest["is_money"])
+    return Learner(rest["name"], outcomes, effects, rest["share_treated"])

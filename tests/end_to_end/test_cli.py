@@ -126,7 +126,11 @@ def test_backtest_writes_every_promised_column(written: Path, shop_dir: Path) ->
         "acquisition_cost",
         "clv",
     ]
-    assert tables["uplift"].column_names == ["customer_id", "uplift"]
+    assert tables["uplift"].column_names == [
+        "customer_id",
+        "uplift",
+        "expected_extra_spend",
+    ]
     assert tables["churn"].column_names == [
         "customer_id",
         "visits_norm",

@@ -40,7 +40,13 @@ REPLENISHMENT = pa.schema(
     [("customer_id", pa.string()), ("product_group", pa.string())]
 )
 CHURN = pa.schema([("customer_id", pa.string()), ("churn_risk", pa.float64())])
-UPLIFT = pa.schema([("customer_id", pa.string()), ("uplift", pa.float64())])
+UPLIFT = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("uplift", pa.float64()),
+        ("expected_extra_spend", pa.float64()),
+    ]
+)
 NO_HOLDOUT = Evidence(False, "No past campaign held customers out.", None, 0, 0, 0)
 VALUE = pa.schema([("customer_id", pa.string()), ("expected_spend", pa.float64())])
 
@@ -109,7 +115,9 @@ def draw() -> Predictions:
         replenishment=table(REPLENISHMENT, [("anna", "dairy")]),
         value=table(VALUE, [("anna", 12.5), ("bert", 3.0), ("carl", 1.0)]),
         churn=table(CHURN, [("anna", 0.4), ("bert", None), ("carl", 0.1)]),
-        uplift=table(UPLIFT, [("anna", 0.1), ("bert", 0.0), ("carl", None)]),
+        uplift=table(
+            UPLIFT, [("anna", 0.1, 2.5), ("bert", 0.0, -1.0), ("carl", None, None)]
+        ),
         uplift_evidence=NO_HOLDOUT,
     )
 

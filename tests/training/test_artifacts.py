@@ -56,7 +56,7 @@ def bundle() -> Bundle:
         replenishment=Replenishment(
             (booster,), ("tea",), Platt(0.9, 0.1), Platt(), 28, 3, 0.4
         ),
-        uplift=Uplift(None, Encoding((), {}), 14, NO_HOLDOUT),
+        uplift=Uplift(None, None, Encoding((), {}), 14, NO_HOLDOUT),
         spend=Spend((booster,), Encoding(("orders_count_30d",), {}), 28),
         cutoff=datetime(2024, 7, 1),
         horizon_days=14,
@@ -114,5 +114,5 @@ def test_bundle_of_an_older_format_asks_for_training(tmp_path: Path) -> None:
     folder = save(bundle(), tmp_path)
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
-    with pytest.raises(ContractError, match=r"expected format 4, got 1 .* train again"):
+    with pytest.raises(ContractError, match=r"expected format 5, got 1 .* train again"):
         load(folder)

@@ -31,6 +31,7 @@ from training.replenishment_quality import (
 )
 from training.stability import TOO_EARLY, LeftOut, Moment, Stability
 from training.uplift_evidence import Evidence
+from training.uplift_spend import SpendEvidence
 from training.value_quality import BASELINE, LAST_WINDOW, ValueQuality
 
 NAN = float("nan")
@@ -122,6 +123,14 @@ def _quality(month: int, auc: float) -> Quality:
             effect=Interval(0.012, 0.004, 0.02),
             qini=Interval(0.002, 0.001, 0.003),
             top={"10%": Interval(0.0512, 0.02, 0.08)},
+            spend=SpendEvidence(
+                enough=False,
+                said="Extra spend is a guess.",
+                effect=Interval(0.31, -0.1, 0.7),
+                qini=Interval(0.1, -0.1, 0.3),
+                qini_normalised=0.6,
+                top={"10%": Interval(2.345, -1.0, 6.0)},
+            ),
         ),
     )
 
@@ -340,6 +349,8 @@ def test_page_shows_every_figure_of_every_table(
     assert page.texts.count("45.20") == 2
     assert page.texts.count("+5.1 (+2.0 to +8.0)") == 2
     assert text.count("Contacting the tenth brought more.") == 2
+    assert text.count("Extra spend is a guess.") == 2
+    assert text.count("+2.35") == 2
     # Picks; four tables of both cutoffs, churn and replenishment of one; what lies
     # behind: four curves, promises, and three figures over time.
     assert text.count('<tr class="ours">') == 1 + 2 * 4 + 2 + 4 + 1 + 3

@@ -20,7 +20,7 @@ from features.simulate.truths import truths_of
 from features.snapshot import DAY_US, Snapshot, to_us
 from training import uplift
 from training.holdout import Contacts, contacts_of, joined
-from training.uplift_evidence import Evidence
+from training.uplift_evidence import Evidence, Trial, judge
 from training.uplift_learners import LEARNERS, fit_learners
 from training.uplift_metrics import (
     band,
@@ -30,6 +30,7 @@ from training.uplift_metrics import (
     qini_weights,
     weighted_effects,
 )
+from training.uplift_spend import SpendScores, judge_spend
 
 CONFIG = UpliftConfig(trees=20, effect_trees=15, min_rows=50, effect_min_rows=200)
 STARTS = tuple(datetime(2024, month, 1) for month in (1, 2, 3, 4))
@@ -60,6 +61,31 @@ def test_qini_is_the_area_between_the_curve_and_the_straight_line() -> None:
     depth, gain = gains(score, effect)
     area = float(np.sum(np.diff(depth) * (gain[1:] + gain[:-1]) / 2))
     assert qini(score, effect) == pytest.approx(area - effect.mean() / 2)
+
+
+def test_extra_spend_of_a_drawn_table() -> None:
+    # Sent and held out in turn, half each: a score is +2 or -2 times the spend.
+    start = np.full(4, to_us(STARTS[0]))
+    contacts = Contacts(
+        campaign=np.zeros(4, np.int32),
+        customer=np.arange(4, dtype=np.int32),
+        cutoff=start,
+        moment=start,
+        treated=np.array([True, False, True, False]),
+        bought=np.ones(4),
+        spend=np.array([10.0, 2.0, 4.0, 6.0]),
+    )
+    none = np.zeros(4)
+    scores = SpendScores(none, none, np.array([4.0, 3.0, 2.0, 1.0]))
+    found = judge_spend(contacts, np.full(4, 0.5), scores, None, 0)
+    # 20 - 4 + 8 - 12 over 4; weights of the Qini coefficient are .375 to -.375.
+    assert found.effect.value == pytest.approx(3.0)
+    assert found.qini.value == pytest.approx(2.625)
+    assert found.qini_normalised == pytest.approx(1.75)
+    # The first and a fifth of the second.
+    assert found.top["30%"].value == pytest.approx((20 - 0.8) / 1.2)
+    doubted = judge_spend(contacts, np.full(4, 0.5), scores, "few", 0)
+    assert not doubted.enough and doubted.said == "Not enough evidence: few."
 
 
 def test_equal_scores_enter_together() -> None:
@@ -215,8 +241,10 @@ def test_shop_without_a_holdout_is_told_so(
     assert not model.evidence.enough
     assert model.evidence.said.startswith("No past campaign held customers out")
     predicted = model.predict(features)
-    assert predicted.column_names == ["customer_id", "uplift"]
-    assert predicted.column("uplift").null_count == predicted.num_rows == 6
+    assert predicted.column_names == ["customer_id", "uplift", "expected_extra_spend"]
+    for name in ("uplift", "expected_extra_spend"):
+        assert predicted.column(name).null_count == predicted.num_rows == 6
+    assert model.evidence.spend is None
 
 
 def test_rows_at_or_after_the_end_change_nothing(tmp_path: Path) -> None:
@@ -344,9 +372,13 @@ def test_injected_effect_is_recovered(
     assert evidence.top["30%"].low < 0.3 < evidence.top["30%"].high
     assert evidence.deciles[-1].low < 0 < evidence.deciles[-1].high
     # 20 of money per purchase.
-    assert evidence.spend_effect.value == pytest.approx(
-        20 * evidence.effect.value, rel=0.3
-    )
+    extra = model.predict(features).column("expected_extra_spend").to_numpy()
+    assert qini(extra, truth) > 0.9 * qini(truth, truth)
+    assert extra.mean() == pytest.approx(20 * truth.mean(), rel=0.2)
+    of_spend = evidence.spend
+    assert of_spend.enough and of_spend.said.startswith("Contacting the tenth")
+    assert of_spend.effect.low < 20 * shop[2].mean() < of_spend.effect.high
+    assert of_spend.top["30%"].low < 20 * 0.3 < of_spend.top["30%"].high
     assert evidence.said.startswith("Contacting the tenth")
 
 
@@ -361,6 +393,25 @@ def test_every_learner_ranks_the_effect(
         assert qini(learner.uplift(arms.matrix), truth) > 0.6 * oracle
 
 
+def test_reference_stays_unless_another_is_certainly_better(
+    shop: tuple[Contacts, pa.Table, np.ndarray],
+) -> None:
+    contacts, _, truth = shop
+    share = contacts.share_treated()
+    none = SpendScores(0 * share, 0 * share, share)
+    trial = Trial(contacts, contacts, contacts, share, 0 * share, 0 * share, none)
+
+    def chosen(**scores: Floats) -> str | None:
+        return judge(trial, scores, CONFIG, 0).learner
+
+    # Orders by chance: one is always ahead, none is better.
+    noise = np.random.default_rng(0).random((6, len(contacts)))
+    for t, dr in (noise[:2], noise[2:4], noise[4:], noise[[1, 0]]):
+        assert chosen(t=t, dr=dr) == "dr"
+    assert chosen(t=truth + noise[0] / 9, x=noise[1], dr=noise[2]) == "t"
+    assert chosen(t=noise[0], x=noise[1], dr=truth) == "dr"
+
+
 def test_no_effect_is_not_enough_evidence() -> None:
     said = []
     for seed in range(5):
@@ -369,6 +420,7 @@ def test_no_effect_is_not_enough_evidence() -> None:
         # Of 5 intervals of 95 % one may miss the truth.
         said.append((evidence.enough, evidence.effect.low < 0 < evidence.effect.high))
         assert abs(evidence.qini.value) < 0.015
+        assert not evidence.spend.enough
     assert sum(enough for enough, _ in said) == 0
     assert sum(covers for _, covers in said) >= 4
 
@@ -481,14 +533,20 @@ KNOWN = (
 NOW = Snapshot(datetime(2024, 12, 2), 14)
 
 
-def true_uplift(folder: Path, customers: list[str], now: Snapshot) -> Floats:
-    """P(an unplanned order in the window) if contacted less that if not, by law."""
+def by_law(folder: Path, customers: list[str], now: Snapshot) -> tuple[Floats, Floats]:
+    """Expected orders in the window if left alone, and their rise by a contact."""
     table = pq.read_table(folder / TRUTHS / "customers.parquet").to_pandas()
     truth = table.set_index("customer_id").loc[customers]
     until = truth["dropout_at"].fillna(now.label_end).clip(upper=now.label_end)
     days = (until - now.cutoff).dt.total_seconds().clip(lower=0) / 86_400
     orders = truth["unplanned_orders_per_day"] * days
-    return (np.exp(-orders) - np.exp(-orders * (1 + truth["uplift"]))).to_numpy()
+    return orders.to_numpy(), (orders * truth["uplift"]).to_numpy()
+
+
+def true_uplift(folder: Path, customers: list[str], now: Snapshot) -> Floats:
+    """P(an order in the window) if contacted less that if not."""
+    orders, more = by_law(folder, customers, now)
+    return np.exp(-orders) - np.exp(-orders - more)
 
 
 def test_estimated_uplift_ranks_the_true_uplift_of_the_simulated_shop(
@@ -505,8 +563,18 @@ def test_estimated_uplift_ranks_the_true_uplift_of_the_simulated_shop(
         pa.array(features.column("cutoff").to_numpy() == np.datetime64(NOW.cutoff))
     )
     table = model.predict(today)
-    truth = true_uplift(tmp_path / "shop", table.column("customer_id").to_pylist(), NOW)
+    ids = table.column("customer_id").to_pylist()
+    truth = true_uplift(tmp_path / "shop", ids, NOW)
     predicted = table.column("uplift").to_numpy()
     assert qini(predicted, truth) >= 0.8 * qini(truth, truth)
     effect = model.evidence.effect
     assert effect.low < truth.mean() * 1.1 and truth.mean() * 0.9 < effect.high
+    # Extra orders by law, times what an order is worth on average.
+    lines = history.purchases
+    keys = np.stack([lines.customer, lines.columns["order"]])[:, lines.bought]
+    worth = lines.columns["amount"].sum() / len(np.unique(keys, axis=1)[0])
+    money = worth * by_law(tmp_path / "shop", ids, NOW)[1]
+    extra = table.column("expected_extra_spend").to_numpy()
+    assert model.evidence.spend.enough
+    assert qini(extra, money) >= 0.8 * qini(money, money)
+    assert extra.mean() == pytest.approx(money.mean(), rel=0.2)
