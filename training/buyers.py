@@ -3,8 +3,7 @@
 Candidates come customer by customer, a chunk at a time; of each product the best
 are kept in a heap that never grows past its limit. So memory is bounded by
 products times limit, whatever the number of pairs that were scored, and nothing is
-scored a second time. Memory that no candidate touches is never taken from the
-system.
+scored a second time. Heaps start small and double, as most products are wanted by few.
 """
 
 from __future__ import annotations
@@ -17,6 +16,9 @@ from numba import njit
 
 from features.history import Bools, Ints, Longs
 from features.pairs import Singles
+
+_FIRST_ROOM = 8
+"""Customers that a heap holds before it grows."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,14 @@ class BestBuyers:
     def __init__(self, n_products: int, limit: int, refused: Bools) -> None:
         if limit < 1:
             raise ValueError(f"limit: expected at least 1, got {limit}")
-        shape = (n_products, min(limit, max(len(refused), 1)))
-        self._refused = refused
-        # Untouched rows cost nothing: most products are nobody's candidate.
-        self._probability = np.empty(shape, dtype=np.float32)
-        self._customer = np.empty(shape, dtype=np.int32)
-        self._size = np.zeros(n_products, dtype=np.int32)
+        self._refused, self._limit = refused, limit
+        # All heaps stand in two long arrays, each with some room to grow.
+        self._probability = np.empty(0, dtype=np.float32)
+        self._customer = np.empty(0, dtype=np.int32)
+        self._start = np.zeros(n_products, dtype=np.int64)
+        self._room = np.zeros(n_products, dtype=np.int64)
+        self._size = np.zeros(n_products, dtype=np.int64)
+        self._used = 0
 
     def add(
         self,
@@ -80,15 +84,31 @@ class BestBuyers:
                 are not offered, so the customer is none to offer them to.
         """
         skip = self._refused[customer]
-        _keep_best(
-            customer,
-            product,
-            probability,
-            skip if rests is None else skip | rests,
-            self._probability,
-            self._customer,
-            self._size,
-        )
+        rows = (customer, product, probability, skip if rests is None else skip | rests)
+        done = 0
+        while done < len(customer):
+            done, self._used = _keep_best(
+                done,
+                *rows,
+                (self._probability, self._customer),
+                (self._start, self._room, self._size),
+                self._used,
+                self._limit,
+            )
+            if done < len(customer):
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """Longer arrays, without what heaps left behind when they moved."""
+        bounds = np.concatenate(([0], np.cumsum(self._room)))
+        self._used = int(bounds[-1])
+        length = 2 * self._used + max(self._limit, _FIRST_ROOM)
+        probability, customer = self._probability, self._customer
+        self._probability = np.empty(length, dtype=np.float32)
+        self._customer = np.empty(length, dtype=np.int32)
+        new = (self._probability, self._customer)
+        _move((probability, customer), new, self._start, bounds[:-1], self._size)
+        self._start = bounds[:-1]
 
     def sorted(self) -> Buyers:
         """What was kept so far."""
@@ -96,32 +116,57 @@ class BestBuyers:
         np.cumsum(self._size, out=offsets[1:])
         customer = np.empty(offsets[-1], dtype=np.int32)
         probability = np.empty(offsets[-1], dtype=np.float32)
-        _sort(self._probability, self._customer, offsets, customer, probability)
+        heaps = (self._probability, self._customer)
+        _sort(heaps, self._start, offsets, customer, probability)
         return Buyers(offsets, customer, probability)
 
 
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _keep_best(
+    first: Any,
     customer: Any,
     product: Any,
     probability: Any,
     skip: Any,
-    heap: Any,
-    who: Any,
-    size: Any,
-) -> None:
-    """One heap per product, the worst of the kept on top."""
-    limit = heap.shape[1]
-    for row in range(len(customer)):
+    heaps: Any,
+    where: Any,
+    used: Any,
+    limit: Any,
+) -> Any:
+    """Take in rows from ``first`` on; the worst of a heap stands on top.
+
+    Returns:
+        The row that found no more room, or their number; what is used now.
+    """
+    start, room, size = where
+    for row in range(first, len(customer)):
         if skip[row]:
             continue
         item, value, code = product[row], probability[row], customer[row]
-        values, codes = heap[item], who[item]
-        if size[item] < limit:
+        if size[item] == room[item] and room[item] < limit:
+            more = min(max(2 * room[item], _FIRST_ROOM), limit)
+            if used + more > len(heaps[0]):
+                return row, used
+            low, n = start[item], size[item]
+            heaps[0][used : used + n] = heaps[0][low : low + n]
+            heaps[1][used : used + n] = heaps[1][low : low + n]
+            start[item], room[item], used = used, more, used + more
+        values = heaps[0][start[item] : start[item] + room[item]]
+        codes = heaps[1][start[item] : start[item] + room[item]]
+        if size[item] < room[item]:
             _rise(values, codes, size[item], value, code)
             size[item] += 1
         elif _worse(values[0], codes[0], value, code):
             _sink(values, codes, value, code)
+    return len(customer), used
+
+
+@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _move(old: Any, new: Any, start: Any, target: Any, size: Any) -> None:
+    for item in range(len(start)):
+        low, to, n = start[item], target[item], size[item]
+        new[0][to : to + n] = old[0][low : low + n]
+        new[1][to : to + n] = old[1][low : low + n]
 
 
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
@@ -160,11 +205,12 @@ def _sink(values: Any, codes: Any, value: Any, code: Any) -> None:
 
 
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _sort(heap: Any, who: Any, offsets: Any, customer: Any, probability: Any) -> None:
-    for item in range(len(offsets) - 1):
-        start, end = offsets[item], offsets[item + 1]
-        values, codes = heap[item, : end - start], who[item, : end - start]
+def _sort(heaps: Any, start: Any, offsets: Any, customer: Any, chance: Any) -> None:
+    for item in range(len(start)):
+        low, end = offsets[item], offsets[item + 1]
+        values = heaps[0][start[item] : start[item] + end - low]
+        codes = heaps[1][start[item] : start[item] + end - low]
         by_code = np.argsort(codes)
         order = by_code[np.argsort(-values[by_code], kind="mergesort")]
-        customer[start:end] = codes[order]
-        probability[start:end] = values[order]
+        customer[low:end] = codes[order]
+        chance[low:end] = values[order]
