@@ -159,6 +159,7 @@ def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any
         "horizon_days": p.horizon_days,
         "model_version": model_version,
         "tag_threshold": float(p.tag_threshold),
+        "any_of": p.any_of.to_json(),
         # Whoever reads ``uplift`` must know whether it can be relied on.
         "uplift": {"enough_evidence": evidence.enough, "said": evidence.said},
         "expected_extra_spend": {

@@ -21,6 +21,7 @@ from features.snapshot import to_us
 from serving.catalogue import Catalogue, catalogue_of
 from serving.publish import FORMAT, MANIFEST, POINTER, fingerprint, version_of
 from serving.texts import SortedIds, Texts
+from training.any_of import AnyOf
 from training.buyers import Buyers
 from training.service_life import ServiceLife, service_life_of
 
@@ -59,6 +60,7 @@ class Published:
         reasons: list of texts of each customer.
         consent: False: refused; they are in no audience.
         buyers: the likeliest customers of every product, rows of ``customers``.
+        any_of: P(at least one of several products) from their own.
         bought_offsets, bought_products, last_bought, bought_weight: see ``Predictions``.
         lives: how long durable goods last; None: the shop has none.
     """
@@ -77,6 +79,7 @@ class Published:
     consent: npt.NDArray[np.bool_]
     offers: Offers
     buyers: Buyers
+    any_of: AnyOf
     catalogue: Catalogue
     bought_offsets: npt.NDArray[np.int64]
     bought_products: npt.NDArray[np.int32]
@@ -143,6 +146,7 @@ class Published:
                 _array(folder, "buyer_customers"),
                 _array(folder, "buyer_probability"),
             ),
+            any_of=AnyOf.from_json(manifest["any_of"]),
             catalogue=catalogue_of(products, _table(folder, "cold_start")),
             bought_offsets=_array(folder, "bought_offsets"),
             bought_products=_array(folder, "bought_products"),

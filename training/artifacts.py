@@ -26,7 +26,7 @@ from training.uplift import Uplift
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 5
+FORMAT = 6
 _MANIFEST = "manifest.json"
 
 

@@ -218,6 +218,7 @@ def predict(
         products=products_table(history, scored.moment.shelf.price),
         offers=offers,
         buyers=_buyers(best, rows),
+        any_of=bundle.recommender.any_of,
         cold_start=pa.table(
             {
                 "product": cold.product,

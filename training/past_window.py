@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from datetime import datetime
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from features.config import RecommendConfig
 from features.contracts import ContractError
 from features.history import History, Ints
+from features.pairs import Singles
 from features.snapshot import DAY_US, Snapshot, to_us
-from training.candidates import CHUNK, candidates
+from training.candidates import CHUNK, Candidates, candidates
 from training.generators.fitted import fit_generators
 from training.generators.generator import one_blas_thread
 from training.lanes import Examples, join
@@ -52,6 +54,11 @@ class PastWindow:
         known_before_us: labels known later do not count.
         config: candidates, sampling.
         seed: of the draws.
+
+    Attributes:
+        moment: what was known then.
+        truth: what was bought in the window.
+        horizon_days: its length.
     """
 
     def __init__(
@@ -63,9 +70,10 @@ class PastWindow:
         seed: int,
     ) -> None:
         self._config = config
-        self._moment = moment_at(ordered, window.cutoff, window.horizon_days)
-        self._generators = fit_generators(self._moment, config, seed)
-        self._truth = bought_in(ordered.history, window, known_before_us)
+        self.horizon_days = window.horizon_days
+        self.moment = moment_at(ordered, window.cutoff, window.horizon_days)
+        self._generators = fit_generators(self.moment, config, seed)
+        self.truth = bought_in(ordered.history, window, known_before_us)
         self._rng = np.random.default_rng([seed, window.cutoff_us // DAY_US])
 
     def split(self, share: float) -> tuple[Ints, Ints]:
@@ -75,9 +83,17 @@ class PastWindow:
             share: of the first part, of which ``max_customers`` are too many;
                 so they are for the second.
         """
-        drawn = self._rng.permutation(self._moment.customers)
+        drawn = self._rng.permutation(self.moment.customers)
         at, most = int(np.ceil(share * len(drawn))), self._config.max_customers
         return np.sort(drawn[:at][:most]), np.sort(drawn[at:][:most])
+
+    def candidates(self, customers: Ints) -> Generator[tuple[Singles, Candidates]]:
+        """Feature rows and all candidates of some customers, chunk by chunk."""
+        with one_blas_thread():
+            for start in range(0, len(customers), CHUNK):
+                some = customers[start : start + CHUNK]
+                found = candidates(self._generators, some, self._config)
+                yield feature_rows(self.moment, found), found
 
     def examples(self, customers: Ints, negatives: float) -> dict[str, Examples]:
         """Candidates of some customers by lane, with what they bought.
@@ -91,10 +107,10 @@ class PastWindow:
             for start in range(0, len(customers), CHUNK):
                 some = customers[start : start + CHUNK]
                 found = candidates(self._generators, some, self._config)
-                bought = hits(found.product[:, None], found.customer, self._truth)[:, 0]
+                bought = hits(found.product[:, None], found.customer, self.truth)[:, 0]
                 keep = bought | (self._rng.random(len(bought)) < negatives)
                 found, bought = found.take(keep), bought[keep]
-                rows = feature_rows(self._moment, found)
+                rows = feature_rows(self.moment, found)
                 for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
                     parts[lane].append(Examples(rows[mine], bought[mine]))
         return {lane: join(parts[lane]) for lane in FITTED_LANES}

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from training.any_of import AnyOf
 from training.buyers import Buyers
 from training.uplift_evidence import Evidence
 
@@ -92,6 +93,7 @@ class Predictions:
             first): scored candidates of both lanes.
         buyers: the likeliest customers of every product, as rows of ``customers``;
             nobody who refused consent, or has a durable of the kind that lasts.
+        any_of: P(at least one of several products) from their own.
         cold_start: schema ``COLD_START``, best first: every available
             product, for customers without history and to fill short lists.
         bought_offsets: int64, shape ``[customer + 1]``: customer ``i`` bought
@@ -118,6 +120,7 @@ class Predictions:
     products: pa.Table
     offers: pa.Table
     buyers: Buyers
+    any_of: AnyOf
     cold_start: pa.Table
     bought_offsets: npt.NDArray[np.int64]
     bought_products: npt.NDArray[np.int32]

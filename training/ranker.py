@@ -19,6 +19,13 @@ from features.contracts import ContractError, SettingError
 from features.history import Bools, Floats, History, Ints
 from features.pairs import Singles
 from features.snapshot import to_us
+from training.any_of import (
+    INDEPENDENT,
+    MAX_CUSTOMERS,
+    AnyOf,
+    fit_any_of,
+    join_pairs,
+)
 from training.buyers import BestBuyers
 from training.candidates import CHUNK, Candidates, candidates
 from training.generators.fitted import Generators, fit_generators
@@ -64,11 +71,13 @@ class Recommender:
 
     Attributes:
         lanes: model by lane.
+        any_of: P(at least one of several products).
         fitted_at: nothing at or after it was read.
         horizon_days: of the probabilities.
     """
 
     lanes: dict[str, LaneModel]
+    any_of: AnyOf
     fitted_at: datetime
     horizon_days: int
     config: RecommendConfig
@@ -135,10 +144,7 @@ class Recommender:
         return scored_of(parts, generators)
 
     def _score_rows(self, rows: Singles, found: Candidates) -> Floats:
-        score = np.zeros(len(rows))
-        for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
-            score[mine] = self.lanes[lane].score(rows[mine], self.config.threads)
-        return score
+        return _score_rows(self.lanes, rows, found, self.config.threads)
 
     def to_files(self, folder: Path) -> None:
         """Write LightGBM text and JSON; the folder is made if missing."""
@@ -150,6 +156,7 @@ class Recommender:
             "horizon_days": self.horizon_days,
             "config": self.config.model_dump(),
             "seed": self.seed,
+            "any_of": self.any_of.to_json(),
         }
         (folder / "recommender.json").write_text(json.dumps(facts, indent=1))
 
@@ -173,11 +180,22 @@ class Recommender:
             ) from None
         return Recommender(
             lanes={lane: LaneModel.from_files(folder, lane) for lane in FITTED_LANES},
+            any_of=AnyOf.from_json(facts["any_of"]),
             fitted_at=datetime.fromisoformat(facts["fitted_at"]),
             horizon_days=facts["horizon_days"],
             config=config,
             seed=facts["seed"],
         )
+
+
+def _score_rows(
+    lanes: dict[str, LaneModel], rows: Singles, found: Candidates, threads: int
+) -> Floats:
+    """Calibrated log odds of candidates, each by its lane."""
+    score = np.zeros(len(rows))
+    for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
+        score[mine] = lanes[lane].score(rows[mine], threads)
+    return score
 
 
 def fit(
@@ -207,6 +225,7 @@ def fit(
     past = past_windows(history, cutoff, horizon_days, config.past_cutoffs)
     learned: dict[str, list[Examples]] = {lane: [] for lane in FITTED_LANES}
     held_out: dict[str, Examples] = {}
+    latest: tuple[PastWindow, Ints] | None = None
     for window in past:
         known = PastWindow(ordered, window, to_us(cutoff), config, seed)
         share = config.calibration_share if window == past[0] else 0.0
@@ -215,12 +234,36 @@ def fit(
         for lane in FITTED_LANES:
             learned[lane].append(sampled[lane])
         if window == past[0]:
-            held_out = known.examples(apart, 1.0)
+            held_out, latest = known.examples(apart, 1.0), (known, apart)
     lanes = {
         lane: _fit_lane(lane, join(learned[lane]), held_out[lane], config, seed)
         for lane in FITTED_LANES
     }
-    return Recommender(lanes, cutoff, horizon_days, config, seed)
+    any_of = (
+        INDEPENDENT if latest is None else _fit_any_of(lanes, *latest, config, seed)
+    )
+    return Recommender(lanes, any_of, cutoff, horizon_days, config, seed)
+
+
+def _fit_any_of(
+    lanes: dict[str, LaneModel],
+    known: PastWindow,
+    apart: Ints,
+    config: RecommendConfig,
+    seed: int,
+) -> AnyOf:
+    drawn = np.random.default_rng([seed, len(apart)]).permutation(apart)
+    some = np.sort(drawn[:MAX_CUSTOMERS])
+    parts = [
+        (
+            found.customer,
+            found.product,
+            probability_of(_score_rows(lanes, rows, found, config.threads)),
+        )
+        for rows, found in known.candidates(some)
+    ]
+    pairs = join_pairs(some, parts)
+    return fit_any_of(known.moment, known.horizon_days, pairs, known.truth, seed)
 
 
 def _fit_lane(

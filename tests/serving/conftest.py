@@ -14,6 +14,7 @@ import pytest
 from features.snapshot import DAY_US, to_us
 from serving.publish import publish
 from serving.published import Published
+from training.any_of import INDEPENDENT
 from training.buyers import Buyers
 from training.predictions import (
     COLD_START,
@@ -115,6 +116,7 @@ def draw() -> Predictions:
                 (1, 3, False, 0.7, 0.35, "history", "bought once"),
             ],
         ),
+        any_of=INDEPENDENT,
         # carl refused; bert would take p1 and p3 next, but they are not in his list.
         buyers=reverse([(0, 0, 0.45), (1, 0, 0.05), (0, 1, 0.40), (1, 2, 0.15)], 8),
         cold_start=table(

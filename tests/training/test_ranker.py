@@ -17,6 +17,7 @@ from features.engine import Tables
 from features.history import History
 from features.snapshot import Snapshot, to_us
 from training import ranker
+from training.any_of import INDEPENDENT, AnyOf, hazard_of, share_of
 from training.buyers import BestBuyers, Buyers
 from training.candidates import best_of
 from training.generators.popularity import Popularity
@@ -369,3 +370,43 @@ def test_the_reverse_direction_is_the_same_in_any_chunks(
     _, chunked = reversed_at(fitted, history, 7)
     for name in ("offsets", "customer", "probability"):
         assert (getattr(whole, name) == getattr(chunked, name)).all()
+
+
+def test_any_of_a_shelf_is_calibrated_where_independence_is_not(
+    fitted: Recommender, history: History, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    _, found = reversed_at(fitted, history, CUSTOMERS)
+    later = histories(tmp_path, rows, CUTOFF + timedelta(days=HORIZON))[0]
+    truth = bought_in(later, Snapshot(CUTOFF, HORIZON), to_us(later.until))
+    who, what = np.divmod(truth.keys, truth.n_products)
+    pairs = fitted.recommend(history, CUTOFF).moment.pairs["product"]
+    total = np.bincount(pairs.customer, pairs.slow, CUSTOMERS)
+    product = np.repeat(np.arange(len(history.products)), np.diff(found.offsets))
+    promised, seen = [], []
+    for block in range(BLOCKS):
+        shelf = np.arange(block * SIZE, (block + 1) * SIZE)
+        may, own = np.isin(product, shelf), np.isin(pairs.item, shelf)
+        hazard = hazard_of(found.probability[may])
+        promised.append(
+            fitted.any_of.probability(
+                np.bincount(found.customer[may], hazard, CUSTOMERS),
+                np.bincount(pairs.customer[own], pairs.slow[own], CUSTOMERS),
+                total,
+                share_of(CUSTOMERS // BLOCKS, CUSTOMERS),
+            )
+        )
+        bought = np.isin(np.arange(CUSTOMERS), who[np.isin(what, shelf)])
+        seen.append(bought)
+    chance, bought = np.concatenate(promised), np.concatenate(seen)
+    assert fitted.any_of.weights is not None
+    # Everybody buys from their own shelf every week, and from no other.
+    assert chance[bought].mean() > 0.9 and chance[~bought].mean() < 0.1
+    assert chance.mean() == pytest.approx(bought.mean(), abs=0.03)
+
+
+def test_without_purchases_to_learn_from_products_count_as_independent() -> None:
+    hazard = hazard_of(np.array([0.0, 0.25, 1.0], np.float32))
+    chance = INDEPENDENT.probability(hazard, hazard, hazard, 0.5)
+    assert chance == pytest.approx([0.0, 0.25, 1.0])
+    assert np.isfinite(hazard).all()
+    assert AnyOf.from_json(INDEPENDENT.to_json()) == INDEPENDENT
