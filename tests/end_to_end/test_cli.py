@@ -9,6 +9,7 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -362,6 +363,32 @@ def test_stages_end_in_a_champion_that_answers_like_the_batch(
         assert np.allclose([item["probability"] for item in answer], one["probability"])
     rows = [published.customers.row(i) for i in scores["customer_id"]]
     assert np.allclose(published.curve[rows, 13], scores["probability"])
+    nobody_who_refused(run, shop_dir, published, tmp_path, words)
+
+
+def nobody_who_refused(
+    run: Run, shop_dir: Path, published: Published, folder: Path, words: list[str]
+) -> None:
+    """Consent in force at the cutoff is published, and holds in every audience."""
+    profiles = pq.read_table(shop_dir / "customers.parquet").to_pandas()
+    since = profiles[["valid_from", "joined_at"]].max(axis=1)
+    known = profiles[~(since >= pd.Timestamp(CUTOFF))]
+    last = known.sort_values("valid_from", na_position="first").groupby("customer_id")
+    consent = last["consent"].last()
+    refused = set(consent.index[consent == False])  # noqa: E712
+    ids = [published.customers[row] for row in range(len(published.customers))]
+    expected = [customer not in refused for customer in ids]
+    assert published.consent.tolist() == expected and not all(expected)
+    assert published.consent[published.buyers.customer].all()
+    categories = published.catalogue.categories
+    busiest = published.catalogue.names[int(np.diff(published.buyers.offsets).argmax())]
+    for ask in (("--category", next(iter(categories))), ("--product", busiest)):
+        file = folder / "audience.csv"
+        goal = ("audience", "--goal", "product", *ask, "--top", 9999, "--out", file)
+        assert run(*goal, *words) == 0
+        found = pd.read_csv(file, dtype={"customer_id": str})
+        assert len(found) and not set(found["customer_id"]) & refused
+        assert (found["probability"].diff().dropna() <= 0).all()
 
 
 def test_missing_stage_is_told(
