@@ -19,9 +19,8 @@ from features.contracts import ContractError, SettingError
 from features.history import Bools, Floats, History, Ints
 from features.pairs import Singles
 from features.snapshot import DAY_US, Snapshot, to_us
-from training.candidates import CHUNK, Candidates, candidates
+from training.candidates import Candidates, candidates, in_chunks
 from training.generators.fitted import Generators, fit_generators
-from training.generators.generator import one_blas_thread
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
 from training.metrics import bought_in, hits
 from training.moment import Moment, Sorted, moment_at, sort_history
@@ -104,20 +103,20 @@ class Recommender:
             customers: codes of customers active at their moment, ascending.
             pool: products that may be offered, ``[product]``; None: all.
         """
-        moment = generators.moment
-        parts: list[Parts] = []
-        with one_blas_thread():
-            for start in range(0, len(customers), CHUNK):
-                some = customers[start : start + CHUNK]
-                found = candidates(generators, some, self.config, pool)
-                score = self._score_rows(feature_rows(moment, found), found)
-                parts.append(best_of_lanes(found, score, self.config.keep_per_lane))
+
+        def offers_of(some: Ints) -> Parts:
+            found = candidates(generators, some, self.config, pool)
+            score = self._score_rows(feature_rows(generators.moment, found), found)
+            return best_of_lanes(found, score, self.config.keep_per_lane)
+
+        parts = in_chunks(offers_of, customers, self.config.threads)
         return scored_of(parts, generators)
 
     def _score_rows(self, rows: Singles, found: Candidates) -> Floats:
         score = np.zeros(len(rows))
         for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
-            score[mine] = self.lanes[lane].score(rows[mine], self.config.threads)
+            # One thread: the chunks of customers are what runs side by side.
+            score[mine] = self.lanes[lane].score(rows[mine], 1)
         return score
 
     def to_files(self, folder: Path) -> None:
@@ -264,18 +263,18 @@ class _PastWindow:
         self._moment = moment_at(ordered, window.cutoff, window.horizon_days)
         self._generators = fit_generators(self._moment, config, seed)
         self._truth = bought_in(ordered.history, window, known_before_us)
-        self._rng = np.random.default_rng([seed, window.cutoff_us // DAY_US])
+        self._seed = (seed, window.cutoff_us // DAY_US)
 
     def split(self, share: float) -> tuple[Ints, Ints]:
         """Active customers in two drawn parts, each ascending.
 
         Args:
-            share: of the first part, of which ``max_customers`` are too many;
-                so they are for the second.
+            share: of the first part; both together are ``max_customers`` at most.
         """
-        drawn = self._rng.permutation(self._moment.customers)
-        at, most = int(np.ceil(share * len(drawn))), self._config.max_customers
-        return np.sort(drawn[:at][:most]), np.sort(drawn[at:][:most])
+        drawn = np.random.default_rng(self._seed).permutation(self._moment.customers)
+        drawn = drawn[: self._config.max_customers]
+        at = int(np.ceil(share * len(drawn)))
+        return np.sort(drawn[:at]), np.sort(drawn[at:])
 
     def examples(self, customers: Ints, negatives: float) -> dict[str, Examples]:
         """Candidates of some customers by lane, with what they bought.
@@ -284,15 +283,21 @@ class _PastWindow:
             customers: codes, ascending.
             negatives: share of the candidates not bought that is kept.
         """
-        parts: dict[str, list[Examples]] = {lane: [] for lane in FITTED_LANES}
-        with one_blas_thread():
-            for start in range(0, len(customers), CHUNK):
-                some = customers[start : start + CHUNK]
-                found = candidates(self._generators, some, self._config)
-                bought = hits(found.product[:, None], found.customer, self._truth)[:, 0]
-                keep = bought | (self._rng.random(len(bought)) < negatives)
-                found, bought = found.take(keep), bought[keep]
-                rows = feature_rows(self._moment, found)
-                for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
-                    parts[lane].append(Examples(rows[mine], bought[mine]))
-        return {lane: join(parts[lane]) for lane in FITTED_LANES}
+
+        def examples_of(some: Ints) -> tuple[Examples, Examples]:
+            found = candidates(self._generators, some, self._config)
+            bought = hits(found.product[:, None], found.customer, self._truth)[:, 0]
+            # By place: a code moves with customers who come later.
+            place = int(np.searchsorted(self._moment.customers, some[0]))
+            random = np.random.default_rng([*self._seed, place])
+            keep = bought | (random.random(len(bought)) < negatives)
+            found, bought = found.take(keep), bought[keep]
+            rows, is_new = feature_rows(self._moment, found), found.is_new
+            again = Examples(rows[~is_new], bought[~is_new])
+            return again, Examples(rows[is_new], bought[is_new])
+
+        parts = in_chunks(examples_of, customers, self._config.threads)
+        return {
+            lane: join([part[i] for part in parts])
+            for i, lane in enumerate(FITTED_LANES)
+        }
