@@ -249,6 +249,7 @@ class RecommendConfig(Section):
         negatives: share of the candidates not bought that are learned from.
         trees, leaves, learning_rate: LightGBM, per lane.
         keep_per_lane: best candidates per customer and lane that are kept.
+        customers_per_product: likeliest customers per product that are kept, at most.
         threads: of LightGBM and ALS, and chunks of customers scored at once.
     """
 
@@ -280,6 +281,7 @@ class RecommendConfig(Section):
     leaves: int = Field(default=31, ge=2)
     learning_rate: float = Field(default=0.08, gt=0)
     keep_per_lane: int = Field(default=100, ge=1)
+    customers_per_product: int = Field(default=1000, ge=1)
     threads: int = Field(default=2, ge=1)
 
 

@@ -19,7 +19,6 @@ import os
 import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.contracts import ContractError
+from serving.handover import check
 from training.predictions import (
     COLD_START,
     CUSTOMERS,
-    HORIZONS,
     OFFERS,
     PRODUCTS,
     Predictions,
 )
 
-FORMAT = 2
+FORMAT = 3
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"
@@ -105,75 +103,6 @@ def fingerprint(file: Path) -> dict[str, int | str]:
     return {"bytes": file.stat().st_size, "sha256": digest}
 
 
-def check(predictions: Predictions) -> None:
-    """That the parts of a hand-over fit each other.
-
-    Raises:
-        ContractError: one line for each part that does not.
-    """
-    p = predictions
-    customers, products = len(p.customers), len(p.products)
-    customer = _numpy(p.offers["customer"])
-    score = _numpy(p.offers["score"])
-    bounds = p.bought_offsets
-    rules = {
-        "customers.customer_id: expected ascending, distinct ids": _ascends(
-            p.customers["customer_id"]
-        ),
-        "products.product_id: expected ascending, distinct ids": _ascends(
-            p.products["product_id"]
-        ),
-        f"curve: expected shape {(customers, HORIZONS.size)}, got {p.curve.shape}": (
-            p.curve.shape == (customers, HORIZONS.size)
-        ),
-        "offers.customer: expected rows of customers, ascending": (
-            _within(customer, customers) and bool((np.diff(customer) >= 0).all())
-        ),
-        "offers.score: expected best first within a customer": bool(
-            ((np.diff(score) <= 0) | (np.diff(customer) != 0)).all()
-        ),
-        "offers: expected no nulls": (
-            sum(column.null_count for column in p.offers.columns) == 0
-        ),
-        "offers.product: expected rows of products": _within(
-            _numpy(p.offers["product"]), products
-        ),
-        "cold_start.product: expected distinct rows of products": (
-            _within(_numpy(p.cold_start["product"]), products)
-            and len(p.cold_start["product"].unique()) == len(p.cold_start)
-        ),
-        "cold_start.score: expected best first": bool(
-            (np.diff(_numpy(p.cold_start["score"])) <= 0).all()
-        ),
-        "bought_offsets: expected customer + 1 ascending bounds": (
-            bounds.shape == (customers + 1,)
-            and bounds[0] == 0
-            and bounds[-1] == p.bought_products.size
-            and bool((np.diff(bounds) >= 0).all())
-        ),
-        "bought_products: expected rows of products": _within(
-            p.bought_products, products
-        ),
-        "last_bought: expected one moment for each of bought_products": (
-            p.last_bought.shape == p.bought_products.shape
-        ),
-    }
-    broken = [f"{rule} in predictions" for rule, holds in rules.items() if not holds]
-    if broken:
-        raise ContractError(*broken)
-
-
-def _ascends(ids: pa.ChunkedArray) -> bool:
-    # By code point, which is the order of UTF-8 bytes that the reader searches.
-    if ids.null_count:
-        return False
-    return all(left < right for left, right in pairwise(ids.to_pylist()))
-
-
-def _within(rows: npt.NDArray[np.integer[Any]], size: int) -> bool:
-    return rows.size == 0 or bool(rows.min() >= 0 and rows.max() < size)
-
-
 def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return np.asarray(column.to_numpy())
 
@@ -191,6 +120,10 @@ def _write_files(folder: Path, p: Predictions) -> None:
         "bought_offsets": p.bought_offsets.astype(np.int64, copy=False),
         "bought_products": p.bought_products.astype(np.int32, copy=False),
         "last_bought": p.last_bought.astype(np.int64, copy=False),
+        "bought_weight": p.bought_weight.astype(np.float32, copy=False),
+        "buyer_offsets": p.buyers.offsets.astype(np.int64, copy=False),
+        "buyer_customers": p.buyers.customer.astype(np.int32, copy=False),
+        "buyer_probability": p.buyers.probability.astype(np.float32, copy=False),
     }
     tables = {
         "customers": p.customers.cast(CUSTOMERS),

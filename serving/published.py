@@ -21,6 +21,7 @@ from features.snapshot import to_us
 from serving.catalogue import Catalogue, catalogue_of
 from serving.publish import FORMAT, MANIFEST, POINTER, fingerprint, version_of
 from serving.texts import SortedIds, Texts
+from training.buyers import Buyers
 from training.service_life import ServiceLife, service_life_of
 
 
@@ -56,7 +57,9 @@ class Published:
         curve: float32 ``[customer, 180]``, see ``Predictions.curve``.
         expected_next: datetime64[us] ``[customer]``; NaT: not within 180 days.
         reasons: list of texts of each customer.
-        bought_offsets, bought_products, last_bought: see ``Predictions``.
+        consent: False: refused; they are in no audience.
+        buyers: the likeliest customers of every product, rows of ``customers``.
+        bought_offsets, bought_products, last_bought, bought_weight: see ``Predictions``.
         lives: how long durable goods last; None: the shop has none.
     """
 
@@ -71,11 +74,14 @@ class Published:
     curve: npt.NDArray[np.float32]
     expected_next: npt.NDArray[np.datetime64]
     reasons: pa.ListArray
+    consent: npt.NDArray[np.bool_]
     offers: Offers
+    buyers: Buyers
     catalogue: Catalogue
     bought_offsets: npt.NDArray[np.int64]
     bought_products: npt.NDArray[np.int32]
     last_bought: npt.NDArray[np.int64]
+    bought_weight: npt.NDArray[np.float32]
     lives: ServiceLife | None
 
     def bought(self, customer: int) -> npt.NDArray[np.int32]:
@@ -130,11 +136,18 @@ class Published:
             curve=_array(folder, "curve"),
             expected_next=np.asarray(_column(customers, "expected_next_at")),
             reasons=_column(customers, "reasons"),
+            consent=_flags(customers, "consent"),
             offers=_offers(folder),
+            buyers=Buyers(
+                _array(folder, "buyer_offsets"),
+                _array(folder, "buyer_customers"),
+                _array(folder, "buyer_probability"),
+            ),
             catalogue=catalogue_of(products, _table(folder, "cold_start")),
             bought_offsets=_array(folder, "bought_offsets"),
             bought_products=_array(folder, "bought_products"),
             last_bought=_array(folder, "last_bought"),
+            bought_weight=_array(folder, "bought_weight"),
             lives=service_life_of(products),
         )
 
@@ -194,6 +207,12 @@ def _table(folder: Path, name: str) -> pa.Table:
 def _column(table: pa.Table, name: str) -> Any:
     column = table[name]
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+
+def _flags(table: pa.Table, name: str) -> npt.NDArray[np.bool_]:
+    return np.asarray(
+        _column(table, name).fill_null(True).to_numpy(zero_copy_only=False)
+    )
 
 
 def _offers(folder: Path) -> Offers:

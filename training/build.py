@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -16,10 +16,11 @@ import pyarrow as pa
 from features.assemble import assemble
 from features.config import Config
 from features.contracts import ContractError
-from features.history import Floats, History
+from features.history import Bools, Floats, History
 from features.snapshot import Snapshot, from_us, to_us
 from training import explain, propensity, ranker, uplift
 from training.artifacts import Bundle
+from training.buyers import BestBuyers, Buyers
 from training.catalogue import bought_before, products_table
 from training.churn import fit_churn
 from training.generators.fitted import SOURCES
@@ -197,7 +198,8 @@ def predict(
         curve = bundle.propensity.curve(rows)
         customers = _customers(bundle.propensity, rows, curve, history.until)
     with steps("score offers"):
-        scored = bundle.recommender.recommend(history, history.until)
+        best = _best_buyers(bundle, history, rows)
+        scored = bundle.recommender.recommend(history, history.until, best)
         offers = _offers(scored, rows, bundle.horizon_days)
         cold = ranker.cold_start(history, history.until, bundle.horizon_days)
     with steps("replenishment and value"):
@@ -215,6 +217,7 @@ def predict(
         tag_threshold=bundle.propensity.tag_threshold,
         products=products_table(history, scored.moment.shelf.price),
         offers=offers,
+        buyers=_buyers(best, rows),
         cold_start=pa.table(
             {
                 "product": cold.product,
@@ -227,6 +230,7 @@ def predict(
         bought_offsets=offsets,
         bought_products=bought,
         last_bought=last,
+        bought_weight=scored.moment.pairs["product"].slow,
         replenishment=replenishment,
         value=value,
         churn=churn,
@@ -247,9 +251,29 @@ def _customers(
             "next_p10_at": next_dates(curve, cutoff, low),
             "next_p90_at": next_dates(curve, cutoff, high),
             "reasons": pa.array(explain.reasons(model, rows), pa.list_(pa.string())),
+            "consent": ~_refused(rows),
         },
         schema=CUSTOMERS,
     )
+
+
+def _refused(rows: pa.Table) -> Bools:
+    """Who refused consent by the profile in force, ``[row]``."""
+    return rows.column("consent").fill_null(1.0).to_numpy() == 0
+
+
+def _best_buyers(bundle: Bundle, history: History, rows: pa.Table) -> BestBuyers:
+    refused = np.zeros(len(history.customers), dtype=np.bool_)
+    refused[rows.column("customer").to_numpy()] = _refused(rows)
+    limit = bundle.recommender.config.customers_per_product
+    return BestBuyers(len(history.products), limit, refused)
+
+
+def _buyers(best: BestBuyers, rows: pa.Table) -> Buyers:
+    """Customer codes become rows of the table; both ascend by id."""
+    found, spine = best.sorted(), rows.column("customer").to_numpy()
+    row = np.searchsorted(spine, found.customer).astype(np.int32)
+    return replace(found, customer=row)
 
 
 def _offers(scored: Scored, rows: pa.Table, horizon_days: int) -> pa.Table:

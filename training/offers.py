@@ -19,12 +19,12 @@ from features.snapshot import DAY_US, to_us
 from training.candidates import Candidates
 from training.generators.co_purchase import CoPurchase
 from training.generators.fitted import CATEGORY, CO_PURCHASE, SEGMENT, Generators
-from training.generators.generator import codes_of
+from training.generators.generator import codes_of, rows_of
 from training.generators.successors import Successors
 from training.metrics import truth_of
 from training.moment import Moment
 from training.predictions import LANES
-from training.service_life import service_life
+from training.service_life import ServiceLife, service_life
 
 FITTED_LANES = ("again", "new")
 """Bought before by the customer, never bought: *mixed* is their merge."""
@@ -82,10 +82,15 @@ def best_of_lanes(found: Candidates, score: Floats, keep: int) -> Parts:
         found.product[by],
         is_new[by],
         score[by].astype(np.float32),
-        expit(score[by]).astype(np.float32),
+        probability_of(score[by]),
         found.source[by],
         found.pair[by],
     )
+
+
+def probability_of(score: Floats) -> Singles:
+    """Probabilities of calibrated log odds, as they are shown everywhere."""
+    return expit(score).astype(np.float32)
 
 
 def scored_of(parts: Sequence[Parts], generators: Generators) -> Scored:
@@ -175,12 +180,37 @@ def top_n(scored: Scored, lane: str, n: int) -> tuple[Ints, Ints, Longs]:
 
 def _rests(scored: Scored) -> Bools:
     """Offers of durables that last still, ``[row]``."""
-    products, pairs = scored.moment.history.products, scored.moment.pairs["product"]
-    lives = service_life(products.service_life_days, products.subcategory)
+    pairs, lives = scored.moment.pairs["product"], lives_of(scored.moment)
     if lives is None:
         return np.zeros(len(scored), dtype=np.bool_)
     bought = (pairs.customer, pairs.item, pairs.last_us)
     return lives.rests(scored.customer, scored.product, bought, scored.moment.cutoff_us)
+
+
+def lives_of(moment: Moment) -> ServiceLife | None:
+    """Service lives of the moment's products; None: nothing is durable."""
+    products = moment.history.products
+    return service_life(products.service_life_days, products.subcategory)
+
+
+def rests_of(
+    lives: ServiceLife | None, moment: Moment, customers: Ints, found: Candidates
+) -> Bools | None:
+    """Candidates that are durables which last still; None: the shop has none.
+
+    Args:
+        lives: ``lives_of`` the moment.
+        moment: at which they were found.
+        customers: codes of the candidates' customers, ascending.
+        found: candidates, ``[row]``.
+    """
+    if lives is None:
+        return None
+    pairs = moment.pairs["product"]
+    # Theirs only: each chunk of customers reads its own part of the history.
+    own, row = rows_of(pairs.offsets, customers)
+    bought = (customers[row], pairs.item[own], pairs.last_us[own])
+    return lives.rests(found.customer, found.product, bought, moment.cutoff_us)
 
 
 def as_lists(scored: Scored, lane: str, n: int, customers: Ints) -> Ints:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from training.buyers import Buyers
 from training.uplift_evidence import Evidence
 
 LANES = ("mixed", "again", "new")
@@ -31,6 +32,8 @@ CUSTOMERS = pa.schema(
         ("next_p90_at", pa.timestamp("us")),
         # The three strongest reasons for the score, in words, strongest first.
         ("reasons", pa.list_(pa.string())),
+        # False: refused, as in force at the cutoff; true where nothing is known.
+        ("consent", pa.bool_()),
     ]
 )
 
@@ -87,6 +90,8 @@ class Predictions:
         products: schema ``PRODUCTS``, ordered by id.
         offers: schema ``OFFERS``, ordered by customer, then score (best
             first): scored candidates of both lanes.
+        buyers: the likeliest customers of every product, as rows of ``customers``;
+            nobody who refused consent, or has a durable of the kind that lasts.
         cold_start: schema ``COLD_START``, best first: every available
             product, for customers without history and to fill short lists.
         bought_offsets: int64, shape ``[customer + 1]``: customer ``i`` bought
@@ -96,6 +101,8 @@ class Predictions:
             short lists are filled without calling a bought product new.
         last_bought: int64 microseconds since 1970-01-01, of the last purchase
             of each of ``bought_products``.
+        bought_weight: float32, orders with each of ``bought_products``, halved per
+            60 days of age (``pairs.SLOW_DAYS``).
         replenishment: rows of ``Replenishment.predict``.
         value: rows of ``value.predict_value``.
         churn: rows of ``Churn.predict``; None where no decline could be learned.
@@ -110,10 +117,12 @@ class Predictions:
     tag_threshold: float
     products: pa.Table
     offers: pa.Table
+    buyers: Buyers
     cold_start: pa.Table
     bought_offsets: npt.NDArray[np.int64]
     bought_products: npt.NDArray[np.int32]
     last_bought: npt.NDArray[np.int64]
+    bought_weight: npt.NDArray[np.float32]
     replenishment: pa.Table
     value: pa.Table
     churn: pa.Table | None

@@ -18,12 +18,13 @@ from features.config import RecommendConfig
 from features.contracts import ContractError, SettingError
 from features.history import Bools, Floats, History, Ints
 from features.pairs import Singles
-from features.snapshot import DAY_US, Snapshot, to_us
+from features.snapshot import to_us
+from training.buyers import BestBuyers
 from training.candidates import Candidates, candidates, in_chunks
 from training.generators.fitted import Generators, fit_generators
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
-from training.metrics import bought_in, hits
-from training.moment import Moment, Sorted, moment_at, sort_history
+from training.metrics import bought_in
+from training.moment import Moment, moment_at, sort_history
 from training.offers import (
     FITTED_LANES,
     ColdStart,
@@ -32,9 +33,13 @@ from training.offers import (
     as_lists,
     best_of_lanes,
     cold_start,
+    lives_of,
+    probability_of,
+    rests_of,
     scored_of,
     top_n,
 )
+from training.past_window import PastWindow, past_windows
 from training.rows import AGAIN, COLUMNS, NEW, feature_rows
 
 __all__ = [
@@ -68,12 +73,15 @@ class Recommender:
     config: RecommendConfig
     seed: int
 
-    def recommend(self, history: History, cutoff: datetime) -> Scored:
+    def recommend(
+        self, history: History, cutoff: datetime, buyers: BestBuyers | None = None
+    ) -> Scored:
         """Offers for every customer with a purchase before the cutoff.
 
         Args:
             history: rows at or after the cutoff are not read.
             cutoff: at or after ``fitted_at``.
+            buyers: takes in every candidate, also those that are not kept.
 
         Returns:
             The best ``config.keep_per_lane`` candidates of each lane.
@@ -87,14 +95,18 @@ class Recommender:
                 f"fitted, got {cutoff}; choose a later cutoff or train again at this one"
             )
         moment = moment_at(sort_history(history), cutoff, self.horizon_days)
-        return self.score(self.generators(moment), moment.customers)
+        return self.score(self.generators(moment), moment.customers, buyers=buyers)
 
     def generators(self, moment: Moment) -> Generators:
         """The generators, fitted at a moment at or after ``fitted_at``."""
         return fit_generators(moment, self.config, self.seed)
 
     def score(
-        self, generators: Generators, customers: Ints, pool: Bools | None = None
+        self,
+        generators: Generators,
+        customers: Ints,
+        pool: Bools | None = None,
+        buyers: BestBuyers | None = None,
     ) -> Scored:
         """``recommend`` for some customers, and perhaps for some products only.
 
@@ -102,11 +114,20 @@ class Recommender:
             generators: of this recommender.
             customers: codes of customers active at their moment, ascending.
             pool: products that may be offered, ``[product]``; None: all.
+            buyers: takes in every candidate, also those that are not kept.
         """
+        moment, lives = generators.moment, lives_of(generators.moment)
 
         def offers_of(some: Ints) -> Parts:
             found = candidates(generators, some, self.config, pool)
-            score = self._score_rows(feature_rows(generators.moment, found), found)
+            score = self._score_rows(feature_rows(moment, found), found)
+            if buyers is not None:
+                buyers.add(
+                    found.customer,
+                    found.product,
+                    probability_of(score),
+                    rests_of(lives, moment, some, found),
+                )
             return best_of_lanes(found, score, self.config.keep_per_lane)
 
         parts = in_chunks(offers_of, customers, self.config.threads)
@@ -183,11 +204,11 @@ def fit(
         ContractError: no purchase lies a whole horizon before the cutoff.
     """
     ordered = sort_history(history)
-    past = _past_windows(history, cutoff, horizon_days, config.past_cutoffs)
+    past = past_windows(history, cutoff, horizon_days, config.past_cutoffs)
     learned: dict[str, list[Examples]] = {lane: [] for lane in FITTED_LANES}
     held_out: dict[str, Examples] = {}
     for window in past:
-        known = _PastWindow(ordered, window, to_us(cutoff), config, seed)
+        known = PastWindow(ordered, window, to_us(cutoff), config, seed)
         share = config.calibration_share if window == past[0] else 0.0
         apart, learners = known.split(share)
         sampled = known.examples(learners, config.negatives)
@@ -215,89 +236,3 @@ def _fit_lane(
     plain = LaneModel(trees, columns, instead, 1.0, 0.0)
     raw = plain.raw(held_out.rows, config.threads)
     return LaneModel(trees, columns, instead, *fit_curve(raw, held_out.bought))
-
-
-def _past_windows(
-    history: History, cutoff: datetime, horizon_days: int, most: int
-) -> list[Snapshot]:
-    """Latest first, each with purchases before it and its window over."""
-    events = history.purchases
-    known = events.ts[events.before(to_us(cutoff))]
-    first = int(known.min()) if len(known) else to_us(cutoff)
-    now = Snapshot(cutoff, horizon_days)
-    past = [now.earlier(horizon_days * i) for i in range(1, most + 1)]
-    # A horizon of history at least, or there is nothing to learn from.
-    usable = [p for p in past if p.cutoff_us - horizon_days * DAY_US >= first]
-    if usable:
-        return usable
-    if past[0].cutoff_us <= first:
-        days = (to_us(cutoff) - first) / DAY_US
-        raise ContractError(
-            f"purchases.ts: expected more than {horizon_days} days before the cutoff "
-            f"{cutoff:%Y-%m-%d} to learn offers from, got {days:.1f}; choose a later "
-            "cutoff or a shorter horizon"
-        )
-    return past[:1]
-
-
-class _PastWindow:
-    """A past cutoff whose label window is over, to draw examples from.
-
-    Args:
-        ordered: sorted lines.
-        window: past cutoff and its label window.
-        known_before_us: labels known later do not count.
-        config: candidates, sampling.
-        seed: of the draws.
-    """
-
-    def __init__(
-        self,
-        ordered: Sorted,
-        window: Snapshot,
-        known_before_us: int,
-        config: RecommendConfig,
-        seed: int,
-    ) -> None:
-        self._config = config
-        self._moment = moment_at(ordered, window.cutoff, window.horizon_days)
-        self._generators = fit_generators(self._moment, config, seed)
-        self._truth = bought_in(ordered.history, window, known_before_us)
-        self._seed = (seed, window.cutoff_us // DAY_US)
-
-    def split(self, share: float) -> tuple[Ints, Ints]:
-        """Active customers in two drawn parts, each ascending.
-
-        Args:
-            share: of the first part; both together are ``max_customers`` at most.
-        """
-        drawn = np.random.default_rng(self._seed).permutation(self._moment.customers)
-        drawn = drawn[: self._config.max_customers]
-        at = int(np.ceil(share * len(drawn)))
-        return np.sort(drawn[:at]), np.sort(drawn[at:])
-
-    def examples(self, customers: Ints, negatives: float) -> dict[str, Examples]:
-        """Candidates of some customers by lane, with what they bought.
-
-        Args:
-            customers: codes, ascending.
-            negatives: share of the candidates not bought that is kept.
-        """
-
-        def examples_of(some: Ints) -> tuple[Examples, Examples]:
-            found = candidates(self._generators, some, self._config)
-            bought = hits(found.product[:, None], found.customer, self._truth)[:, 0]
-            # By place: a code moves with customers who come later.
-            place = int(np.searchsorted(self._moment.customers, some[0]))
-            random = np.random.default_rng([*self._seed, place])
-            keep = bought | (random.random(len(bought)) < negatives)
-            found, bought = found.take(keep), bought[keep]
-            rows, is_new = feature_rows(self._moment, found), found.is_new
-            again = Examples(rows[~is_new], bought[~is_new])
-            return again, Examples(rows[is_new], bought[is_new])
-
-        parts = in_chunks(examples_of, customers, self._config.threads)
-        return {
-            lane: join([part[i] for part in parts])
-            for i, lane in enumerate(FITTED_LANES)
-        }

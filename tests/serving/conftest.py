@@ -14,6 +14,7 @@ import pytest
 from features.snapshot import DAY_US, to_us
 from serving.publish import publish
 from serving.published import Published
+from training.buyers import Buyers
 from training.predictions import (
     COLD_START,
     CUSTOMERS,
@@ -51,6 +52,17 @@ NO_HOLDOUT = Evidence(False, "No past campaign held customers out.", None, 0, 0,
 VALUE = pa.schema([("customer_id", pa.string()), ("expected_spend", pa.float64())])
 
 
+def reverse(pairs: list[tuple[int, int, float]], products: int) -> Buyers:
+    """Customer, product, probability: every pair, sorted as ``Buyers`` is."""
+    ordered = sorted(pairs, key=lambda pair: (pair[1], -pair[2], pair[0]))
+    product = [pair[1] for pair in ordered]
+    return Buyers(
+        np.searchsorted(product, np.arange(products + 1)).astype(np.int64),
+        np.array([pair[0] for pair in ordered], dtype=np.int32),
+        np.array([pair[2] for pair in ordered], dtype=np.float32),
+    )
+
+
 def draw() -> Predictions:
     """Three customers, eight products.
 
@@ -65,9 +77,16 @@ def draw() -> Predictions:
         customers=table(
             CUSTOMERS,
             [
-                ("anna", next_at, CUTOFF, next_at, ["bought 4 days before", "often"]),
-                ("bert", None, None, None, []),
-                ("carl", next_at, CUTOFF, next_at, ["bought once"]),
+                (
+                    "anna",
+                    next_at,
+                    CUTOFF,
+                    next_at,
+                    ["bought 4 days before", "often"],
+                    True,
+                ),
+                ("bert", None, None, None, [], None),
+                ("carl", next_at, CUTOFF, next_at, ["bought once"], False),
             ],
         ),
         curve=np.stack([curve, curve / 10, curve]).astype(np.float32),
@@ -96,6 +115,8 @@ def draw() -> Predictions:
                 (1, 3, False, 0.7, 0.35, "history", "bought once"),
             ],
         ),
+        # carl refused; bert would take p1 and p3 next, but they are not in his list.
+        buyers=reverse([(0, 0, 0.45), (1, 0, 0.05), (0, 1, 0.40), (1, 2, 0.15)], 8),
         cold_start=table(
             COLD_START,
             [
@@ -112,6 +133,7 @@ def draw() -> Predictions:
         bought_products=np.array([0, 1, 6, 3, 0, 2], dtype=np.int32),
         # 1 to 6 days before the cutoff.
         last_bought=to_us(CUTOFF) - np.arange(1, 7, dtype=np.int64) * DAY_US,
+        bought_weight=np.array([2.5, 1.5, 0.5, 0.75, 0.25, 0.5], dtype=np.float32),
         replenishment=table(REPLENISHMENT, [("anna", "dairy")]),
         value=table(VALUE, [("anna", 12.5), ("bert", 3.0), ("carl", 1.0)]),
         churn=table(CHURN, [("anna", 0.4), ("bert", None), ("carl", 0.1)]),
@@ -153,7 +175,10 @@ def draw_many(customers: int, offers: int) -> Predictions:
         small,
         customers=table(
             CUSTOMERS,
-            [(f"c{row:08d}", None, None, None, ["often"]) for row in range(customers)],
+            [
+                (f"c{row:08d}", None, None, None, ["often"], True)
+                for row in range(customers)
+            ],
         ),
         curve=curve.astype(np.float32),
         products=table(
@@ -175,6 +200,7 @@ def draw_many(customers: int, offers: int) -> Predictions:
             ],
         ),
         offers=pa.table(columns, schema=OFFERS),
+        buyers=reverse([], products),
         cold_start=table(
             COLD_START,
             [(row, 1 / (row + 1), 0.01, "popularity") for row in range(products)],
@@ -182,6 +208,7 @@ def draw_many(customers: int, offers: int) -> Predictions:
         bought_offsets=np.arange(customers + 1, dtype=np.int64) * bought.shape[1],
         bought_products=np.ascontiguousarray(bought.ravel()),
         last_bought=np.full(bought.size, to_us(CUTOFF) - DAY_US, dtype=np.int64),
+        bought_weight=np.ones(bought.size, dtype=np.float32),
     )
 
 

@@ -17,6 +17,7 @@ from serving import publish as module
 from serving.publish import publish, switch
 from serving.published import Published, current_version
 from serving.texts import SortedIds
+from training.buyers import Buyers
 
 
 def later(predictions, days: int = 7):
@@ -39,6 +40,11 @@ def test_what_was_published_is_read_back(published, predictions):
     assert published.offers.is_new.tolist() == [1, 0, 0, 1, 0, 0]
     assert published.bought_products.tolist() == [0, 1, 6, 3, 0, 2]
     assert (published.last_bought == predictions.last_bought).all()
+    assert (published.bought_weight == predictions.bought_weight).all()
+    assert published.consent.tolist() == [True, True, False]
+    assert published.buyers.offsets.tolist() == [0, 2, 3, 4, 4, 4, 4, 4, 4]
+    assert published.buyers.customer.tolist() == [0, 1, 0, 1]
+    assert (published.buyers.probability == predictions.buyers.probability).all()
     assert str(published.expected_next[0]) == "2017-10-20T06:00:00.000000"
     assert np.isnat(published.expected_next[1])
 
@@ -167,7 +173,7 @@ def test_another_format_is_refused(workspace):
     file = workspace / "published" / version / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ContractError, match="expected format 2, got format 99"):
+    with pytest.raises(ContractError, match="expected format 3, got format 99"):
         Published.open(workspace)
 
 
@@ -197,6 +203,8 @@ def swapped(table: pa.Table) -> pa.Table:
         ("bought_offsets", "bought_offsets: expected customer + 1"),
         ("bought_products", "bought_products: expected rows of products"),
         ("last_bought", "last_bought: expected one moment for each"),
+        ("bought_weight", "bought_weight: expected one for each"),
+        ("buyers", "buyers.offsets: expected product + 1"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_before_anything_is_written(
@@ -207,6 +215,8 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_written(
         "bought_offsets": predictions.bought_offsets[:-1],
         "bought_products": predictions.bought_products + np.int32(8),
         "last_bought": predictions.last_bought[:-1],
+        "bought_weight": predictions.bought_weight[:-1],
+        "buyers": replace(predictions.buyers, offsets=predictions.buyers.offsets[:-1]),
     }
     part = wrong.get(name)
     if part is None:
@@ -224,15 +234,36 @@ def test_scores_must_stand_best_first(tmp_path, predictions):
         publish(tmp_path, replace(predictions, offers=offers), "m1")
 
 
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"customer": [0, 2, 0, 1]}, "buyers.customer: expected nobody who refused"),
+        ({"customer": [0, 3, 0, 1]}, "buyers.customer: expected rows of customers"),
+        ({"probability": [0.05, 0.45, 0.4, 0.15]}, "buyers.probability: expected best"),
+        ({"probability": [0.4, 0.4, 0.4, 0.15], "customer": [1, 0, 0, 1]}, "ties by"),
+    ],
+)
+def test_buyers_who_do_not_fit_are_refused(tmp_path, predictions, change, line):
+    types = {"customer": np.int32, "probability": np.float32}
+    arrays = {name: np.array(row, types[name]) for name, row in change.items()}
+    wrong = replace(predictions, buyers=replace(predictions.buyers, **arrays))
+    with pytest.raises(ContractError, match=line):
+        publish(tmp_path, wrong, "m1")
+
+
 def test_no_offers_and_no_customers_can_be_published(tmp_path, predictions):
     empty = replace(
         predictions,
         customers=predictions.customers.slice(0, 0),
         curve=predictions.curve[:0],
         offers=predictions.offers.slice(0, 0),
+        buyers=Buyers(
+            np.zeros(9, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
+        ),
         bought_offsets=np.zeros(1, dtype=np.int64),
         bought_products=np.zeros(0, dtype=np.int32),
         last_bought=np.zeros(0, dtype=np.int64),
+        bought_weight=np.zeros(0, dtype=np.float32),
     )
     publish(tmp_path, empty, "m1")
     published = Published.open(tmp_path)

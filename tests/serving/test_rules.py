@@ -26,6 +26,7 @@ from serving.publish import publish
 from serving.published import Published
 from serving.recommend import recommend, wishes
 from serving.rules import RuleError, Rules
+from training.buyers import Buyers
 
 ANNA, BERT, CARL, NOBODY = 0, 1, 2, None
 
@@ -403,9 +404,15 @@ class TestDeepFill:
             products=products,
             offers=predictions.offers.slice(0, 0),
             cold_start=popular,
+            buyers=Buyers(
+                np.zeros(len(products) + 1, np.int64),
+                np.zeros(0, np.int32),
+                np.zeros(0, np.float32),
+            ),
             bought_offsets=np.array([0, 50, 50, 50]),
             bought_products=np.arange(50, dtype=np.int32),
             last_bought=np.full(50, 0, dtype=np.int64),
+            bought_weight=np.ones(50, dtype=np.float32),
         )
         publish(tmp_path, changed, "m1")
         return Published.open(tmp_path)

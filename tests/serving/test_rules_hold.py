@@ -21,6 +21,7 @@ from serving.publish import publish
 from serving.published import Published
 from serving.recommend import recommend, wishes
 from serving.rules import Rules
+from training.buyers import Buyers
 from training.predictions import COLD_START, OFFERS, PRODUCTS, Predictions
 
 PRODUCTS_COUNT, CUSTOMERS = 30, 6
@@ -148,9 +149,15 @@ def draw_shop(base: Predictions, seed: int) -> tuple[Predictions, list, list]:
         products=pa.Table.from_pylist(products, schema=PRODUCTS),
         offers=pa.Table.from_pylist(offers, schema=OFFERS),
         cold_start=pa.Table.from_pylist(popular, schema=COLD_START),
+        buyers=Buyers(
+            np.zeros(len(products) + 1, np.int64),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.float32),
+        ),
         bought_offsets=np.cumsum([0, *sizes], dtype=np.int64),
         bought_products=np.array([r for m in bought for r in m], dtype=np.int32),
         last_bought=np.array([t for m in bought for t in m.values()], dtype=np.int64),
+        bought_weight=np.ones(sum(sizes), dtype=np.float32),
     )
     return shop, products, bought
 

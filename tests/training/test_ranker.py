@@ -17,6 +17,7 @@ from features.engine import Tables
 from features.history import History
 from features.snapshot import Snapshot, to_us
 from training import ranker
+from training.buyers import BestBuyers, Buyers
 from training.candidates import best_of
 from training.generators.popularity import Popularity
 from training.lanes import LaneModel, fit_curve
@@ -341,3 +342,38 @@ def test_model_of_other_features_is_refused(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("product_orders_count", "gone"))
     with pytest.raises(ContractError, match="got 'gone'; train again"):
         LaneModel.from_files(tmp_path, "again")
+
+
+def reversed_at(
+    recommender: Recommender, history: History, limit: int
+) -> tuple[Scored, Buyers]:
+    nobody = np.zeros(len(history.customers), dtype=np.bool_)
+    best = BestBuyers(len(history.products), limit, nobody)
+    scored = recommender.recommend(history, CUTOFF, best)
+    return scored, best.sorted()
+
+
+def test_the_reverse_direction_shows_the_probabilities_of_the_lists(
+    fitted: Recommender, history: History, scored: Scored
+) -> None:
+    again, found = reversed_at(fitted, history, CUSTOMERS)
+    assert same(again, scored)
+    products = np.repeat(np.arange(len(history.products)), np.diff(found.offsets))
+    pairs = zip(found.customer.tolist(), products.tolist(), strict=True)
+    shown = dict(zip(pairs, found.probability.tolist(), strict=True))
+    # Every kept offer is there, to the bit, and candidates beyond the lists too.
+    listed = zip(scored.customer.tolist(), scored.product.tolist(), strict=True)
+    for pair, chance in zip(listed, scored.probability.tolist(), strict=True):
+        assert shown[pair] == chance
+    assert len(shown) >= len(scored)
+
+
+def test_the_reverse_direction_is_the_same_in_any_chunks(
+    fitted: Recommender, history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, whole = reversed_at(fitted, history, 7)
+    assert np.diff(whole.offsets).max() == 7
+    monkeypatch.setattr(ranker, "CHUNK", 17)
+    _, chunked = reversed_at(fitted, history, 7)
+    for name in ("offsets", "customer", "probability"):
+        assert (getattr(whole, name) == getattr(chunked, name)).all()

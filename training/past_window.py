@@ -1,0 +1,105 @@
+"""Past cutoffs whose label windows are over: what both lanes learn from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+
+from features.config import RecommendConfig
+from features.contracts import ContractError
+from features.history import History, Ints
+from features.snapshot import DAY_US, Snapshot, to_us
+from training.candidates import candidates, in_chunks
+from training.generators.fitted import fit_generators
+from training.lanes import Examples, join
+from training.metrics import bought_in, hits
+from training.moment import Sorted, moment_at
+from training.offers import FITTED_LANES
+from training.rows import feature_rows
+
+
+def past_windows(
+    history: History, cutoff: datetime, horizon_days: int, most: int
+) -> list[Snapshot]:
+    """Latest first, each with purchases before it and its window over."""
+    events = history.purchases
+    known = events.ts[events.before(to_us(cutoff))]
+    first = int(known.min()) if len(known) else to_us(cutoff)
+    now = Snapshot(cutoff, horizon_days)
+    past = [now.earlier(horizon_days * i) for i in range(1, most + 1)]
+    # A horizon of history at least, or there is nothing to learn from.
+    usable = [p for p in past if p.cutoff_us - horizon_days * DAY_US >= first]
+    if usable:
+        return usable
+    if past[0].cutoff_us <= first:
+        days = (to_us(cutoff) - first) / DAY_US
+        raise ContractError(
+            f"purchases.ts: expected more than {horizon_days} days before the cutoff "
+            f"{cutoff:%Y-%m-%d} to learn offers from, got {days:.1f}; choose a later "
+            "cutoff or a shorter horizon"
+        )
+    return past[:1]
+
+
+class PastWindow:
+    """A past cutoff whose label window is over, to draw examples from.
+
+    Args:
+        ordered: sorted lines.
+        window: past cutoff and its label window.
+        known_before_us: labels known later do not count.
+        config: candidates, sampling.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self,
+        ordered: Sorted,
+        window: Snapshot,
+        known_before_us: int,
+        config: RecommendConfig,
+        seed: int,
+    ) -> None:
+        self._config = config
+        self._moment = moment_at(ordered, window.cutoff, window.horizon_days)
+        self._generators = fit_generators(self._moment, config, seed)
+        self._truth = bought_in(ordered.history, window, known_before_us)
+        self._seed = (seed, window.cutoff_us // DAY_US)
+
+    def split(self, share: float) -> tuple[Ints, Ints]:
+        """Active customers in two drawn parts, each ascending.
+
+        Args:
+            share: of the first part; both together are ``max_customers`` at most.
+        """
+        drawn = np.random.default_rng(self._seed).permutation(self._moment.customers)
+        drawn = drawn[: self._config.max_customers]
+        at = int(np.ceil(share * len(drawn)))
+        return np.sort(drawn[:at]), np.sort(drawn[at:])
+
+    def examples(self, customers: Ints, negatives: float) -> dict[str, Examples]:
+        """Candidates of some customers by lane, with what they bought.
+
+        Args:
+            customers: codes, ascending.
+            negatives: share of the candidates not bought that is kept.
+        """
+
+        def examples_of(some: Ints) -> tuple[Examples, Examples]:
+            found = candidates(self._generators, some, self._config)
+            bought = hits(found.product[:, None], found.customer, self._truth)[:, 0]
+            # By place: a code moves with customers who come later.
+            place = int(np.searchsorted(self._moment.customers, some[0]))
+            random = np.random.default_rng([*self._seed, place])
+            keep = bought | (random.random(len(bought)) < negatives)
+            found, bought = found.take(keep), bought[keep]
+            rows, is_new = feature_rows(self._moment, found), found.is_new
+            again = Examples(rows[~is_new], bought[~is_new])
+            return again, Examples(rows[is_new], bought[is_new])
+
+        parts = in_chunks(examples_of, customers, self._config.threads)
+        return {
+            lane: join([part[i] for part in parts])
+            for i, lane in enumerate(FITTED_LANES)
+        }
