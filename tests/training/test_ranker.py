@@ -16,7 +16,7 @@ from features.contracts import ContractError, SettingError
 from features.engine import Tables
 from features.history import History
 from features.snapshot import Snapshot, to_us
-from training import ranker
+from training import candidates, ranker
 from training.buyers import BestBuyers, Buyers
 from training.candidates import best_of
 from training.generators.popularity import Popularity
@@ -373,7 +373,7 @@ def test_the_reverse_direction_is_the_same_in_any_chunks(
 ) -> None:
     _, whole = reversed_at(fitted, history, 7)
     assert np.diff(whole.offsets).max() == 7
-    monkeypatch.setattr(ranker, "CHUNK", 17)
+    monkeypatch.setattr(candidates, "CHUNK", 17)
     _, chunked = reversed_at(fitted, history, 7)
     for name in ("offsets", "customer", "probability"):
         assert (getattr(whole, name) == getattr(chunked, name)).all()
