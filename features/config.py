@@ -242,18 +242,19 @@ class RecommendConfig(Section):
         co_purchase_items: best sellers that have item-to-item weights.
         co_purchase_ridge: the larger, the closer to plain co-occurrence.
         past_cutoffs: label windows that the ranker learns from, at most.
-        max_customers: customers drawn per past cutoff, at most.
+        max_customers: customers drawn per past cutoff, at most, those held out
+            included.
         calibration_share: customers of the latest past cutoff held out from the
             trees, to calibrate on.
         negatives: share of the candidates not bought that are learned from.
         trees, leaves, learning_rate: LightGBM, per lane.
         keep_per_lane: best candidates per customer and lane that are kept.
         customers_per_product: likeliest customers per product that are kept, at most.
-        threads: of LightGBM.
+        threads: of LightGBM and ALS, and chunks of customers scored at once.
     """
 
     again_candidates: int = Field(default=120, ge=1)
-    new_candidates: int = Field(default=40, ge=1)
+    new_candidates: int = Field(default=20, ge=1)
     min_buyers: int = Field(default=10, ge=1)
     factors: int = Field(default=32, ge=1)
     als_iterations: int = Field(default=3, ge=1)
@@ -273,7 +274,7 @@ class RecommendConfig(Section):
     co_purchase_items: int = Field(default=2000, ge=1)
     co_purchase_ridge: float = Field(default=100.0, gt=0)
     past_cutoffs: int = Field(default=4, ge=1)
-    max_customers: int = Field(default=20_000, ge=1)
+    max_customers: int = Field(default=10_000, ge=1)
     calibration_share: float = Field(default=0.4, gt=0, lt=1)
     negatives: float = Field(default=0.15, gt=0, le=1)
     trees: int = Field(default=140, ge=1)

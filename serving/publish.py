@@ -35,7 +35,7 @@ from training.predictions import (
     Predictions,
 )
 
-FORMAT = 3
+FORMAT = 4
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"

@@ -9,6 +9,7 @@ scored a second time. Heaps start small and double, as most products are wanted 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,7 @@ class BestBuyers:
         self._room = np.zeros(n_products, dtype=np.int64)
         self._size = np.zeros(n_products, dtype=np.int64)
         self._used = 0
+        self._lock = Lock()
 
     def add(
         self,
@@ -85,18 +87,20 @@ class BestBuyers:
         """
         skip = self._refused[customer]
         rows = (customer, product, probability, skip if rests is None else skip | rests)
-        done = 0
-        while done < len(customer):
-            done, self._used = _keep_best(
-                done,
-                *rows,
-                (self._probability, self._customer),
-                (self._start, self._room, self._size),
-                self._used,
-                self._limit,
-            )
-            if done < len(customer):
-                self._make_room()
+        # Chunks of customers are scored side by side, and meet here.
+        with self._lock:
+            done = 0
+            while done < len(customer):
+                done, self._used = _keep_best(
+                    done,
+                    *rows,
+                    (self._probability, self._customer),
+                    (self._start, self._room, self._size),
+                    self._used,
+                    self._limit,
+                )
+                if done < len(customer):
+                    self._make_room()
 
     def _make_room(self) -> None:
         """Longer arrays, without what heaps left behind when they moved."""

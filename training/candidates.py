@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +15,13 @@ from features.config import RecommendConfig
 from features.history import Bools, Ints, Longs
 from features.pairs import Singles
 from training.generators.fitted import Generators
-from training.generators.generator import Generator, codes_of
+from training.generators.generator import Generator, codes_of, one_blas_thread
 from training.moment import Moment
 
 CHUNK = 256
 """Customers scored at once: bounds the memory of dense scores."""
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,21 @@ def candidates(
     return Candidates(customers[row], product, pair, place, source, scores)
 
 
+def in_chunks(
+    work: Callable[[Ints], Part], customers: Ints, threads: int
+) -> list[Part]:
+    """The work of every ``CHUNK`` customers, in their order, side by side.
+
+    Args:
+        work: of some customers; called by several threads at once.
+        customers: codes.
+        threads: how many at once.
+    """
+    chunks = [customers[at : at + CHUNK] for at in range(0, len(customers), CHUNK)]
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, chunks))
+
+
 def _scores_of(
     others: Sequence[Generator], dense: Sequence[Singles], row: Longs, product: Ints
 ) -> Singles:
@@ -157,7 +175,7 @@ def best_of(
     return lists
 
 
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def top_items(scores: Any, n: int) -> Any:
     """Columns of the best ``n`` scores per row, best first, ties to the lower.
 
@@ -170,7 +188,7 @@ def top_items(scores: Any, n: int) -> Any:
     return best
 
 
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _top(scores: Any, n: int, best: Any) -> None:
     kept, worst = 0, -np.inf
     for column in range(len(scores)):
@@ -186,7 +204,7 @@ def _top(scores: Any, n: int, best: Any) -> None:
         worst = scores[best[kept - 1]]
 
 
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _top_unseen(
     scores: Any,
     items: Any,
@@ -216,7 +234,7 @@ def _top_unseen(
     return best
 
 
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _best_pairs(
     offsets: Any, slow: Any, bought: Any, pool: Any, customers: Any, n: int
 ) -> Any:
@@ -245,7 +263,7 @@ def _best_pairs(
     return best, place
 
 
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _union(again: Any, places: Any, bought: Any, best: Any, n_products: int) -> Any:
     """Join lists: own pairs first, then new products by rank, each once."""
     customers, own = again.shape

@@ -274,7 +274,7 @@ def place_within(customer: Ints) -> Ints:
     return (np.arange(len(customer)) - np.repeat(starts, sizes)).astype(np.int32)
 
 
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _strongest(
     offsets: Any, items: Any, values: Any, weights: Any, customer: Any, column: Any
 ) -> Any:

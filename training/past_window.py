@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable
 from datetime import datetime
 
 import numpy as np
@@ -12,9 +12,8 @@ from features.contracts import ContractError
 from features.history import History, Ints
 from features.pairs import Singles
 from features.snapshot import DAY_US, Snapshot, to_us
-from training.candidates import CHUNK, Candidates, candidates
+from training.candidates import Candidates, Part, candidates, in_chunks
 from training.generators.fitted import fit_generators
-from training.generators.generator import one_blas_thread
 from training.lanes import Examples, join
 from training.metrics import bought_in, hits
 from training.moment import Sorted, moment_at
@@ -74,26 +73,29 @@ class PastWindow:
         self.moment = moment_at(ordered, window.cutoff, window.horizon_days)
         self._generators = fit_generators(self.moment, config, seed)
         self.truth = bought_in(ordered.history, window, known_before_us)
-        self._rng = np.random.default_rng([seed, window.cutoff_us // DAY_US])
+        self._seed = (seed, window.cutoff_us // DAY_US)
 
     def split(self, share: float) -> tuple[Ints, Ints]:
         """Active customers in two drawn parts, each ascending.
 
         Args:
-            share: of the first part, of which ``max_customers`` are too many;
-                so they are for the second.
+            share: of the first part; both together are ``max_customers`` at most.
         """
-        drawn = self._rng.permutation(self.moment.customers)
-        at, most = int(np.ceil(share * len(drawn))), self._config.max_customers
-        return np.sort(drawn[:at][:most]), np.sort(drawn[at:][:most])
+        drawn = np.random.default_rng(self._seed).permutation(self.moment.customers)
+        drawn = drawn[: self._config.max_customers]
+        at = int(np.ceil(share * len(drawn)))
+        return np.sort(drawn[:at]), np.sort(drawn[at:])
 
-    def candidates(self, customers: Ints) -> Generator[tuple[Singles, Candidates]]:
-        """Feature rows and all candidates of some customers, chunk by chunk."""
-        with one_blas_thread():
-            for start in range(0, len(customers), CHUNK):
-                some = customers[start : start + CHUNK]
-                found = candidates(self._generators, some, self._config)
-                yield feature_rows(self.moment, found), found
+    def candidates(
+        self, customers: Ints, use: Callable[[Singles, Candidates], Part]
+    ) -> list[Part]:
+        """What ``use`` makes of feature rows and all candidates, chunk by chunk."""
+
+        def of(some: Ints) -> Part:
+            found = candidates(self._generators, some, self._config)
+            return use(feature_rows(self.moment, found), found)
+
+        return in_chunks(of, customers, self._config.threads)
 
     def examples(self, customers: Ints, negatives: float) -> dict[str, Examples]:
         """Candidates of some customers by lane, with what they bought.
@@ -102,15 +104,21 @@ class PastWindow:
             customers: codes, ascending.
             negatives: share of the candidates not bought that is kept.
         """
-        parts: dict[str, list[Examples]] = {lane: [] for lane in FITTED_LANES}
-        with one_blas_thread():
-            for start in range(0, len(customers), CHUNK):
-                some = customers[start : start + CHUNK]
-                found = candidates(self._generators, some, self._config)
-                bought = hits(found.product[:, None], found.customer, self.truth)[:, 0]
-                keep = bought | (self._rng.random(len(bought)) < negatives)
-                found, bought = found.take(keep), bought[keep]
-                rows = feature_rows(self.moment, found)
-                for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
-                    parts[lane].append(Examples(rows[mine], bought[mine]))
-        return {lane: join(parts[lane]) for lane in FITTED_LANES}
+
+        def examples_of(some: Ints) -> tuple[Examples, Examples]:
+            found = candidates(self._generators, some, self._config)
+            bought = hits(found.product[:, None], found.customer, self.truth)[:, 0]
+            # By place: a code moves with customers who come later.
+            place = int(np.searchsorted(self.moment.customers, some[0]))
+            random = np.random.default_rng([*self._seed, place])
+            keep = bought | (random.random(len(bought)) < negatives)
+            found, bought = found.take(keep), bought[keep]
+            rows, is_new = feature_rows(self.moment, found), found.is_new
+            again = Examples(rows[~is_new], bought[~is_new])
+            return again, Examples(rows[is_new], bought[is_new])
+
+        parts = in_chunks(examples_of, customers, self._config.threads)
+        return {
+            lane: join([part[i] for part in parts])
+            for i, lane in enumerate(FITTED_LANES)
+        }

@@ -27,9 +27,8 @@ from training.any_of import (
     join_pairs,
 )
 from training.buyers import BestBuyers
-from training.candidates import CHUNK, Candidates, candidates
+from training.candidates import Candidates, candidates, in_chunks
 from training.generators.fitted import Generators, fit_generators
-from training.generators.generator import one_blas_thread
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
 from training.metrics import bought_in
 from training.moment import Moment, moment_at, sort_history
@@ -127,24 +126,24 @@ class Recommender:
             buyers: takes in every candidate, also those that are not kept.
         """
         moment, lives = generators.moment, lives_of(generators.moment)
-        parts: list[Parts] = []
-        with one_blas_thread():
-            for start in range(0, len(customers), CHUNK):
-                some = customers[start : start + CHUNK]
-                found = candidates(generators, some, self.config, pool)
-                score = self._score_rows(feature_rows(moment, found), found)
-                parts.append(best_of_lanes(found, score, self.config.keep_per_lane))
-                if buyers is not None:
-                    buyers.add(
-                        found.customer,
-                        found.product,
-                        probability_of(score),
-                        rests_of(lives, moment, some, found),
-                    )
+
+        def offers_of(some: Ints) -> Parts:
+            found = candidates(generators, some, self.config, pool)
+            score = self._score_rows(feature_rows(moment, found), found)
+            if buyers is not None:
+                buyers.add(
+                    found.customer,
+                    found.product,
+                    probability_of(score),
+                    rests_of(lives, moment, some, found),
+                )
+            return best_of_lanes(found, score, self.config.keep_per_lane)
+
+        parts = in_chunks(offers_of, customers, self.config.threads)
         return scored_of(parts, generators)
 
     def _score_rows(self, rows: Singles, found: Candidates) -> Floats:
-        return _score_rows(self.lanes, rows, found, self.config.threads)
+        return _score_rows(self.lanes, rows, found)
 
     def to_files(self, folder: Path) -> None:
         """Write LightGBM text and JSON; the folder is made if missing."""
@@ -189,12 +188,13 @@ class Recommender:
 
 
 def _score_rows(
-    lanes: dict[str, LaneModel], rows: Singles, found: Candidates, threads: int
+    lanes: dict[str, LaneModel], rows: Singles, found: Candidates
 ) -> Floats:
     """Calibrated log odds of candidates, each by its lane."""
     score = np.zeros(len(rows))
     for lane, mine in (("again", ~found.is_new), ("new", found.is_new)):
-        score[mine] = lanes[lane].score(rows[mine], threads)
+        # One thread: the chunks of customers are what runs side by side.
+        score[mine] = lanes[lane].score(rows[mine], 1)
     return score
 
 
@@ -239,9 +239,7 @@ def fit(
         lane: _fit_lane(lane, join(learned[lane]), held_out[lane], config, seed)
         for lane in FITTED_LANES
     }
-    any_of = (
-        INDEPENDENT if latest is None else _fit_any_of(lanes, *latest, config, seed)
-    )
+    any_of = INDEPENDENT if latest is None else _fit_any_of(lanes, *latest, seed)
     return Recommender(lanes, any_of, cutoff, horizon_days, config, seed)
 
 
@@ -249,19 +247,16 @@ def _fit_any_of(
     lanes: dict[str, LaneModel],
     known: PastWindow,
     apart: Ints,
-    config: RecommendConfig,
     seed: int,
 ) -> AnyOf:
     drawn = np.random.default_rng([seed, len(apart)]).permutation(apart)
     some = np.sort(drawn[:MAX_CUSTOMERS])
-    parts = [
-        (
-            found.customer,
-            found.product,
-            probability_of(_score_rows(lanes, rows, found, config.threads)),
-        )
-        for rows, found in known.candidates(some)
-    ]
+
+    def of(rows: Singles, found: Candidates) -> tuple[Ints, Ints, Singles]:
+        chance = probability_of(_score_rows(lanes, rows, found))
+        return found.customer, found.product, chance
+
+    parts = known.candidates(some, of)
     pairs = join_pairs(some, parts)
     return fit_any_of(known.moment, known.horizon_days, pairs, known.truth, seed)
 

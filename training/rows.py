@@ -238,7 +238,7 @@ def find_pairs(pairs: Pairs | Interest, customer: Ints, item: Ints) -> Longs:
     return np.where(found & (item >= 0), at, -1)
 
 
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _place_in(offsets: Any, values: Any, customer: Any, wanted: Any) -> Any:
     """First of the customer's ascending values that is not below the wanted."""
     places = np.empty(len(customer), dtype=np.int64)

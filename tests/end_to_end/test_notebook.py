@@ -11,6 +11,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from training.generators.fitted import SOURCES
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "train_and_compare.ipynb"
 
@@ -98,10 +100,9 @@ def test_our_model_stands_beside_every_baseline_with_finite_figures(
 def test_our_lists_stand_beside_every_generator_with_finite_figures(
     found: dict[str, Any],
 ) -> None:
-    generators = ["own history", "ALS", "co-purchase", "category", "popularity"]
     assert list(found["what"]) == [
-        *(f"mixed {name}" for name in ["repurchase", *generators]),
-        *(f"new {name}" for name in ["repurchase", *generators[1:]]),
+        *(f"mixed {name}" for name in ["repurchase", *SOURCES]),
+        *(f"new {name}" for name in ["repurchase", *SOURCES[1:]]),
     ]
     for figures in found["what"].values():
         assert all(math.isfinite(value) for value in figures.values())

@@ -75,7 +75,7 @@ def _nearest(near: Singles, k: int) -> sp.csr_matrix:
     )
 
 
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _largest(near: Any, k: int) -> Any:
     """Columns and values of the largest of each row, ties to the lower column."""
     columns = np.zeros((len(near), k), dtype=np.int32)

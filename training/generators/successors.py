@@ -82,7 +82,7 @@ def fit_successors(moment: Moment, items: Ints, config: RecommendConfig) -> Succ
     )
 
 
-@njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
 def _follow(
     offsets: Any,
     group: Any,
