@@ -96,6 +96,12 @@ def offsets_of(customer: Ints, n_customers: int) -> Longs:
     return np.searchsorted(customer, np.arange(n_customers + 1)).astype(np.int64)
 
 
+def owners_of(offsets: Longs) -> Ints:
+    """Customer code of every row, ``[row]``: the inverse of ``offsets_of``."""
+    sizes = np.diff(offsets)
+    return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+
+
 @dataclass(frozen=True)
 class Products:
     """Every product of ``products`` or of a purchase, ordered by id.

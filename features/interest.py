@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.history import Events, History, Ints, Longs, offsets_of
+from features.history import Events, History, Ints, Longs, offsets_of, owners_of
 from features.pairs import FAST_DAYS, Singles
 from features.snapshot import DAY_US
 
@@ -44,8 +44,7 @@ class Interest:
     @property
     def customer(self) -> Ints:
         """Customer code of every row, shape ``[row]``."""
-        sizes = np.diff(self.offsets)
-        return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        return owners_of(self.offsets)
 
 
 def interest_at(history: History, cutoff_us: int) -> Interest:

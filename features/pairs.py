@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from features.history import History, Ints, Longs
+from features.history import History, Ints, Longs, owners_of
 from features.snapshot import DAY_US
 
 Singles = npt.NDArray[np.float32]
@@ -84,8 +84,7 @@ class Pairs:
     @property
     def customer(self) -> Ints:
         """Customer code of every pair, shape ``[pair]``."""
-        sizes = np.diff(self.offsets)
-        return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        return owners_of(self.offsets)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from features.history import Events, History, Ints, Products
+from features.history import ALWAYS, Events, History, Ints, Longs, Products
 from features.pairs import Pairs, Singles
 from features.snapshot import DAY_US
 
@@ -107,6 +107,21 @@ def shelf_at(
         ),
     }
     return Shelf(**{name: values[name].astype(np.float32) for name in SHELF_COLUMNS})
+
+
+def arrived_at(history: History, cutoff_us: int) -> Longs:
+    """When each product came into the range, microseconds, ``[product]``.
+
+    ``launched_at``, else the first purchase known before the cutoff; ``ALWAYS``
+    where neither is known.
+    """
+    lines, products = history.purchases, history.products
+    sold = lines.before(cutoff_us) & lines.bought
+    never = np.iinfo(np.int64).max
+    first = np.full(len(products), never, dtype=np.int64)
+    np.minimum.at(first, lines.columns["product"][sold], lines.ts[sold])
+    first[first == never] = ALWAYS
+    return np.where(products.launched == ALWAYS, first, products.launched)
 
 
 def subcategory_of(products: Products) -> tuple[Ints, tuple[str, ...]]:

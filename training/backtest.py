@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from features.config import Config
 from features.engine import Tables
-from features.history import History
+from features.history import History, owners_of
 from features.scratch import whole
 from features.snapshot import Snapshot, to_us
 from training import build, labels, report
@@ -183,7 +183,6 @@ def _rests(
     lives = service_life_of(predictions.products)
     if lives is None:
         return np.zeros(len(product), dtype=np.bool_)
-    sizes = np.diff(predictions.bought_offsets)
-    buyer = np.repeat(np.arange(len(sizes)), sizes)
+    buyer = owners_of(predictions.bought_offsets)
     bought = (buyer, predictions.bought_products, predictions.last_bought)
     return lives.rests(customer, product, bought, to_us(predictions.cutoff))

@@ -7,6 +7,8 @@ import pyarrow as pa
 
 from features.history import ALWAYS, Array, Floats, History, Ints, Longs
 from features.pairs import Singles
+from features.shelf import arrived_at
+from features.snapshot import to_us
 from training.predictions import PRODUCTS
 
 
@@ -20,7 +22,7 @@ def products_table(history: History, paid: Singles) -> pa.Table:
             master names none.
     """
     products = history.products
-    arrived = arrivals(history)
+    arrived = arrived_at(history, to_us(history.until))
     return pa.table(
         {
             "product_id": pa.array(products.ids, pa.string()),
@@ -38,20 +40,6 @@ def products_table(history: History, paid: Singles) -> pa.Table:
         },
         schema=PRODUCTS,
     )
-
-
-def arrivals(history: History) -> Longs:
-    """When each product came into the range, microseconds, ``[product]``.
-
-    ``launched_at``, else the first purchase; ``ALWAYS`` where neither is known.
-    """
-    lines, products = history.purchases, history.products
-    bought = lines.bought
-    never = np.iinfo(np.int64).max
-    first = np.full(len(products), never, dtype=np.int64)
-    np.minimum.at(first, lines.columns["product"][bought], lines.ts[bought])
-    first[first == never] = ALWAYS
-    return np.where(products.launched == ALWAYS, first, products.launched)
 
 
 def bought_before(history: History, spine: Ints) -> tuple[Longs, Ints, Longs]:

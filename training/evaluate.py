@@ -236,7 +236,8 @@ def _lists(
         who = np.intersect1d(found.buyers, moment.customers).astype(np.int32)
         methods: dict[str, Ints] = {MODEL: as_lists(scored, lane, K, who)}
         for name, generator in zip(SOURCES, generators, strict=True):
-            if not (lane == "new" and name == "own history"):
+            # Who has no opinion of anything, for want of a table, is no rival.
+            if len(generator.items) and not (lane == "new" and name == "own history"):
                 methods[name] = best_of(generator, moment, who, K, unseen=lane == "new")
         lists[lane], gains[lane] = _compare(methods, who, found, config.seed)
     return lists, gains

@@ -19,8 +19,16 @@ PLAIN = {
     "ALS": "similar taste (ALS)",
     "co-purchase": "bought together",
     "category": "popular in their categories",
+    "looked at": "looked at before",
+    "segment popularity": "best of their segment",
     "popularity": "best sellers",
 }
+
+BARS = 6
+"""Methods drawn side by side, ours and the best others; tables have them all."""
+
+
+_ALONE = {"own history": "own history alone", "popularity": "best sellers"}
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,11 @@ def findings(
         [{n: v["hit"] for n, v in q.lists["mixed"].items()} for q in qualities]
     )
     best = max((name for name in auc if name != MODEL), key=lambda name: auc[name])
+    alone = [
+        f"{said} {hit[name]:.0%}"
+        for name, said in _ALONE.items()
+        if not math.isnan(hit.get(name, math.nan))
+    ]
     share, precision, recall = (
         _mean([q.tag[name] for q in qualities])
         for name in ("share", "precision", "recall")
@@ -175,8 +188,7 @@ def findings(
             Finding(
                 f"{hit[MODEL]:.0%}",
                 f"{hit[MODEL]:.0%} of the buyers bought at least one of the {K} products "
-                f"offered to them (own history alone {hit['own history']:.0%}, "
-                f"best sellers {hit['popularity']:.0%}).",
+                f"offered to them ({', '.join(alone)}).",
             ),
         ),
     ]
@@ -207,12 +219,15 @@ def plain(method: str) -> str:
 
 
 def _bars(values: Sequence[Mapping[str, float]]) -> tuple[Bar, ...]:
-    """Mean of each method over the cutoffs, best first."""
-    return tuple(
+    """Mean of ours and of the best others over the cutoffs, best first."""
+    found = [
         Bar(plain(name), value, "ours" if name == MODEL else "theirs")
         for name, value in _best_first(_means(values))
         if not math.isnan(value)
-    )
+    ]
+    others = [bar for bar in found if bar.whose == "theirs"]
+    left_out = others[BARS - 1 :]
+    return tuple(bar for bar in found if bar not in left_out)
 
 
 def _pick_bars(picks: Sequence[PickFigure]) -> tuple[Bar, ...]:
@@ -230,7 +245,9 @@ def _best_first(values: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _means(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: _mean([v[name] for v in values]) for name in values[0]}
+    """Of the methods that all cutoffs have."""
+    common = [name for name in values[0] if all(name in v for v in values)]
+    return {name: _mean([v[name] for v in values]) for name in common}
 
 
 def _mean(values: Sequence[float]) -> float:

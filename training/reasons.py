@@ -141,9 +141,10 @@ def _looked_at(scored: Scored, rows: Longs) -> Array:
     kind = np.where(
         interest.carts[at] > 0, 2, np.where(interest.inquiries[at] > 0, 1, 0)
     )
-    before = ("", "asked about before, ", "put in a cart before, ")
+    # The latest event may be of another kind than the one that is named.
+    named = ("looked at", "asked about", "put in a cart")
     return _written(
-        lambda kind, days: f"{before[kind]}last looked at {_ago(days)}",
+        lambda kind, days: f"{named[kind]}, interest last shown {_ago(days)}",
         kind,
         _days_ago(scored.moment, interest.last_us[at]),
     )
@@ -172,7 +173,7 @@ def _arrived(scored: Scored, rows: Longs) -> Array:
     shelf, product = scored.moment.shelf, scored.product[rows]
     return _written(
         lambda days, sold: (
-            f"new: first sold {_ago(days)}, {_times(sold)} since"
+            f"new: first sold {_ago(days)}, {_times(sold)} in the last 12 weeks"
             if days >= 0
             else "new: not sold yet"
         ),

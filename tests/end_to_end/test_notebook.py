@@ -100,9 +100,11 @@ def test_our_model_stands_beside_every_baseline_with_finite_figures(
 def test_our_lists_stand_beside_every_generator_with_finite_figures(
     found: dict[str, Any],
 ) -> None:
+    # Every product of this shop sold in its first weeks: nothing arrives.
+    rivals = [name for name in SOURCES if name != "new arrivals"]
     assert list(found["what"]) == [
-        *(f"mixed {name}" for name in ["repurchase", *SOURCES]),
-        *(f"new {name}" for name in ["repurchase", *SOURCES[1:]]),
+        *(f"mixed {name}" for name in ["repurchase", *rivals]),
+        *(f"new {name}" for name in ["repurchase", *rivals[1:]]),
     ]
     for figures in found["what"].values():
         assert all(math.isfinite(value) for value in figures.values())

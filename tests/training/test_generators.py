@@ -107,7 +107,7 @@ def test_what_is_bought_soon_after_a_group_follows_it(
     rows += [line(c, "ink", 25) for c in "ab"]
     rows += [line("c", "ink", 10), line("d", "pen", 5)]
     moment = at_cutoff(rows, products=GROUPS)
-    made = fit_successors(moment, all_items(moment), CONFIG)
+    made = fit_successors(moment, all_items(moment), CONFIG, 0)
     names = moment.history.products.words["subcategory"]
     printers, inks = names.index("printers"), names.index("inks")
     # Two of three buyers within 30 days; of the 7 first purchases of any group
@@ -124,7 +124,7 @@ def test_a_group_that_is_bought_again_follows_itself(
 ) -> None:
     rows = [line("a", "pen", 50), line("a", "pen", 5), line("b", "pen", 5)]
     made = fit_successors(
-        at_cutoff(rows, products=GROUPS), np.zeros(1, np.int32), CONFIG
+        at_cutoff(rows, products=GROUPS), np.zeros(1, np.int32), CONFIG, 0
     )
     assert made.follows.toarray().max() == 0.5
 

@@ -166,8 +166,9 @@ def test_looks_segments_and_novelties_say_what_was_seen(
     reason: Callable[..., str],
 ) -> None:
     # Tea sold twice, nine days ago, and never before.
-    assert reason("tea", LOOKED_AT) == "put in a cart before, last looked at 2 days ago"
-    assert reason("rye", LOOKED_AT) == "last looked at 3 days ago"
+    cart = "put in a cart, interest last shown 2 days ago"
+    assert reason("tea", LOOKED_AT) == cart
+    assert reason("rye", LOOKED_AT) == "looked at, interest last shown 3 days ago"
     shops = ("channel, web", "channel, shop")
     assert (
         reason("tea", SEGMENT, "channel, shop", shops)
@@ -177,5 +178,7 @@ def test_looks_segments_and_novelties_say_what_was_seen(
         reason("tea", TRENDING)
         == "sold 0 times in the last week, 0.2 times in a usual one"
     )
-    assert reason("tea", ARRIVALS) == "new: first sold 9 days ago, 2 times since"
+    assert reason("tea", ARRIVALS) == (
+        "new: first sold 9 days ago, 2 times in the last 12 weeks"
+    )
     assert reason("rye", ARRIVALS) == "new: not sold yet"

@@ -271,6 +271,25 @@ def test_bars_are_means_of_the_cutoffs_with_the_best_first(
     assert [bar.name for bar in new.bars][-1] == "best sellers"
 
 
+def test_ours_is_drawn_beside_the_five_best_also_where_it_is_worse(
+    qualities: list[Quality],
+) -> None:
+    for quality in qualities:
+        mixed = quality.lists["mixed"]
+        mixed |= {f"other {i}": _figures(0.2 + i / 100) for i in range(7)}
+    bars = findings.panels(qualities, [])[1].bars
+    assert [bar.name for bar in bars] == [
+        *(f"other {i}" for i in (6, 5, 4, 3, 2)),
+        findings.plain(MODEL),
+    ]
+
+
+def test_a_method_that_a_cutoff_lacks_has_no_mean(qualities: list[Quality]) -> None:
+    qualities[0].lists["mixed"]["new arrivals"] = _figures(0.2)
+    bars = findings.panels(qualities, [])[1].bars
+    assert "new arrivals" not in [bar.name for bar in bars]
+
+
 def test_only_our_bars_are_highlighted_also_where_we_lose(
     qualities: list[Quality], picks: list[PickFigure]
 ) -> None:

@@ -18,7 +18,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from features.config import RecommendConfig
 from features.history import Ints
 from features.pairs import Singles
-from training.generators.generator import columns_of, taken_by
+from training.generators.generator import columns_of, interest_of, taken_by
 from training.moment import Moment
 
 
@@ -75,14 +75,7 @@ def _liked(moment: Moment, items: Ints, config: RecommendConfig) -> sp.csr_matri
     bought = moment.pairs["product"]
     customer = np.concatenate((bought.customer, interest.customer))
     item = np.concatenate((bought.item, interest.item))
-    weight = np.concatenate(
-        (
-            bought.slow,
-            config.view_weight * interest.views
-            + config.cart_weight * interest.carts
-            + config.inquiry_weight * interest.inquiries,
-        )
-    )
+    weight = np.concatenate((bought.slow, interest_of(moment, config)))
     column = columns_of(items, moment.n_products)[item]
     keep = (column >= 0) & (weight > 0)
     liked = sp.csr_matrix(

@@ -104,7 +104,7 @@ def fit_generators(moment: Moment, config: RecommendConfig, seed: int) -> Genera
             fit_als(moment, warm, config, seed),
             fit_neighbours(moment, warm, config, seed),
             fit_co_purchase(moment, np.sort(warm[busiest]), config),
-            fit_successors(moment, warm, config),
+            fit_successors(moment, warm, config, seed),
             fit_looked_at(moment, config),
             fit_segment_popularity(moment, config),
             fit_trending(moment),

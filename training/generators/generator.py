@@ -9,8 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
+from features.config import RecommendConfig
 from features.history import Ints, Longs
 from features.pairs import Singles
+from features.snapshot import DAY_US
 from training.moment import Moment
 
 
@@ -60,6 +62,25 @@ def columns_of(items: Ints, n_products: int) -> Ints:
     column = np.full(n_products, -1, dtype=np.int32)
     column[items] = np.arange(len(items), dtype=np.int32)
     return column
+
+
+def drawn(moment: Moment, most: int, seed: int) -> Ints:
+    """Active customers, ascending; of more than ``most``, as many drawn."""
+    if len(moment.customers) <= most:
+        return moment.customers
+    random = np.random.default_rng([seed, moment.cutoff_us // DAY_US])
+    return np.sort(random.permutation(moment.customers)[:most])
+
+
+def interest_of(moment: Moment, config: RecommendConfig) -> Singles:
+    """Weight of every row of ``moment.interest``, where a purchase has 1."""
+    interest = moment.interest
+    weight = (
+        config.view_weight * interest.views
+        + config.cart_weight * interest.carts
+        + config.inquiry_weight * interest.inquiries
+    )
+    return weight.astype(np.float32)
 
 
 def codes_of(items: Ints, columns: Ints) -> Ints:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from features.config import RecommendConfig
 from features.history import Ints
 from features.pairs import Singles
-from training.generators.generator import columns_of, silent_where_zero
+from training.generators.generator import columns_of, interest_of, silent_where_zero
 from training.moment import Moment
 
 
@@ -31,14 +31,8 @@ def fit_looked_at(moment: Moment, config: RecommendConfig) -> LookedAt:
     """Every product that somebody looked at; the weights are those of ALS."""
     interest = moment.interest
     items = np.unique(interest.item)
-    weight = (
-        config.view_weight * interest.views
-        + config.cart_weight * interest.carts
-        + config.inquiry_weight * interest.inquiries
-    )
+    weight = interest_of(moment, config)
     column = columns_of(items, moment.n_products)[interest.item]
     shape = (len(moment.history.customers), len(items))
-    taken = sp.csr_matrix(
-        (weight.astype(np.float32), (interest.customer, column)), shape
-    )
+    taken = sp.csr_matrix((weight, (interest.customer, column)), shape)
     return LookedAt(items, taken)

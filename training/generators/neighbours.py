@@ -16,10 +16,10 @@ import scipy.sparse as sp
 from numba import njit
 
 from features.config import RecommendConfig
-from features.history import Ints
+from features.history import Ints, owners_of
 from features.pairs import SLOW_DAYS, Singles
 from features.snapshot import DAY_US
-from training.generators.generator import columns_of, silent_where_zero
+from training.generators.generator import columns_of, drawn, silent_where_zero
 from training.moment import Moment
 
 _LEAST_VISITS = 0.5
@@ -111,7 +111,7 @@ def fit_neighbours(
     pairs, visits = moment.pairs["product"], moment.visits
     n_customers = len(moment.history.customers)
     age = (moment.cutoff_us - visits.ts) / DAY_US
-    customer = np.repeat(np.arange(n_customers), np.diff(visits.offsets))
+    customer = owners_of(visits.offsets)
     total = np.bincount(customer, 2.0 ** (-age / SLOW_DAYS), minlength=n_customers)
     column = columns_of(items, moment.n_products)[pairs.item]
     keep = column >= 0
@@ -123,10 +123,7 @@ def fit_neighbours(
     length = np.sqrt(np.asarray(share.multiply(share).sum(axis=1)).ravel())
     scale = (1 / np.where(length > 0, length, 1.0)).astype(np.float32)
     unit = sp.csr_matrix(sp.diags(scale) @ share)
-    others = moment.customers
-    if len(others) > config.neighbour_customers:
-        random = np.random.default_rng([seed, moment.cutoff_us // DAY_US])
-        others = np.sort(random.permutation(others)[: config.neighbour_customers])
+    others = drawn(moment, config.neighbour_customers, seed)
     return Neighbours(
         items,
         share,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.config import RecommendConfig
-from features.history import Ints
+from features.history import ALWAYS, Ints
 from features.pairs import Singles
+from features.shelf import arrived_at
 from features.snapshot import DAY_US
 from training.moment import Moment
 
@@ -62,11 +63,9 @@ def fit_arrivals(moment: Moment, config: RecommendConfig) -> Arrivals:
     days everything is first sold, and nothing is new.
     """
     history, shelf = moment.history, moment.shelf
-    launched = history.products.launched
-    dated = launched > np.iinfo(np.int64).min
-    age = np.where(
-        dated, (moment.cutoff_us - launched) / DAY_US, shelf.days_since_first
-    )
+    arrived = arrived_at(history, moment.cutoff_us)
+    age = (moment.cutoff_us - arrived.astype(np.float64)) / DAY_US
+    dated = history.products.launched > ALWAYS
     oldest = np.nanmax(shelf.days_since_first, initial=0.0)
     is_new = (age >= 0) & (age < config.arrival_days)
     is_new &= dated | (oldest >= 2 * config.arrival_days)

@@ -18,7 +18,7 @@ from features.config import RecommendConfig
 from features.history import Ints
 from features.pairs import Singles
 from features.snapshot import DAY_US
-from training.generators.generator import silent_where_zero
+from training.generators.generator import drawn, silent_where_zero
 from training.moment import Moment
 
 
@@ -47,13 +47,17 @@ class Successors:
         return silent_where_zero(wanted[:, self.group] * self.share)
 
 
-def fit_successors(moment: Moment, items: Ints, config: RecommendConfig) -> Successors:
+def fit_successors(
+    moment: Moment, items: Ints, config: RecommendConfig, seed: int
+) -> Successors:
     """Groups are subcategories; products without one are left out.
 
     Args:
         moment: history at the cutoff.
         items: products that are scored.
-        config: ``succession_days``: what is first bought within so many days follows.
+        config: ``succession_days``: what is first bought within so many days follows;
+            learned from ``max_customers`` at most.
+        seed: of the draw.
     """
     group_of = moment.group_of["subcategory"]
     known = items[group_of[items] >= 0]
@@ -69,7 +73,7 @@ def fit_successors(moment: Moment, items: Ints, config: RecommendConfig) -> Succ
         pairs.item,
         pairs.first_us,
         pairs.orders,
-        moment.customers[: config.max_customers],
+        drawn(moment, config.max_customers, seed),
         config.succession_days * DAY_US,
         n_groups,
     )
