@@ -11,9 +11,9 @@ from rich.table import Table
 
 from features.config import Config
 from training import report, track
-from training.evaluate import K, Quality
+from training.evaluate import Quality
 from training.findings import plain
-from training.metrics import MODEL, Interval
+from training.metrics import MODEL, Interval, K
 from training.predictions import Predictions
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from training import score_sections as score
 from training import trust_sections as trust
 from training.details import Details
 from training.drawing import COLOURS, FAINT, INK
-from training.evaluate import K, Quality
+from training.evaluate import Quality
 from training.findings import (
     Panel,
     PickFigure,
@@ -26,7 +26,7 @@ from training.findings import (
     panels,
     plain,
 )
-from training.metrics import MODEL, Interval
+from training.metrics import MODEL, Interval, K
 from training.section import Section, number
 
 __all__ = ["PickFigure", "draw", "headline", "write"]

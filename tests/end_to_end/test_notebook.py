@@ -11,6 +11,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from training.generators.fitted import SOURCES
+from training.metrics import MODEL
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "train_and_compare.ipynb"
 
@@ -98,14 +101,19 @@ def test_our_model_stands_beside_every_baseline_with_finite_figures(
 def test_our_lists_stand_beside_every_generator_with_finite_figures(
     found: dict[str, Any],
 ) -> None:
-    generators = ["own history", "ALS", "co-purchase", "category", "popularity"]
     assert list(found["what"]) == [
-        *(f"mixed {name}" for name in ["repurchase", *generators]),
-        *(f"new {name}" for name in ["repurchase", *generators[1:]]),
+        *(
+            f"{lane} {name}"
+            for lane in ("mixed", "again")
+            for name in (MODEL, *SOURCES)
+        ),
+        *(f"new {name}" for name in (MODEL, *SOURCES[1:])),
     ]
     for figures in found["what"].values():
-        assert all(math.isfinite(value) for value in figures.values())
-        assert 0 <= figures["recall"] <= 1
+        for name in ("recall", "ndcg", "map", "hit", "precision"):
+            assert 0 <= figures[name] <= 1
+        # A list that shows nothing is like nothing.
+        assert figures["coverage"] == 0 or all(map(math.isfinite, figures.values()))
     # Seven in ten lines are one of six favourites: best sellers cannot keep up.
     ours, popular = found["what"]["mixed repurchase"], found["what"]["mixed popularity"]
     assert ours["recall"] > popular["recall"]
