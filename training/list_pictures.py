@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from statsmodels.stats.proportion import proportion_confint
+
 from training.drawing import COLOURS, FAINT, INK, RULE, TEXT, blank, name_axes, svg
 from training.findings import plain
 from training.match_quality import Match
 from training.metrics import MODEL, Interval, K
 
-_TITLES = {"mixed": "everything", "again": "bought before", "new": "never bought"}
+_TITLES = {"again": "bought before", "new": "never bought"}
 _LANES: dict[str, dict[str, Any]] = {
     "again": {"color": COLOURS["ours"], "marker": "o"},
     "new": {"color": "#d9822b", "marker": "s"},
@@ -31,7 +33,7 @@ def recalls(lanes: Mapping[str, Mapping[str, Interval]]) -> str | None:
     names = sorted(first, key=lambda name: -first[name].value)
     if not any(one.value == one.value for one in first.values()):
         return None
-    figure, axis = blank(left=0.345, right=0.64)
+    figure, axis = blank(left=0.36, right=0.64)
     axes = [axis, figure.add_axes((0.69, 0.17, 0.285, 0.8))]
     for panel, (lane, methods) in zip(axes, lanes.items(), strict=True):
         for place, name in enumerate(names):
@@ -43,14 +45,14 @@ def recalls(lanes: Mapping[str, Mapping[str, Interval]]) -> str | None:
         panel.locator_params(axis="x", nbins=3)
         panel.grid(visible=False, axis="y")
         panel.tick_params(length=0, labelsize=TEXT - 1, labelcolor=FAINT)
-        panel.set_xlabel(f"recall@{K}, {_TITLES[lane]}", fontsize=TEXT - 1, color=INK)
+        panel.set_xlabel(f"recall@{K}, {lane}", fontsize=TEXT - 1, color=INK)
     axes[1].spines[["top", "right"]].set_visible(False)
     axes[1].spines[["left", "bottom"]].set_color(RULE)
     axes[1].grid(visible=True, axis="x", color="#edf1f3", linewidth=0.8)
     axes[1].set_yticks([])
-    axis.set_yticks(range(len(names)), [plain(name)[:25] for name in names])
+    axis.set_yticks(range(len(names)), [plain(name)[:28] for name in names])
     for label, name in zip(axis.get_yticklabels(), names, strict=True):
-        label.set(color=INK, fontsize=TEXT - 1.5)
+        label.set(color=INK, fontsize=TEXT - 2)
         label.set_fontweight("bold" if name == MODEL else "normal")
     return svg(figure, "recall of every method, with intervals")
 
@@ -62,7 +64,11 @@ def _dot(axis: Any, place: int, one: Interval, ours: bool) -> None:
 
 
 def matches(found: Mapping[str, Match]) -> str | None:
-    """Share bought by match, both on logarithmic scales; None without such pairs."""
+    """Share bought by match, both on logarithmic scales; None without such pairs.
+
+    The whiskers are 95 % intervals by Wilson (1927), as if no two pairs were of the
+    same customer.
+    """
     drawn = {
         lane: [b for b in found[lane].bins if b.pairs >= _LEAST and b.bought > 0]
         for lane in _LANES
@@ -80,6 +86,13 @@ def matches(found: Mapping[str, Match]) -> str | None:
             markersize=4.5,
             **_LANES[lane],
         )
+        for one in bins:
+            ends = proportion_confint(
+                round(one.bought * one.pairs), one.pairs, method="wilson"
+            )
+            axis.plot(
+                [one.promised] * 2, ends, color=_LANES[lane]["color"], linewidth=1.1
+            )
     low = 0.7 * min(min(b.promised, b.bought) for bins in drawn.values() for b in bins)
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -92,5 +105,5 @@ def matches(found: Mapping[str, Match]) -> str | None:
         ticks([], minor=True)
         limit(low, 1.2)
     name_axes(axis, "promised: mean match of the pairs", "bought")
-    axis.legend(loc="lower right", fontsize=TEXT - 1, labelcolor=INK, frameon=False)
+    axis.legend(loc="upper left", fontsize=TEXT - 1, labelcolor=INK, frameon=False)
     return svg(figure, "share bought by match, in both lanes")

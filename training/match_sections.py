@@ -38,7 +38,7 @@ def match(qualities: Sequence[Quality]) -> Section:
         "Counted are all candidate pairs that are kept, not only those in a list: every "
         "customer with history, with the best candidates of each lane, whether they came "
         "to buy or not. Both scales are logarithmic, since most matches are small; bins "
-        "with fewer than 20 pairs or no purchase are in the tables only. Calibration "
+        "with fewer than 20 pairs or no purchase are in the tables only; thin lines are 95% intervals. Calibration "
         "error: mean gap between promised and bought over ten groups of equal size, mean "
         "of the cutoffs.",
         answer,
