@@ -11,9 +11,11 @@ from rich.table import Table
 
 from features.config import Config
 from training import report, track
-from training.evaluate import K, Quality
+from training.evaluate import Quality
 from training.findings import plain
-from training.metrics import MODEL, Interval
+from training.list_quality import UNION
+from training.match_sections import said_of_sure
+from training.metrics import MAP_SLOTS, MODEL, Interval, K
 from training.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ def evaluation(console: Console, found: Evaluation) -> None:
     else:
         console.print(f"\nNo comparison with manual picks: {found.comparison.reason}")
     _heading(console, "In short")
-    for sentence in report.headline(found.qualities, picks):
+    sentences = report.headline(found.qualities, picks)
+    for sentence in [*sentences, report.certainty(found.qualities)]:
         console.print(f"* {sentence}", highlight=False)
 
 
@@ -75,11 +78,21 @@ def _list(console: Console, quality: Quality, lane: str, until: str) -> None:
         {
             "recall": (f"recall@{K}", ".4f"),
             "ndcg": (f"nDCG@{K}", ".4f"),
+            "map": (f"MAP@{MAP_SLOTS}", ".4f"),
             "hit": (f"hit@{K}", ".3f"),
+            "precision": (f"precision@{K}", ".3f"),
         },
         ("our recall gain", "+.4f"),
         quality.recall_gain[lane],
         first="method",
+    )
+    match, reached = quality.offers.match[lane], quality.offers.candidates[lane][UNION]
+    console.print(
+        f"Match: {match.pairs:,} pairs, {match.promised:.2%} promised, "
+        f"{match.bought:.2%} bought, calibration error {match.ece:.4f}. "
+        f"{said_of_sure(match)} Candidates: {reached:.1%} of what is bought is among them.",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -30,6 +30,7 @@ from training import backtest as backtests
 from training.build import Steps
 from training.details import Details
 from training.evaluate import Quality
+from training.metrics import MAP_SLOTS, K
 from training.predictions import Predictions
 
 Announce = Callable[[str], None]
@@ -227,7 +228,8 @@ def numbers(quality: Quality) -> dict[str, float]:
         named |= {f"{model}/{name}": value for name, value in values.items()}
     for lane, methods in quality.lists.items():
         for method, values in methods.items():
-            named |= {f"{lane}/{method}/{n}_at_10": v for n, v in values.items()}
+            named |= {f"{lane}/{method}/{n}{_cut(n)}": v for n, v in values.items()}
+    named |= _match_numbers(quality)
     for model, values in quality.value.models.items():
         named |= {f"value/{model}/{n}": value for n, value in values.items()}
     for model, values in quality.churn.models.items() if quality.churn else ():
@@ -242,6 +244,23 @@ def numbers(quality: Quality) -> dict[str, float]:
     if quality.uplift.spend:
         named["uplift/spend_qini"] = quality.uplift.spend.qini.value
     return {name: value for name, value in named.items() if value == value}
+
+
+def _match_numbers(quality: Quality) -> dict[str, float]:
+    named: dict[str, float] = {}
+    for lane, match in quality.offers.match.items():
+        named[f"{lane}/match/calibration_error"] = match.ece
+        named[f"{lane}/match/pairs"] = float(match.pairs)
+        named[f"{lane}/match/graded_85"] = float(match.sure)
+        named[f"{lane}/match/graded_85_bought"] = match.sure_bought
+    for lane, reached in quality.offers.candidates.items():
+        named |= {f"{lane}/candidates/{name}": v for name, v in reached.items()}
+    return named
+
+
+def _cut(figure: str) -> str:
+    """Of how many slots a figure of lists is, as the end of its name."""
+    return f"_at_{MAP_SLOTS if figure == 'map' else K}"
 
 
 def steady_numbers(found: Details) -> dict[str, float]:
@@ -274,7 +293,7 @@ def publish(
         with steps("read history"):
             history = tables.history(cutoff_of(config))
         table = _read_features(tables, config, history)
-    predictions, _ = build.predict(bundle, history, table, steps)
+    predictions = build.predict(bundle, history, table, steps)[0]
     with steps("publish"):
         version = publish_predictions(config.workspace, predictions, folder.name)
     with steps("log to MLflow"), track.run(config, f"publish {version.name}") as run:

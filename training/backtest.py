@@ -74,17 +74,20 @@ def run(
         alert_window(config.replenishment.alert_days),
         ids,
     )
-    quality = happened and evaluate(
-        predictions, scored, history, happened, config, steps
-    )
-    sample = happened and sample_of(
-        build.at_cutoff(features, snapshot.cutoff),
-        predictions.curve[:, snapshot.horizon_days - 1].astype(np.float64),
-        happened.bought.column("customer_id").to_pylist(),
-        history,
-        snapshot,
-        config,
-    )
+    sample = quality = None
+    if happened:
+        with steps("score baselines of propensity"):
+            sample = sample_of(
+                build.at_cutoff(features, snapshot.cutoff),
+                predictions.curve[:, snapshot.horizon_days - 1].astype(np.float64),
+                happened.bought.column("customer_id").to_pylist(),
+                history,
+                snapshot,
+                config,
+            )
+        quality = evaluate(
+            predictions, scored, history, happened, sample, config, steps
+        )
     return Backtest(
         bundle, history, features, predictions, scored, quality, sample, steps
     )

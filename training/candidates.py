@@ -17,6 +17,7 @@ from features.pairs import Singles
 from training.generators.fitted import Generators
 from training.generators.generator import Generator, codes_of, one_blas_thread
 from training.moment import Moment
+from training.tops import top_unseen
 
 CHUNK = 256
 """Customers scored at once: bounds the memory of dense scores."""
@@ -89,7 +90,7 @@ def candidates(
     dense = [generator.scores(customers) for generator in others]
     best = np.full((len(dense), len(customers), config.new_candidates), -1, np.int32)
     for i, (generator, scores) in enumerate(zip(others, dense, strict=True)):
-        columns = _top_unseen(
+        columns = top_unseen(
             scores,
             generator.items,
             pairs.offsets,
@@ -137,101 +138,16 @@ def _scores_of(
     return scores
 
 
-def best_of(
-    generator: Generator, moment: Moment, customers: Ints, n: int, *, unseen: bool
-) -> Ints:
-    """The generator alone: its best ``n`` available products.
-
-    Args:
-        generator: fitted at the same moment.
-        moment: tells what was bought.
-        customers: codes of active customers.
-        n: length of the lists.
-        unseen: leave out what the customer bought before.
+def own_candidates(moment: Moment, customers: Ints, n: int) -> Ints:
+    """The products that own history hands to the ranker, best first.
 
     Returns:
-        Product codes, best first, ``[customer, n]``, -1: none.
+        Codes, ``[customer, n or fewer]``, -1: none.
     """
-    pairs, available = moment.pairs["product"], moment.history.products.available
-    missing = ~available[generator.items]
-    lists = np.full((len(customers), n), -1, dtype=np.int32)
-    for start in range(0, len(customers), CHUNK):
-        some = customers[start : start + CHUNK]
-        scores = generator.scores(some)
-        if unseen:
-            columns = _top_unseen(
-                scores,
-                generator.items,
-                pairs.offsets,
-                pairs.item,
-                some,
-                available,
-                n,
-            )
-        else:
-            scores[:, missing] = -np.inf
-            columns = top_items(scores, n)
-        lists[start : start + CHUNK] = codes_of(generator.items, columns)
-    return lists
-
-
-@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def top_items(scores: Any, n: int) -> Any:
-    """Columns of the best ``n`` scores per row, best first, ties to the lower.
-
-    Returns:
-        int32, ``[row, n]``, -1 where fewer scores are finite.
-    """
-    best = np.full((scores.shape[0], n), -1, dtype=np.int32)
-    for row in range(scores.shape[0]):
-        _top(scores[row], n, best[row])
-    return best
-
-
-@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _top(scores: Any, n: int, best: Any) -> None:
-    kept, worst = 0, -np.inf
-    for column in range(len(scores)):
-        value = scores[column]
-        if not np.isfinite(value) or (kept == n and value <= worst):
-            continue
-        at = kept if kept < n else n - 1
-        while at > 0 and scores[best[at - 1]] < value:
-            best[at] = best[at - 1]
-            at -= 1
-        best[at] = column
-        kept = min(kept + 1, n)
-        worst = scores[best[kept - 1]]
-
-
-@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
-def _top_unseen(
-    scores: Any,
-    items: Any,
-    offsets: Any,
-    bought: Any,
-    customers: Any,
-    pool: Any,
-    n: int,
-) -> Any:
-    """``top_items`` of the pool without what the customer bought.
-
-    ``items`` and each customer's ``bought`` ascend.
-    """
-    best = np.full((len(customers), n), -1, dtype=np.int32)
-    left = np.empty(len(items), dtype=scores.dtype)
-    for row in range(len(customers)):
-        pair, end = offsets[customers[row]], offsets[customers[row] + 1]
-        for column in range(len(items)):
-            left[column] = scores[row, column]
-            while pair < end and bought[pair] < items[column]:
-                pair += 1
-            if (pair < end and bought[pair] == items[column]) or not pool[
-                items[column]
-            ]:
-                left[column] = -np.inf
-        _top(left, n, best[row])
-    return best
+    pairs = moment.pairs["product"]
+    pool = np.ones(moment.n_products, dtype=np.bool_)
+    best, _ = _best_pairs(pairs.offsets, pairs.slow, pairs.item, pool, customers, n)
+    return np.where(best < 0, np.int32(-1), pairs.item[best]).astype(np.int32)
 
 
 @njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from training.evaluate import K, Quality
-from training.metrics import MODEL, Interval
+from training.evaluate import Quality
+from training.metrics import MODEL, Interval, K
 
 Whose = Literal["ours", "kin", "theirs"]
 

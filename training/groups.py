@@ -112,17 +112,48 @@ def by_group(
         many were pooled; and how many rows were dropped, since even the pooled
         ones are fewer than ``least``.
     """
+    parts = parts_of(group, least)
+    found = tuple(_group(n, label, scores, rows) for n, rows in parts.rows.items())
+    return found, parts.pooled, parts.dropped
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Rows parted by one property.
+
+    Attributes:
+        rows: which rows, by name of the group; numbers of orders ascending, others
+            by size, descending.
+        pooled: how many groups are in ``OTHERS``.
+        dropped: rows of the others, where they are too few for a group.
+    """
+
+    rows: dict[str, Bools]
+    pooled: int
+    dropped: int
+
+
+def parts_of(group: Array, least: int) -> Parts:
+    """The groups of one property that are large enough, the others together.
+
+    Args:
+        group: name or None, shape ``[row]``.
+        least: smaller groups, and all beyond the ``MOST_GROUPS`` largest, are pooled.
+    """
     names = np.array([NOT_KNOWN if g is None else str(g) for g in group], dtype=object)
     unique, sizes = np.unique(names, return_counts=True)
     size = dict(zip(unique.tolist(), sizes.tolist(), strict=True))
     ranked = sorted(size, key=lambda name: (-size[name], name))
     kept = [name for name in ranked[:MOST_GROUPS] if size[name] >= least]
     rest = np.isin(names, kept, invert=True)
-    found = [_group(name, label, scores, names == name) for name in kept]
+    place = {title: n for n, (title, _) in enumerate(ORDER_GROUPS)}
+    if set(kept) <= set(place):
+        kept.sort(key=lambda name: place[name])
+    rows = {name: names == name for name in kept}
     dropped = int(rest.sum()) if 0 < rest.sum() < least else 0
     if rest.any() and not dropped:
-        found.append(_group(OTHERS, label, scores, rest))
-    return tuple(found), len(size) - len(kept), dropped
+        rows[OTHERS] = rest
+    return Parts(rows, len(size) - len(kept), dropped)
 
 
 def breakdowns(
@@ -142,9 +173,6 @@ def breakdowns(
     found: list[Breakdown] = []
     for name, group in groups.items():
         lines, pooled, dropped = by_group(label, scores, group, least)
-        if name == ORDERS:
-            place = {title: n for n, (title, _) in enumerate(ORDER_GROUPS)}
-            lines = tuple(sorted(lines, key=lambda one: place.get(one.name, 99)))
         if len(lines) > 1:
             found.append(Breakdown(name, lines, pooled, dropped))
     return tuple(found)

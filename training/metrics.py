@@ -19,6 +19,12 @@ from features.snapshot import Snapshot
 MODEL = "repurchase"
 """Our name in every table of figures, beside the baselines'."""
 
+K = 10
+"""Slots of every list that is measured."""
+
+MAP_SLOTS = 12
+"""Slots of the mean average precision."""
+
 _AUC_DRAWS = 300
 _AUC_CELLS = 4_000_000
 """Of weights held at once."""
@@ -121,6 +127,28 @@ def ndcg_at(hit: Bools, bought: Longs) -> Floats:
 def hit_at(hit: Bools) -> Floats:
     """1 where at least one offer was bought, ``[customer]``."""
     return np.asarray(hit.any(axis=1), dtype=np.float64)
+
+
+def precision_at(hit: Bools) -> Floats:
+    """Share of the slots that were bought; an empty slot was not, ``[customer]``."""
+    return np.asarray(hit.mean(axis=1), dtype=np.float64)
+
+
+def average_precision_at(hit: Bools, bought: Longs) -> Floats:
+    """Precision at every slot that was bought, summed over the best possible.
+
+    The mean over customers is MAP@k.
+
+    Args:
+        hit: ``[customer, slot]``, cut at k by the caller.
+        bought: distinct products bought; NaN results where 0.
+
+    Returns:
+        ``[customer]``: the sum over ``min(bought, k)``.
+    """
+    slots = np.arange(1, hit.shape[1] + 1)
+    found = np.where(hit, np.cumsum(hit, axis=1) / slots, 0.0).sum(axis=1)
+    return _ratio(found, np.minimum(bought, hit.shape[1]))
 
 
 def _ratio(above: Array, below: Array) -> Floats:

@@ -46,6 +46,7 @@ class Scored:
             into ``segments``); -1: other sources.
         segments: texts.
         moment: what was known at the cutoff.
+        generators: fitted at that moment; their candidates these offers are.
     """
 
     customer: Ints
@@ -58,6 +59,7 @@ class Scored:
     anchor: Ints
     segments: tuple[str, ...]
     moment: Moment
+    generators: Generators
 
     def __len__(self) -> int:
         return len(self.customer)
@@ -118,6 +120,7 @@ def scored_of(parts: Sequence[Parts], generators: Generators) -> Scored:
         anchor,
         generators.segment.words,
         generators.moment,
+        generators,
     )
 
 

@@ -13,11 +13,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from features.scratch import whole
+from training import list_sections as lists
+from training import match_sections as matches
 from training import score_sections as score
 from training import trust_sections as trust
 from training.details import Details
 from training.drawing import COLOURS, FAINT, INK
-from training.evaluate import K, Quality
+from training.evaluate import Quality
 from training.findings import (
     Panel,
     PickFigure,
@@ -26,10 +28,11 @@ from training.findings import (
     panels,
     plain,
 )
-from training.metrics import MODEL, Interval
-from training.section import Section, number
+from training.list_sections import certainty
+from training.metrics import MODEL, Interval, K
+from training.section import Part, Section, number
 
-__all__ = ["PickFigure", "draw", "headline", "write"]
+__all__ = ["PickFigure", "certainty", "draw", "headline", "write"]
 
 
 def draw(qualities: Sequence[Quality], picks: Sequence[PickFigure], file: Path) -> None:
@@ -98,7 +101,7 @@ def write(
     told = {
         "findings": findings(qualities, picks),
         "panels": panels(qualities, picks),
-        "sections": sections(details),
+        "parts": parts(qualities, details),
         "cutoffs": _cutoffs(qualities),
         "qualities": qualities,
         "picks": picks,
@@ -109,6 +112,7 @@ def write(
         "interval": _interval,
         "plain": plain,
         "cell": _cell,
+        "list_figures": lists.FIGURES,
         "k": K,
     }
     environment = Environment(
@@ -126,8 +130,36 @@ def write(
     return files
 
 
+def parts(qualities: Sequence[Quality], details: Details) -> list[Part]:
+    """What lies below the first page: what is offered, then who buys again."""
+    return [
+        Part(
+            "Behind the offers",
+            "Means of the cutoffs, every method for the same customers and purchases.",
+            offer_sections(qualities),
+        ),
+        Part(
+            'Behind the score "who buys again"',
+            "Customers of all cutoffs together: who had bought before two of them counts "
+            "twice. In pictures ours is the bold line; grey lines are the baselines.",
+            sections(details),
+        ),
+    ]
+
+
+def offer_sections(qualities: Sequence[Quality]) -> list[Section]:
+    """The lists and the match: first what a marketer asks, then finer points."""
+    return [
+        lists.methods(qualities),
+        matches.match(qualities),
+        lists.reach(qualities),
+        lists.likeness(qualities),
+        matches.list_groups(qualities),
+    ]
+
+
 def sections(details: Details) -> list[Section]:
-    """What lies below the first page: first what a marketer asks, then finer points."""
+    """What lies behind the score: first what a marketer asks, then finer points."""
     return [
         score.tenths(details),
         score.gain(details),

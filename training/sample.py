@@ -14,9 +14,9 @@ import pyarrow as pa
 from features.config import Config
 from features.history import Array, Floats, History
 from features.snapshot import Snapshot
-from training.evaluate import baseline_scores, figures
 from training.groups import groups_of
 from training.metrics import MODEL
+from training.propensity_quality import baseline_scores, figures
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Section:
-    """One question about the score.
+    """One question about the scores or the offers.
 
     Attributes:
         question: that it answers.
@@ -47,6 +47,15 @@ class Section:
     answer: str
     picture: str | None
     grids: tuple[Grid, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Sections under one title, and a note on all their figures."""
+
+    title: str
+    note: str
+    sections: list[Section]
 
 
 def number(value: float, form: str) -> str:

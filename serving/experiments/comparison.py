@@ -10,9 +10,8 @@ import numpy as np
 
 from features.history import Floats, Ints
 from serving.experiments.picks import WINDOW_DAYS, Campaign, Past
-from training.evaluate import K
 from training.findings import PickFigure, Whose
-from training.metrics import Interval, bootstrap_intervals
+from training.metrics import Interval, K, bootstrap_intervals
 
 OURS = "our ranking"
 BEST_SELLING = "best-selling picked products"

@@ -30,9 +30,9 @@ from serving.experiments.comparison import (
     comparison_of,
 )
 from serving.experiments.picks import Campaign, past_campaigns
-from training.evaluate import K
 from training.generators.fitted import Generators
 from training.metrics import (
+    K,
     Truth,
     codes_in,
     hits,

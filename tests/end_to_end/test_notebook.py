@@ -12,6 +12,7 @@ import pytest
 from nbclient import NotebookClient
 
 from training.generators.fitted import SOURCES
+from training.metrics import MODEL
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "train_and_compare.ipynb"
@@ -103,12 +104,14 @@ def test_our_lists_stand_beside_every_generator_with_finite_figures(
     # Every product of this shop sold in its first weeks: nothing arrives.
     rivals = [name for name in SOURCES if name != "new arrivals"]
     assert list(found["what"]) == [
-        *(f"mixed {name}" for name in ["repurchase", *rivals]),
-        *(f"new {name}" for name in ["repurchase", *rivals[1:]]),
+        *(f"{lane} {name}" for lane in ("mixed", "again") for name in (MODEL, *rivals)),
+        *(f"new {name}" for name in (MODEL, *rivals[1:])),
     ]
     for figures in found["what"].values():
-        assert all(math.isfinite(value) for value in figures.values())
-        assert 0 <= figures["recall"] <= 1
+        for name in ("recall", "ndcg", "map", "hit", "precision"):
+            assert 0 <= figures[name] <= 1
+        # A list that shows nothing is like nothing.
+        assert figures["coverage"] == 0 or all(map(math.isfinite, figures.values()))
     # Seven in ten lines are one of six favourites: best sellers cannot keep up.
     ours, popular = found["what"]["mixed repurchase"], found["what"]["mixed popularity"]
     assert ours["recall"] > popular["recall"]

@@ -9,7 +9,8 @@ import pytest
 
 from features.config import RecommendConfig
 from features.history import History
-from training.candidates import best_of, candidates, top_items
+from training.alone import alone
+from training.candidates import candidates
 from training.generators.fitted import (
     ALS,
     CATEGORY,
@@ -20,6 +21,7 @@ from training.generators.fitted import (
 )
 from training.moment import Moment, moment_at, sort_history
 from training.offers import anchors
+from training.tops import top_items
 
 ReadHistory = Callable[..., History]
 CUTOFF = datetime(2024, 3, 1)
@@ -67,7 +69,7 @@ def test_the_right_new_product_is_found(moment: Moment, source: int) -> None:
     generators = fit_generators(moment, CONFIG, seed=0)
     generator = list(generators)[source]
     assert generator.name == SOURCES[source]
-    found = best_of(generator, moment, moment.customers, 1, unseen=True)
+    found = alone(generator, moment, moment.customers, 1, CONFIG).lists["new"]
     ids = moment.history.products.ids[found[:, 0]]
     assert ids.tolist() == [f"p{c % BLOCKS}{c % SIZE}" for c in range(CUSTOMERS)]
 
@@ -78,7 +80,7 @@ def test_own_history_comes_by_decayed_count(read_history: ReadHistory) -> None:
     history = read_history({"purchases": [*rows, more]}, CUTOFF)
     moment = moment_at(sort_history(history), CUTOFF, 14)
     own = fit_generators(moment, CONFIG, seed=0).own
-    found = best_of(own, moment, moment.customers[:1], 6, unseen=False)
+    found = alone(own, moment, moment.customers[:1], 6, CONFIG).lists["mixed"]
     # p01 three times; the rest tie and come by id; the fifth was never bought.
     assert moment.history.products.ids[found[0, :4]].tolist() == [
         "p01",
@@ -184,8 +186,8 @@ def test_a_small_shop_has_something_new_to_offer(read_history: ReadHistory) -> N
     assert len(fit_generators(moment, more, seed=0).als.items) == len(ids)
     # Popularity asks for a sale in 28 days only, whatever the settings.
     assert ids[generators.popularity.items].tolist() == ["milk", "rye", "tea"]
-    lists = best_of(generators.popularity, moment, moment.customers, 2, unseen=True)
-    assert [ids[row[row >= 0]].tolist() for row in lists] == [
+    found = alone(generators.popularity, moment, moment.customers, 2, CONFIG)
+    assert [ids[row[row >= 0]].tolist() for row in found.lists["new"]] == [
         ["rye"],
         ["milk"],
         ["tea", "milk"],
@@ -222,14 +224,12 @@ def test_no_opinion_is_no_candidate(read_history: ReadHistory) -> None:
     assert np.isfinite(some).tolist() == mine.tolist()
 
 
-@pytest.mark.parametrize("unseen", [True, False])
-def test_what_is_not_available_is_in_no_list(
-    read_history: ReadHistory, unseen: bool
-) -> None:
+def test_what_is_not_available_is_in_no_list(read_history: ReadHistory) -> None:
     products = [p | {"available": p["product_id"] != "p00"} for p in PRODUCTS]
     history = read_history({"purchases": block_rows(), "products": products}, CUTOFF)
     moment = moment_at(sort_history(history), CUTOFF, 14)
     for generator in fit_generators(moment, CONFIG, seed=0):
-        found = best_of(generator, moment, moment.customers, 15, unseen=unseen)
-        assert 0 not in found
-        assert unseen or not len(generator.items) or (found >= 0).any()
+        found = alone(generator, moment, moment.customers, 15, CONFIG).lists
+        for lane, lists in found.items():
+            assert 0 not in lists
+            assert lane == "new" or not len(generator.items) or (lists >= 0).any()

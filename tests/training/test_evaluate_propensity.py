@@ -11,7 +11,7 @@ import pytest
 
 from features.config import Config
 from features.snapshot import Snapshot
-from training.evaluate import baseline_scores, figures
+from training.propensity_quality import baseline_scores, figures
 
 CUTOFF = datetime(2024, 7, 1)
 

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from training.metrics import (
+    average_precision_at,
     bootstrap_interval,
     hit_at,
     hits,
     ndcg_at,
+    precision_at,
     recall_at,
     truth_of,
 )
@@ -78,3 +80,14 @@ def test_ratio_of_paired_sums_is_tighter_than_its_parts() -> None:
 def test_undefined_ratio_is_nan() -> None:
     assert np.isnan(bootstrap_interval(np.ones(3), np.zeros(3), seed=1).value)
     assert np.isnan(bootstrap_interval(np.zeros(0), seed=1).low)
+
+
+def test_average_precision_and_precision_by_hand() -> None:
+    hit = np.array([[True, False, True], [False, False, True], [False] * 3])
+    bought = np.array([2, 5, 0])
+    found = average_precision_at(hit, bought)
+    # (1/1 + 2/3) of two; 1/3 of the three that fit; nothing bought: undefined.
+    assert found[:2].tolist() == pytest.approx([5 / 6, 1 / 9])
+    assert np.isnan(found[2])
+    # Precision is of all slots, empty ones too.
+    assert precision_at(hit).tolist() == pytest.approx([2 / 3, 1 / 3, 0])

@@ -17,9 +17,9 @@ from features.engine import Tables
 from features.history import History
 from features.snapshot import Snapshot, to_us
 from training import candidates, ranker
+from training.alone import alone
 from training.any_of import INDEPENDENT, AnyOf, hazard_of, share_of
 from training.buyers import BestBuyers, Buyers
-from training.candidates import best_of
 from training.generators.popularity import Popularity
 from training.lanes import LaneModel, fit_curve
 from training.metrics import hit_at, hits
@@ -119,7 +119,7 @@ def test_beats_popularity_in_both_lanes(
     every = np.arange(BLOCKS * SIZE, dtype=np.int32)
     popular = Popularity(every, shelf.lines_28d)
     for lane, factor in (("mixed", 3.0), ("new", 2.0)):
-        rival = best_of(popular, scored.moment, everyone, 3, unseen=lane == "new")
+        rival = alone(popular, scored.moment, everyone, 3, CONFIG).lists[lane]
         ours = as_lists(scored, lane, 3, everyone)
         theirs = hits(rival, everyone, truth).mean()
         assert hits(ours, everyone, truth).mean() > factor * theirs

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.config import RecommendConfig
 from features.history import History
 from training.generators.fitted import (
     ALS,
@@ -18,6 +19,7 @@ from training.generators.fitted import (
     POPULARITY,
     SEGMENT,
     TRENDING,
+    fit_generators,
 )
 from training.moment import moment_at, sort_history
 from training.offers import Scored
@@ -86,6 +88,7 @@ def reason(read_history: ReadHistory) -> Callable[..., str]:
     moment = moment_at(sort_history(read_history(tables, CUTOFF)), CUTOFF, 14)
     ids = moment.history.products.ids.tolist()
     bought = moment.pairs["product"]
+    generators = fit_generators(moment, RecommendConfig(), 0)
 
     def of(
         product: str,
@@ -108,6 +111,7 @@ def reason(read_history: ReadHistory) -> Callable[..., str]:
             anchor=np.array([words.index(anchor) if anchor else -1], np.int32),
             segments=segments,
             moment=moment,
+            generators=generators,
         )
         return offer_reasons(scored, 14)[0].as_py()
 
