@@ -222,6 +222,7 @@ def _picks(console: Console, found: Evaluation) -> None:
         "bought 1 or more",
         "ours / this, per slot",
         "ours / this, customers",
+        "picks in our order / this, per slot",
     )
     for pick in found.comparison.figures():
         table.add_row(
@@ -230,6 +231,7 @@ def _picks(console: Console, found: Evaluation) -> None:
             _interval(pick.share, ".1%"),
             _interval(pick.per_slot_ratio, ".2f"),
             _interval(pick.share_ratio, ".2f"),
+            _interval(pick.reordered_ratio, ".2f"),
             style="bold" if pick.whose == "ours" else None,
         )
     console.print(table)

@@ -42,6 +42,8 @@ class PickFigure:
         share: share of customers who bought at least one product shown.
         per_slot_ratio, share_ratio: ours over this list's; None: no rival, or
             nothing was bought of it.
+        reordered_ratio: purchases per slot of the picked products in our order over
+            this list's; None as above, and for lists of other products.
     """
 
     name: str
@@ -50,6 +52,7 @@ class PickFigure:
     share: Interval
     per_slot_ratio: Interval | None
     share_ratio: Interval | None
+    reordered_ratio: Interval | None
 
 
 @dataclass(frozen=True)

@@ -151,15 +151,17 @@ def _figures(outcomes: Sequence[Outcome], seed: int) -> tuple[PickFigure, ...]:
     mine = per_customer(*bought.values(), *(b > 0 for b in bought.values()))
     n = len(names)
     offered = per_customer(*[shown] * n, *[contacts] * n)
-    ours = mine[:, [0] * n + [n] * n]
+    over = [0] * n + [n] * n + [names.index(RESTRICTED)] * n
     values = bootstrap_intervals(mine, offered, seed=seed)
-    ratios = bootstrap_intervals(ours, mine, seed=seed)
+    under = np.column_stack([mine, mine[:, :n]])
+    ratios = bootstrap_intervals(mine[:, over], under, seed=seed)
 
-    def against(i: int) -> tuple[Interval | None, Interval | None]:
+    def against(i: int) -> tuple[Interval | None, Interval | None, Interval | None]:
         # A ratio over random picks misleads; over nothing bought there is none.
         if names[i] in (OURS, RANDOM) or not mine[:, i].any():
-            return None, None
-        return ratios[i], ratios[n + i]
+            return None, None, None
+        reordered = None if names[i] == RESTRICTED else ratios[2 * n + i]
+        return ratios[i], ratios[n + i], reordered
 
     return tuple(
         PickFigure(
@@ -183,4 +185,5 @@ def _json(figure: PickFigure) -> dict[str, Any]:
         "share_of_customers": values(figure.share),
         "ours_over_this_per_slot": values(figure.per_slot_ratio),
         "ours_over_this_customers": values(figure.share_ratio),
+        "reordered_over_this_per_slot": values(figure.reordered_ratio),
     }

@@ -170,6 +170,9 @@ def test_figures_by_hand(tmp_path: Path) -> None:
     ]
     assert best.per_slot_ratio is not None and restricted.share_ratio is not None
     assert best.per_slot_ratio.value == 1.5
+    # The picks in our order sell as much as the best-selling ones: 2 of 2.
+    assert best.reordered_ratio is not None and best.reordered_ratio.value == 1.0
+    assert restricted.reordered_ratio is ours.reordered_ratio is None
     # Neither to ourselves, nor to random picks, nor over nothing bought.
     assert ours.per_slot_ratio is random.per_slot_ratio is manual.share_ratio is None
     assert "1 campaigns, 2 customers" in found.scope

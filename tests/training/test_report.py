@@ -235,6 +235,7 @@ def _pick(name: str, whose: Whose, per_slot: float, ratio: float | None) -> Pick
         share=Interval(per_slot + 0.2, per_slot + 0.19, per_slot + 0.21),
         per_slot_ratio=over or None,
         share_ratio=over or None,
+        reordered_ratio=over or None,
     )
 
 
