@@ -34,7 +34,9 @@ class Shelf:
         days_since_first: days since the shop first sold it; NaN: never.
         mailer, display: largest known reach of a plan that is in force at
             some moment of ``[cutoff, cutoff + horizon)``; 0: none known.
-        mailer_before: the same for the 28 days before the cutoff.
+        mailer_days, display_days: days of the horizon in which such plans are in
+            force, each day counted by its plan's reach; 0: none known.
+        mailer_before: the reach of mailers in the 28 days before the cutoff.
     """
 
     lines_7d: Singles
@@ -51,6 +53,8 @@ class Shelf:
     days_since_first: Singles
     mailer: Singles
     display: Singles
+    mailer_days: Singles
+    display_days: Singles
     mailer_before: Singles
 
 
@@ -102,6 +106,8 @@ def shelf_at(
         "days_since_first": np.where(buyers > 0, (cutoff_us - first) / DAY_US, np.nan),
         "mailer": _reach(history, "mailer", cutoff_us, cutoff_us, horizon_us),
         "display": _reach(history, "display", cutoff_us, cutoff_us, horizon_us),
+        "mailer_days": _days(history, "mailer", cutoff_us, horizon_us),
+        "display_days": _days(history, "display", cutoff_us, horizon_us),
         "mailer_before": _reach(
             history, "mailer", cutoff_us, cutoff_us - MONTH_DAYS * DAY_US, cutoff_us
         ),
@@ -171,17 +177,32 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 def _reach(
     history: History, kind: str, cutoff_us: int, start_us: int, end_us: int
 ) -> np.ndarray:
+    product, share, _ = _plans(history, kind, cutoff_us, start_us, end_us)
     reach = np.zeros(len(history.products))
+    np.maximum.at(reach, product, share)
+    return reach
+
+
+def _days(history: History, kind: str, cutoff_us: int, end_us: int) -> np.ndarray:
+    product, share, days = _plans(history, kind, cutoff_us, cutoff_us, end_us)
+    return np.bincount(product, share * days, minlength=len(history.products))
+
+
+def _plans(
+    history: History, kind: str, cutoff_us: int, start_us: int, end_us: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Product, reach, and days within the window of every plan known by the cutoff."""
     plans = history.promotions
     if plans is None or kind not in plans.words:
-        return reach
+        return np.zeros(0, dtype=np.int32), np.zeros(0), np.zeros(0)
     rows = np.flatnonzero(
         (plans.kind == plans.words.index(kind))
         & (plans.known_at < cutoff_us)
         & (plans.starts < end_us)
         & (plans.ends > start_us)
     )
+    starts = np.maximum(plans.starts[rows], start_us)
+    ends = np.minimum(plans.ends[rows], end_us)
     # A plan without a stated reach is taken to hold everywhere.
     share = np.nan_to_num(plans.reach[rows], nan=1.0)
-    np.maximum.at(reach, plans.product[rows], share)
-    return reach
+    return plans.product[rows], share, (ends - starts) / DAY_US

@@ -141,13 +141,14 @@ def test_shelf_counts_prices_and_repeats(read_history: ReadHistory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("starts", "ends", "known_at", "reach"),
+    ("starts", "ends", "known_at", "reach", "days"),
     [
-        (14, 20, -1 * US, 0.0),  # starts after the horizon
-        (13, 20, -1 * US, 0.5),
-        (13, 20, 0 * US, 0.0),  # not known before the cutoff
-        (-5, 0, -9 * timedelta(days=1), 0.0),  # over at the cutoff
-        (-5, 1, -9 * timedelta(days=1), 0.5),
+        (14, 20, -1 * US, 0.0, 0),  # starts after the horizon
+        (13, 20, -1 * US, 0.5, 1),
+        (13, 20, 0 * US, 0.0, 0),  # not known before the cutoff
+        (-5, 0, -9 * timedelta(days=1), 0.0, 0),  # over at the cutoff
+        (-5, 2, -9 * timedelta(days=1), 0.5, 2),
+        (1, 8, -1 * US, 0.5, 7),
     ],
 )
 def test_a_plan_counts_when_known_and_within_the_horizon(
@@ -156,6 +157,7 @@ def test_a_plan_counts_when_known_and_within_the_horizon(
     ends: int,
     known_at: timedelta,
     reach: float,
+    days: float,
 ) -> None:
     plan = {
         "product_id": "milk",
@@ -170,4 +172,5 @@ def test_a_plan_counts_when_known_and_within_the_horizon(
     pairs = pairs_at(lines(history, [None])[0], to_us(CUTOFF))
     shelf = shelf_at(history, pairs, to_us(CUTOFF), 14)
     assert shelf.mailer.tolist() == [0, reach]
-    assert shelf.display.tolist() == [0, 0]
+    assert shelf.mailer_days.tolist() == [0, days * reach]
+    assert shelf.display.tolist() == shelf.display_days.tolist() == [0, 0]
