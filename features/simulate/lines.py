@@ -9,9 +9,11 @@ from features.simulate import columns
 from features.simulate.columns import Array
 from features.simulate.customers import CHANNELS, People, wanted
 from features.simulate.orders import Orders
+from features.simulate.products import Products
 from features.simulate.world import World
 
 _CUTS = (0.1, 0.2, 0.3)
+_TRIES = 20
 
 
 def purchases_table(
@@ -24,6 +26,7 @@ def purchases_table(
     order, product = _lines(rng, world, people, orders)
     n, us = len(order), orders.us[order]
     product = world.products.on_sale(product, orders.day[order])
+    _draw_anew(rng, world, people, orders, order, product)
     quantity, listed, paid = _prices(rng, world, product, orders.day[order])
     back = np.flatnonzero(rng.random(n) < world.truths.return_rate)
     when = us[back] + columns.seconds(86_400 * rng.uniform(1, 30, len(back)))
@@ -48,6 +51,40 @@ def purchases_table(
         }
     )
     return table, (customer[n:], product[back], when)
+
+
+def _draw_anew(
+    rng: np.random.Generator,
+    world: World,
+    people: People,
+    orders: Orders,
+    order: Array,
+    product: Array,
+) -> None:
+    """Put another product where a customer has a durable of its kind already.
+
+    Whoever finds nothing else in ``_TRIES`` goes buys it as a gift.
+    """
+    customer, day = orders.customer[order], orders.day[order]
+    for _ in range(_TRIES):
+        has = _has_already(world.products, customer, day, product)
+        if not len(has):
+            return
+        other = wanted(rng, world, people, customer[has])
+        product[has] = world.products.on_sale(other, day[has])
+
+
+def _has_already(
+    products: Products, customer: Array, day: Array, product: Array
+) -> Array:
+    """Lines of a durable while the one bought before it still lasts."""
+    line = np.flatnonzero(~np.isnan(products.lasts[product]))
+    kind = products.kind[product[line]]
+    line = line[np.lexsort((day[line], kind, customer[line]))]
+    kind, who = products.kind[product[line]], customer[line]
+    ends = day[line] + products.lasts[product[line]]
+    same = (kind[1:] == kind[:-1]) & (who[1:] == who[:-1])
+    return line[1:][same & (day[line][1:] < ends[:-1])]
 
 
 def _prices(

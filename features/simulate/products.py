@@ -24,7 +24,9 @@ class Products:
         share: of unplanned sales; sums to 1.
         cumulative: of ``share``, led by 0.
         category: code; ``bounds[c]`` to ``bounds[c + 1]`` are its products.
+        part: subcategory within the category.
         cycle: days until it is bought again, NaN where it is not replenished.
+        lasts: days that a durable good serves, NaN where it is none.
         launched: shop day, -inf where it was always there.
         elder: product of the same category that sells before the launch.
         sold: expected lines per customer and day, without promotions.
@@ -35,7 +37,9 @@ class Products:
     cumulative: Array
     category: Array
     bounds: Array
+    part: Array
     cycle: Array
+    lasts: Array
     price: Array
     launched: Array
     elder: Array
@@ -44,6 +48,11 @@ class Products:
     def at(self, place: Array) -> Array:
         """Products at places of the cumulative share, in [0, 1)."""
         return np.searchsorted(self.cumulative[1:-1], place, side="right")
+
+    @property
+    def kind(self) -> Array:
+        """Code of the subcategory in the whole shop."""
+        return self.category * _PARTS + self.part
 
     def on_sale(self, product: Array, day: Array) -> Array:
         """The product, or its elder before the launch."""
@@ -68,13 +77,16 @@ def products_of(
     elder = bounds[category]
     is_new = (rng.random(n) < _NEW) & ~replenished & (elder != np.arange(n))
     launch = rng.uniform(calendar.first, calendar.last, n)
+    durable = (rng.random(n) < truths.durables) & ~replenished
     return Products(
         ids=columns.digits("p", np.arange(n), max(4, len(str(n - 1)))),
         share=share,
         cumulative=np.concatenate([[0], np.cumsum(share)]),
         category=category,
         bounds=bounds,
+        part=rng.integers(_PARTS, size=n),
         cycle=cycle,
+        lasts=np.where(durable, 30.0 * rng.integers(12, 60, n), np.nan),
         price=np.round(level[category] * rng.lognormal(0, 0.4, n) + 0.5, 2),
         launched=np.where(is_new, launch, -np.inf),
         elder=elder,
@@ -95,9 +107,9 @@ def products_table(
 ) -> pa.Table:
     """The input table ``products``."""
     n = len(products.share)
-    part, brand = rng.integers(_PARTS, size=n), rng.integers(_BRANDS, size=n)
-    lasts = np.where(rng.random(n) < 0.2, 30.0 * rng.integers(12, 60, n), np.nan)
-    lasts = np.where(np.isnan(products.cycle), lasts, products.cycle.round())
+    brand = rng.integers(_BRANDS, size=n)
+    used_up = ~np.isnan(products.cycle)
+    lasts = np.where(used_up, products.cycle.round(), products.lasts)
     always = np.isinf(products.launched)
     launched = calendar.us(np.where(always, 0, products.launched))
     categories = [f"category {code:03}" for code in products.category]
@@ -106,7 +118,9 @@ def products_table(
             "product_id": products.ids,
             "name": [f"article {number}" for number in range(n)],
             "category": categories,
-            "subcategory": [f"{c}.{p}" for c, p in zip(categories, part, strict=True)],
+            "subcategory": [
+                f"{c}.{p}" for c, p in zip(categories, products.part, strict=True)
+            ],
             "brand": [f"brand {code:02}" for code in brand],
             "price": products.price,
             "margin_rate": rng.uniform(0.1, 0.5, n).round(3),
@@ -118,7 +132,10 @@ def products_table(
 
 
 def truths_table(products: Products) -> pa.Table:
-    """What is true of each product; ``cycle_days`` is null if not replenished."""
+    """What is true of each product; ``cycle_days`` is null if not replenished.
+
+    Shares and sales of durables are those of customers who have none yet.
+    """
     return pa.table(
         {
             "product_id": products.ids,

@@ -82,6 +82,12 @@ class Truths(Section):
         default=0.2, ge=0, le=1, description="spread of a gap over its cycle"
     )
 
+    durables: float = _share(
+        0.2,
+        "of the products that are not replenished: they last 1 to 5 years, and who has "
+        "one buys none of the subcategory meanwhile",
+    )
+
     browses_per_order: float = _amount(3.3, "browses in the week before an order")
     aimless_browses_per_month: float = _amount(
         1.7, "browses without an order, per 30 days"

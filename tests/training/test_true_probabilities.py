@@ -61,7 +61,7 @@ def recalibration(fitted: Floats, share: Floats) -> tuple[float, float]:
 def test_fitted_probabilities_recover_the_true_ones(tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     # Many customers at few cutoffs: two windows of them are calibrated on.
-    simulate(shop, 12_000, truths_of(EXACT), seed=7)
+    simulate(shop, 15_000, truths_of(EXACT), seed=7)
     config = Config(
         data=str(shop),
         cutoff=CUTOFF,

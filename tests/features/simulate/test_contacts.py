@@ -122,6 +122,7 @@ def test_a_campaign_moves_contacts_from_its_start_on(
 ) -> None:
     shop = draw(
         10_000,
+        seed=1,
         campaigns=1,
         orders_per_month=2.0,
         replenished_items=0,

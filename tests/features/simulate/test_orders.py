@@ -200,3 +200,23 @@ def test_some_customers_have_a_second_period(drawn: Any) -> None:
     share, most, early = drawn.ask(query)[0]
     assert share == pytest.approx(0.2, abs=0.02)
     assert (most, early) == (2, 0)
+
+
+def test_nobody_buys_a_second_durable_of_its_kind_while_the_first_lasts(
+    draw: Draw,
+) -> None:
+    shop = draw(5000, durables=0.5, replenished_items=0)
+    query = """
+        SELECT avg(early::int), count(*) FROM (
+            SELECT coalesce(ts < lag(ts + to_days(service_life_days::int)) OVER (
+                PARTITION BY customer_id, subcategory ORDER BY ts), false) AS early
+            FROM purchases JOIN products USING (product_id)
+            WHERE quantity > 0 AND (service_life_days >= 360 OR $all))"""
+    early, lines = shop.ask(query.replace("$all", "false"))[0]
+    assert lines > 10_000
+    assert early < 0.002
+    # In a shop whose goods do not last the same customers do buy again.
+    early, _ = draw(5000, durables=0, replenished_items=0).ask(
+        query.replace("service_life_days::int", "400").replace("$all", "true")
+    )[0]
+    assert early > 0.1

@@ -33,7 +33,7 @@ SOLD = """
 
 @pytest.mark.parametrize("effect", [1.0, 3.0])
 def test_promotion_multiplies_sales(draw: Draw, effect: float) -> None:
-    shop = draw(10_000, promotion_effect=effect, orders_per_month=1.5)
+    shop = draw(10_000, promotion_effect=effect, orders_per_month=1.5, durables=0)
     assert shop.one(SOLD) == pytest.approx(effect, rel=0.1)
 
 
