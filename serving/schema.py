@@ -191,7 +191,12 @@ class ItemOut(Answer):
         ),
     ]
     reason: Annotated[
-        str, Field(examples=["buys it about every 12 days, last bought 11 days ago"])
+        str,
+        Field(
+            examples=[
+                "buys it about every 12 days, last bought 11 days ago, due on Friday, 3 November"
+            ]
+        ),
     ]
     source: Annotated[
         str,

@@ -1,12 +1,14 @@
 """One plain sentence per offer, for the marketer who reads the list.
 
 Every sentence states counts, dates and ranks as they stand in the history at
-the cutoff. Days are whole days before the cutoff, gaps are rounded to a day.
+the cutoff. Days are whole days before the cutoff, gaps are rounded to a day. A product
+is due one usual gap after the customer last bought it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,12 @@ MAILER_REACH = 0.5
 """A mailer is named when it reaches at least half of the stores or customers."""
 
 BEST_SELLERS = (20, 100)
+
+DUE_DAYS = 14
+"""The day on which a product is due is named when it lies so many days ahead at most."""
+
+_NOT_DUE = DUE_DAYS
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def offer_reasons(scored: Scored, horizon_days: int) -> pa.DictionaryArray:
@@ -77,16 +85,33 @@ def _again(scored: Scored, rows: Longs) -> Array:
     gap = np.where(orders > 2, np.rint(np.nan_to_num(pairs.gap_mean[pair])), -1)
     # With a gap of a day or more, the count itself need not be told apart.
     orders = np.where(gap >= 1, 3, orders)
-    return _written(_again_text, orders, gap, _days_ago(moment, pairs.last_us[pair]))
+    last = pairs.last_us[pair]
+    due = last // DAY_US + gap.astype(np.int64)
+    # Of a habit that is over, or due in weeks, no day is told.
+    today = moment.cutoff_us // DAY_US
+    near = (due >= today - gap) & (due < today + DUE_DAYS) & (gap >= 1)
+    due = np.where(near, due - today, _NOT_DUE)
+
+    def text(orders: int, gap: int, last: int, due: int) -> str:
+        day = None if due == _NOT_DUE else date.fromordinal(_EPOCH + today + due)
+        return _again_text(orders, gap, last, _due(day, late=due < 0))
+
+    return _written(text, orders, gap, _days_ago(moment, last), due)
 
 
-def _again_text(orders: int, gap: int, last: int) -> str:
+def _again_text(orders: int, gap: int, last: int, due: str) -> str:
     if gap >= 1:
         every = "every day" if gap == 1 else f"about every {gap} days"
-        return f"buys it {every}, last bought {_ago(last)}"
+        return f"buys it {every}, last bought {_ago(last)}{due}"
     if orders == 1:
         return f"bought once, {_ago(last)}"
     return f"bought {orders} times, last {_ago(last)}"
+
+
+def _due(day: date | None, *, late: bool) -> str:
+    if day is None:
+        return ""
+    return f", {'was due' if late else 'due'} on {day:%A}, {day.day} {day:%B}"
 
 
 def _popular(scored: Scored, rows: Longs) -> Array:

@@ -22,7 +22,7 @@ from training.generators.fitted import (
     fit_generators,
 )
 from training.moment import moment_at, sort_history
-from training.offers import Scored
+from training.offers import Scored, scored_of
 from training.reasons import group_words, offer_reasons
 
 ReadHistory = Callable[..., History]
@@ -58,6 +58,18 @@ PRODUCTS = [
         ("rye", "Bakery"),
     )
 ]
+
+
+OWN_MILK = (
+    np.zeros(1, np.int32),
+    np.zeros(1, np.int32),
+    np.zeros(1, np.bool_),
+    np.ones(1, np.float32),
+    np.ones(1, np.float32),
+    np.zeros(1, np.int8),
+    np.zeros(1, np.int64),
+)
+"""The only customer's only product, as ``offers.Parts``."""
 
 
 @pytest.fixture
@@ -119,8 +131,31 @@ def reason(read_history: ReadHistory) -> Callable[..., str]:
 
 
 def test_rhythm_of_a_regular_product_and_its_mailer(reason: Callable[..., str]) -> None:
-    expected = "buys it about every 12 days, last bought 11 days ago"
+    expected = (
+        "buys it about every 12 days, last bought 11 days ago, due on Saturday, 2 March"
+    )
     assert reason("milk") == expected + "; in a mailer within the next 14 days"
+
+
+@pytest.mark.parametrize(
+    ("last", "due"),
+    [
+        (12.0, "12 days ago, due on Friday, 1 March"),  # on the cutoff's day
+        (13.0, "13 days ago, was due on Thursday, 29 February"),
+        (24.0, "24 days ago, was due on Sunday, 18 February"),
+        (25.0, "25 days ago"),  # two gaps without: the habit may be over
+    ],
+)
+def test_the_day_on_which_a_product_is_due(
+    read_history: ReadHistory, last: float, due: str
+) -> None:
+    rows = [line("a", "milk", last + days) for days in (24, 12, 0)]
+    moment = moment_at(
+        sort_history(read_history({"purchases": rows}, CUTOFF)), CUTOFF, 14
+    )
+    generators = fit_generators(moment, RecommendConfig(min_buyers=1), 0)
+    said = f"buys it about every 12 days, last bought {due}"
+    assert offer_reasons(scored_of([OWN_MILK], generators), 14).to_pylist() == [said]
 
 
 def test_few_purchases_are_counted_and_a_small_mailer_is_not_named(
