@@ -70,6 +70,7 @@ def check(predictions: Predictions) -> None:
             p.bought_weight.shape == p.bought_products.shape
         ),
         **_buyer_rules(p),
+        **_fresh_rules(p),
     }
     broken = [f"{rule} in predictions" for rule, holds in rules.items() if not holds]
     if broken:
@@ -95,6 +96,25 @@ def _buyer_rules(p: Predictions) -> dict[str, bool]:
         ),
         "buyers.customer: expected nobody who refused consent": (
             not known or bool(consent[buyers.customer].all())
+        ),
+    }
+
+
+def _fresh_rules(p: Predictions) -> dict[str, bool]:
+    fresh, size = p.fresh, len(p.products)
+    items, factors, rebuy = fresh.items, fresh.factors, fresh.rebuy
+    width = factors.shape[-1]
+    return {
+        "fresh.items: expected ascending, distinct rows of products": (
+            _within(items, size) and bool((np.diff(items) > 0).all())
+        ),
+        "fresh.factors: expected one row of finite factors for each of items": (
+            factors.shape == (items.size, width) and bool(np.isfinite(factors).all())
+        ),
+        "fresh.gram: expected factors x factors": fresh.gram.shape == (width, width),
+        "fresh.rebuy: expected finite log odds and a gap for each of products": (
+            rebuy.log_odds.shape == rebuy.gap_days.shape == (size,)
+            and bool(np.isfinite(rebuy.log_odds).all())
         ),
     }
 

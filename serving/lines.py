@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.catalogue import Catalogue
-from serving.published import Published
+from serving.published import Offers
 
 FILL_POPULAR = "popularity"
 FILL_BOUGHT = "bought"
@@ -46,10 +46,19 @@ class Item(TypedDict):
 
 
 def offered(
-    published: Published, rows: npt.NDArray[np.int64], scores: Scores = None
+    offers: Offers,
+    names: tuple[str, ...],
+    rows: npt.NDArray[np.int64],
+    scores: Scores = None,
 ) -> list[Item]:
-    """Lines of offers, ranked from 1, in the order of ``rows``."""
-    offers, names = published.offers, published.catalogue.names
+    """Lines of offers, ranked from 1, in the order of ``rows``.
+
+    Args:
+        offers: all there are.
+        names: product ids.
+        rows: of the offers.
+        scores: what they were ordered by.
+    """
     sources, reasons = offers.sources, offers.reasons
     # ``take`` and ``tolist``: one pass each, and Python numbers to work with.
     columns: Sequence[Sequence[Any]] = (

@@ -35,7 +35,7 @@ from training.predictions import (
     Predictions,
 )
 
-FORMAT = 4
+FORMAT = 5
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"
@@ -124,6 +124,13 @@ def _write_files(folder: Path, p: Predictions) -> None:
         "buyer_offsets": p.buyers.offsets.astype(np.int64, copy=False),
         "buyer_customers": p.buyers.customer.astype(np.int32, copy=False),
         "buyer_probability": p.buyers.probability.astype(np.float32, copy=False),
+        # Factors in single precision: half of it would have to be widened first,
+        # in the memory of each worker.
+        "fresh_items": p.fresh.items.astype(np.int32, copy=False),
+        "fresh_factors": p.fresh.factors.astype(np.float32, copy=False),
+        "fresh_gram": p.fresh.gram.astype(np.float64, copy=False),
+        "rebuy_log_odds": p.fresh.rebuy.log_odds.astype(np.float32, copy=False),
+        "rebuy_gap_days": p.fresh.rebuy.gap_days.astype(np.float32, copy=False),
     }
     tables = {
         "customers": p.customers.cast(CUSTOMERS),
@@ -160,6 +167,7 @@ def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any
         "model_version": model_version,
         "tag_threshold": float(p.tag_threshold),
         "any_of": p.any_of.to_json(),
+        "fresh": p.fresh.facts(),
         # Whoever reads ``uplift`` must know whether it can be relied on.
         "uplift": {"enough_evidence": evidence.enough, "said": evidence.said},
         "expected_extra_spend": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from features.contracts import ContractError
 from features.snapshot import to_us
 from serving.catalogue import Catalogue, catalogue_of
 from serving.publish import FORMAT, MANIFEST, POINTER, fingerprint, version_of
-from serving.texts import SortedIds, Texts
+from serving.texts import SortedIds, Texts, Told
 from training.any_of import AnyOf
 from training.buyers import Buyers
+from training.fresh_basis import FreshBasis, popular_log_odds, shop_of
+from training.rebuy import Rebuy
 from training.service_life import ServiceLife, service_life_of
+from training.since import Shop
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Offers:
     source: npt.NDArray[np.int32]
     reason: npt.NDArray[np.int32]
     sources: tuple[str, ...]
-    reasons: Texts
+    reasons: Told
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Published:
         any_of: P(at least one of several products) from their own.
         bought_offsets, bought_products, last_bought, bought_weight: see ``Predictions``.
         lives: how long durable goods last; None: the shop has none.
+        fresh: what it takes to fold later events into the offers.
     """
 
     folder: Path
@@ -86,6 +91,21 @@ class Published:
     last_bought: npt.NDArray[np.int64]
     bought_weight: npt.NDArray[np.float32]
     lives: ServiceLife | None
+    fresh: FreshBasis
+
+    @cached_property
+    def shop(self) -> Shop:
+        """The range as fresh events see it; worked out when the first one comes."""
+        range_, groups = self.catalogue, self.catalogue.subcategory
+        popular = range_.fill_order[: range_.scored]
+        return shop_of(
+            self.fresh,
+            popular_log_odds(popular, range_.probability, len(range_.names)),
+            popular,
+            range_.available,
+            # As a build groups products where the shop knows categories only.
+            groups if (groups >= 0).any() else range_.category,
+        )
 
     def bought(self, customer: int) -> npt.NDArray[np.int32]:
         """Products that a customer bought, ascending."""
@@ -153,6 +173,15 @@ class Published:
             last_bought=_array(folder, "last_bought"),
             bought_weight=_array(folder, "bought_weight"),
             lives=service_life_of(products),
+            fresh=FreshBasis.of(
+                manifest["fresh"],
+                _array(folder, "fresh_items"),
+                _array(folder, "fresh_factors"),
+                _array(folder, "fresh_gram"),
+                Rebuy(
+                    _array(folder, "rebuy_log_odds"), _array(folder, "rebuy_gap_days")
+                ),
+            ),
         )
 
 

@@ -6,7 +6,8 @@ list is filled: *mixed* with popular products, *new* with popular products never
 bought before, *again* with the other products bought before, most popular
 first. Durables that the customer has already are in no list (``service_life``).
 Ties keep the order of the build; nothing is shown twice. Lists with ``Rules``
-are made in ``ruled``.
+are made in ``ruled``. What a customer did since the build changes their ``View``
+of it, and nothing else.
 """
 
 from __future__ import annotations
@@ -14,46 +15,54 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from serving.fresh import Lately, view_of
 from serving.lines import Item, filled, offered
 from serving.published import Published
 from serving.ruled import ruled
 from serving.wishes import ProductRows, Wishes, wishes
 
-__all__ = ["Item", "Wishes", "recommend", "wishes"]
+__all__ = ["Item", "Lately", "Wishes", "recommend", "wishes"]
 
 
-def recommend(published: Published, customer: int | None, ask: Wishes) -> list[Item]:
+def recommend(
+    published: Published,
+    customer: int | None,
+    ask: Wishes,
+    lately: Lately | None = None,
+) -> list[Item]:
     """The list of one customer: exactly ``ask.n`` items where that many exist.
 
     Args:
         published: the version to answer from.
         customer: row of the customer; None: unknown, who gets the cold-start
-            list. *Again* is empty for them: nothing was bought before.
+            list, or one of their own from what they did since. Without a purchase
+            since, *again* is empty for them: nothing was bought before.
         ask: see ``wishes``.
+        lately: what they did since the version's cutoff; None: nothing.
     """
-    if customer is None and ask.lane == "again":
+    view = view_of(published, customer, lately)
+    if view is None and ask.lane == "again":
         return []
     if ask.rules is not None:
-        return ruled(published, customer, ask)
-    if customer is None:
+        return ruled(view, ask)
+    if view is None:
         rows = ask.fill[: ask.n]
         return filled(ask.catalogue, rows, [], [False] * rows.size)
-    offers, allowed = published.offers, ask.allowed
-    resting = published.resting(customer)
+    offers, allowed = view.offers, ask.allowed
+    resting = view.resting
     if resting is not None:
         allowed = allowed.copy()
         allowed[resting] = False
-    start, stop = offers.offsets[customer], offers.offsets[customer + 1]
+    start, stop = view.start, view.stop
     product = offers.product[start:stop]
     keep = allowed.take(product)
     if ask.lane != "mixed":
         keep = keep & (offers.is_new[start:stop] == (ask.lane == "new"))
     chosen = keep.nonzero()[0][: ask.n]
-    items = offered(published, start + chosen)
+    items = offered(offers, ask.catalogue.names, start + chosen)
     if chosen.size < ask.n:
         closed = 0 if resting is None else resting.size
-        bought = published.bought(customer)
-        more = _more(ask, allowed, closed, product[chosen], bought)
+        more = _more(ask, allowed, closed, product[chosen], view.bought)
         again = [ask.lane == "again"] * more.size
         items += filled(ask.catalogue, more, items, again)
     return items

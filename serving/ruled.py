@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from serving.choose import Choice, Pool, choose
 from serving.lines import Item, Scores, filled, offered
-from serving.published import Published
 from serving.rules import NO_RULES
+from serving.view import View
 from serving.wishes import ProductRows, Wishes
 
 _NOTHING = np.zeros(0, dtype=np.int32)
@@ -24,35 +24,31 @@ DIVERSE_FILL = 300
 first."""
 
 
-def ruled(published: Published, customer: int | None, ask: Wishes) -> list[Item]:
+def ruled(view: View | None, ask: Wishes) -> list[Item]:
     """The list of one customer under ``ask.rules``; see ``Rules`` for what yields.
 
     Args:
-        published: the version to answer from.
-        customer: row of the customer; None: unknown.
+        view: what the version that answers has of the customer; None: nothing.
         ask: with rules.
     """
     allowed, bought = ask.allowed.copy(), _NOTHING
-    if customer is None:
+    if view is None:
         pool = _NO_OFFERS
     else:
-        bought = published.bought(customer)
-        if (resting := published.resting(customer)) is not None:
-            allowed[resting] = False
-        pool = _offers(published, customer, ask, allowed)
+        bought = view.bought
+        if view.resting is not None:
+            allowed[view.resting] = False
+        pool = _offers(view, ask, allowed)
     choice = choose(pool, ask)
     if not choice.meets:
         pool = _with_fill(ask, pool, allowed, bought)
         choice = choose(pool, ask)
-    return _lines(published, ask, pool, choice)
+    return _lines(view, ask, pool, choice)
 
 
-def _offers(
-    published: Published, customer: int, ask: Wishes, allowed: npt.NDArray[np.bool_]
-) -> Pool:
+def _offers(view: View, ask: Wishes, allowed: npt.NDArray[np.bool_]) -> Pool:
     """Offers that pass, best first; ties keep the order of the build."""
-    offers = published.offers
-    start, stop = offers.offsets[customer], offers.offsets[customer + 1]
+    offers, start, stop = view.offers, view.start, view.stop
     product = offers.product[start:stop]
     keep = allowed.take(product)
     if ask.lane != "mixed":
@@ -124,7 +120,7 @@ def _deep_enough(
     return np.concatenate(parts)
 
 
-def _lines(published: Published, ask: Wishes, pool: Pool, choice: Choice) -> list[Item]:
+def _lines(view: View | None, ask: Wishes, pool: Pool, choice: Choice) -> list[Item]:
     rules = ask.rules or NO_RULES
     rows = choice.rows
     offers = int((pool.offer[rows] >= 0).sum())
@@ -132,7 +128,10 @@ def _lines(published: Published, ask: Wishes, pool: Pool, choice: Choice) -> lis
     if scores is None and rules.weight_by != "probability":
         scores = pool.worth[rows].tolist()
     first = None if scores is None else scores[:offers]
-    items = offered(published, pool.offer[rows[:offers]], first)
+    items: list[Item] = []
+    if view is not None:
+        names = ask.catalogue.names
+        items = offered(view.offers, names, pool.offer[rows[:offers]], first)
     rest = rows[offers:]
     told = ask.lane == "again" or rules.new_share is not None
     bought = (~pool.is_new[rest] & told).tolist()

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from typing import Protocol
 
 import pyarrow as pa
 
 _STEP = 64
 """Every 64th id is held in memory; the rest of the search reads the map."""
+
+
+class Told(Protocol):
+    """Texts by code."""
+
+    def __getitem__(self, code: int, /) -> str: ...
 
 
 class Texts:

@@ -23,6 +23,7 @@ from training.artifacts import Bundle
 from training.buyers import BestBuyers, Buyers
 from training.catalogue import bought_before, products_table
 from training.churn import fit_churn
+from training.fresh_basis import basis_of
 from training.generators.fitted import SOURCES
 from training.holdout import contacts_of
 from training.labels import days_to_next_purchase
@@ -199,7 +200,12 @@ def predict(
         customers = _customers(bundle.propensity, rows, curve, history.until)
     with steps("score offers"):
         best = _best_buyers(bundle, history, rows)
-        scored = bundle.recommender.recommend(history, history.until, best)
+        model = bundle.recommender
+        ordered, generators = model.at(history, history.until)
+        scored = model.score(generators, generators.moment.customers, buyers=best)
+        fresh = basis_of(
+            ordered, generators, bundle.horizon_days, model.fresh, model.config
+        )
         offers = _offers(scored, rows, bundle.horizon_days)
         cold = ranker.cold_start(history, history.until, bundle.horizon_days)
     with steps("replenishment and value"):
@@ -237,6 +243,7 @@ def predict(
         churn=churn,
         uplift=effect,
         uplift_evidence=bundle.uplift.evidence,
+        fresh=fresh,
     )
     return predictions, scored
 

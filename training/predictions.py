@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from training.any_of import AnyOf
 from training.buyers import Buyers
+from training.fresh_basis import FreshBasis
 from training.uplift_evidence import Evidence
 
 LANES = ("mixed", "again", "new")
@@ -110,6 +111,7 @@ class Predictions:
         churn: rows of ``Churn.predict``; None where no decline could be learned.
         uplift: rows of ``Uplift.predict``.
         uplift_evidence: what its rankings are worth, by uplift and by extra spend.
+        fresh: what it takes to fold later events into the offers.
     """
 
     cutoff: datetime
@@ -131,3 +133,4 @@ class Predictions:
     churn: pa.Table | None
     uplift: pa.Table
     uplift_evidence: Evidence
+    fresh: FreshBasis

@@ -28,10 +28,12 @@ from training.any_of import (
 )
 from training.buyers import BestBuyers
 from training.candidates import Candidates, candidates, in_chunks
+from training.fresh import FreshModel
+from training.fresh_window import fit_fresh
 from training.generators.fitted import Generators, fit_generators
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
 from training.metrics import bought_in
-from training.moment import Moment, moment_at, sort_history
+from training.moment import Moment, Sorted, moment_at, sort_history
 from training.offers import (
     FITTED_LANES,
     ColdStart,
@@ -71,12 +73,14 @@ class Recommender:
     Attributes:
         lanes: model by lane.
         any_of: P(at least one of several products).
+        fresh: what events after a snapshot change.
         fitted_at: nothing at or after it was read.
         horizon_days: of the probabilities.
     """
 
     lanes: dict[str, LaneModel]
     any_of: AnyOf
+    fresh: FreshModel
     fitted_at: datetime
     horizon_days: int
     config: RecommendConfig
@@ -98,13 +102,19 @@ class Recommender:
         Raises:
             SettingError: the cutoff is before ``fitted_at``.
         """
+        _, generators = self.at(history, cutoff)
+        return self.score(generators, generators.moment.customers, buyers=buyers)
+
+    def at(self, history: History, cutoff: datetime) -> tuple[Sorted, Generators]:
+        """Sorted lines, and the generators as of a cutoff; see ``recommend``."""
         if cutoff < self.fitted_at:
             raise SettingError(
                 f"cutoff: expected {self.fitted_at} or later, where the ranker was "
                 f"fitted, got {cutoff}; choose a later cutoff or train again at this one"
             )
-        moment = moment_at(sort_history(history), cutoff, self.horizon_days)
-        return self.score(self.generators(moment), moment.customers, buyers=buyers)
+        ordered = sort_history(history)
+        moment = moment_at(ordered, cutoff, self.horizon_days)
+        return ordered, self.generators(moment)
 
     def generators(self, moment: Moment) -> Generators:
         """The generators, fitted at a moment at or after ``fitted_at``."""
@@ -156,6 +166,7 @@ class Recommender:
             "config": self.config.model_dump(),
             "seed": self.seed,
             "any_of": self.any_of.to_json(),
+            "fresh": self.fresh.to_json(),
         }
         (folder / "recommender.json").write_text(json.dumps(facts, indent=1))
 
@@ -180,6 +191,7 @@ class Recommender:
         return Recommender(
             lanes={lane: LaneModel.from_files(folder, lane) for lane in FITTED_LANES},
             any_of=AnyOf.from_json(facts["any_of"]),
+            fresh=FreshModel.from_json(facts["fresh"]),
             fitted_at=datetime.fromisoformat(facts["fitted_at"]),
             horizon_days=facts["horizon_days"],
             config=config,
@@ -240,7 +252,16 @@ def fit(
         for lane in FITTED_LANES
     }
     any_of = INDEPENDENT if latest is None else _fit_any_of(lanes, *latest, seed)
-    return Recommender(lanes, any_of, cutoff, horizon_days, config, seed)
+    fresh = fit_fresh(
+        ordered,
+        past,
+        to_us(cutoff),
+        lambda rows, found: _score_rows(lanes, rows, found),
+        np.zeros(0, np.int32) if latest is None else latest[1],
+        config,
+        seed,
+    )
+    return Recommender(lanes, any_of, fresh, cutoff, horizon_days, config, seed)
 
 
 def _fit_any_of(

@@ -11,11 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.config import RecommendConfig
 from features.snapshot import DAY_US, to_us
 from serving.publish import publish
 from serving.published import Published
 from training.any_of import INDEPENDENT
 from training.buyers import Buyers
+from training.fold_in import gram_of
+from training.fresh import FreshModel
+from training.fresh_basis import FreshBasis
 from training.predictions import (
     COLD_START,
     CUSTOMERS,
@@ -24,6 +28,8 @@ from training.predictions import (
     PRODUCTS,
     Predictions,
 )
+from training.rebuy import Rebuy
+from training.since import weights_of
 from training.uplift_evidence import Evidence
 
 CUTOFF = datetime(2017, 10, 15)
@@ -61,6 +67,32 @@ def reverse(pairs: list[tuple[int, int, float]], products: int) -> Buyers:
         np.searchsorted(product, np.arange(products + 1)).astype(np.int64),
         np.array([pair[0] for pair in ordered], dtype=np.int32),
         np.array([pair[2] for pair in ordered], dtype=np.float32),
+    )
+
+
+def basis(products: int, factors: int = 2) -> FreshBasis:
+    """Drawn factors of every product; looks and ALS count, as fitted ones would."""
+    drawn = np.random.default_rng(3).normal(size=(products, factors))
+    drawn = drawn.astype(np.float32)
+    return FreshBasis(
+        model=FreshModel.from_json(
+            {
+                "just bought": {"rebuy": 1.0, "prior": 0.5},
+                "again": {"interest": 10.0},
+                "new": {"interest": 10.0, "als_shift": 1.0},
+                "stranger": {"interest": 10.0, "als_shift": 1.0},
+            }
+        ),
+        weights=weights_of(RecommendConfig()),
+        alpha=5.0,
+        regularization=0.05,
+        items=np.arange(products, dtype=np.int32),
+        factors=drawn,
+        gram=gram_of(drawn),
+        rebuy=Rebuy(
+            np.linspace(-2, 1, products, dtype=np.float32),
+            np.arange(1, products + 1, dtype=np.float32),
+        ),
     )
 
 
@@ -143,6 +175,7 @@ def draw() -> Predictions:
             UPLIFT, [("anna", 0.1, 2.5), ("bert", 0.0, -1.0), ("carl", None, None)]
         ),
         uplift_evidence=NO_HOLDOUT,
+        fresh=basis(8),
     )
 
 
@@ -203,6 +236,7 @@ def draw_many(customers: int, offers: int) -> Predictions:
         ),
         offers=pa.table(columns, schema=OFFERS),
         buyers=reverse([], products),
+        fresh=basis(products),
         cold_start=table(
             COLD_START,
             [(row, 1 / (row + 1), 0.01, "popularity") for row in range(products)],
@@ -217,6 +251,11 @@ def draw_many(customers: int, offers: int) -> Predictions:
 @pytest.fixture
 def predictions() -> Predictions:
     return draw()
+
+
+@pytest.fixture(scope="session")
+def basis_for() -> Callable[..., FreshBasis]:
+    return basis
 
 
 @pytest.fixture(scope="session")

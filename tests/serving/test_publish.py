@@ -173,7 +173,7 @@ def test_another_format_is_refused(workspace):
     file = workspace / "published" / version / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ContractError, match="expected format 4, got format 99"):
+    with pytest.raises(ContractError, match="expected format 5, got format 99"):
         Published.open(workspace)
 
 

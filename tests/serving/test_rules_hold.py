@@ -99,7 +99,9 @@ def draw_products(random: np.random.Generator, cutoff) -> list[dict[str, Any]]:
     ]
 
 
-def draw_shop(base: Predictions, seed: int) -> tuple[Predictions, list, list]:
+def draw_shop(
+    base: Predictions, basis_for, seed: int
+) -> tuple[Predictions, list, list]:
     random = np.random.default_rng(seed)
     products = draw_products(random, base.cutoff)
     cutoff_us = to_us(base.cutoff)
@@ -158,17 +160,18 @@ def draw_shop(base: Predictions, seed: int) -> tuple[Predictions, list, list]:
         bought_products=np.array([r for m in bought for r in m], dtype=np.int32),
         last_bought=np.array([t for m in bought for t in m.values()], dtype=np.int64),
         bought_weight=np.ones(sum(sizes), dtype=np.float32),
+        fresh=basis_for(PRODUCTS_COUNT),
     )
     return shop, products, bought
 
 
 @pytest.fixture(scope="module")
-def shop_of(small):
+def shop_of(small, basis_for):
     with TemporaryDirectory() as folder:
 
         @cache
         def of(seed: int) -> Shop:
-            made, products, bought = draw_shop(small, seed)
+            made, products, bought = draw_shop(small, basis_for, seed)
             workspace = Path(folder) / str(seed)
             publish(workspace, made, "m1")
             opened = Published.open(workspace)

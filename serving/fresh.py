@@ -1,0 +1,114 @@
+"""Events since the cutoff, folded into one customer's view at once.
+
+Pure: a published version, a customer and their events in, a ``View`` out. What was
+bought since is judged by how soon such products are bought again, all others by what
+the snapshot said and what the events change in it (``training.fresh``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit
+
+from serving.fresh_words import Words, sources_and_reasons
+from serving.published import Offers, Published
+from serving.view import View, published_view
+from training.since import NEW, NOBODY, Before, Fresh, Since, rows_of, since_of
+
+
+@dataclass(frozen=True)
+class Lately:
+    """What one customer did since the version's cutoff.
+
+    Attributes:
+        events: at least one; products are rows of the version's table.
+        now_us: moment of the answer, microseconds since 1970-01-01.
+    """
+
+    events: Fresh
+    now_us: int
+
+
+def view_of(
+    published: Published, customer: int | None, lately: Lately | None
+) -> View | None:
+    """What lists of a customer are made from; None: nothing is known of them.
+
+    Args:
+        published: the version to answer from.
+        customer: row of the customer; None: the version does not know them.
+        lately: None, or events that come to nothing: the published view itself.
+    """
+    if lately is not None:
+        since = since_of(lately.events, published.fresh.weights)
+        if since.orders.any() or since.interest.any():
+            return _refreshed(published, customer, since, lately.now_us)
+    return None if customer is None else published_view(published, customer)
+
+
+def _refreshed(
+    published: Published, customer: int | None, since: Since, now_us: int
+) -> View:
+    before = _before(published, customer)
+    rows = rows_of(published.shop, before, since, now_us)
+    score = published.fresh.model.log_odds(rows).astype(np.float32)
+    # Ties keep the order of the build.
+    by = np.argsort(-score, kind="stable")
+    rows, score = rows.take(by), score[by]
+    offers = published.offers
+    old = np.full(rows.product.size, -1)
+    offered = np.flatnonzero(by < before.product.size)
+    start = 0 if customer is None else int(offers.offsets[customer])
+    old[offered] = start + by[offered]
+    told = sources_and_reasons(Words(published, since, now_us), rows, old)
+    fresh = Offers(
+        offsets=np.array([0, score.size], dtype=np.int64),
+        product=rows.product,
+        is_new=(rows.group >= NEW).astype(np.uint8),
+        score=score,
+        probability=expit(score),
+        source=told.source,
+        reason=told.reason,
+        sources=told.sources,
+        reasons=told.reasons,
+    )
+    just = since.product[since.orders > 0]
+    bought = np.union1d(before.bought, just).astype(np.int32)
+    return View(
+        fresh, 0, score.size, bought, _resting(published, customer, since, now_us)
+    )
+
+
+def _before(published: Published, customer: int | None) -> Before:
+    if customer is None:
+        return NOBODY
+    offers = published.offers
+    own = slice(*offers.offsets[customer : customer + 2])
+    low, high = published.bought_offsets[customer : customer + 2]
+    return Before(
+        offers.product[own],
+        offers.is_new[own],
+        offers.score[own],
+        published.bought_products[low:high],
+        published.bought_weight[low:high],
+    )
+
+
+def _resting(
+    published: Published, customer: int | None, since: Since, now_us: int
+) -> npt.NDArray[np.int32] | None:
+    """Durables that last still, those bought since among them."""
+    if published.lives is None:
+        return None
+    just = since.orders > 0
+    product, last = since.product[just], since.bought_us[just]
+    if customer is not None:
+        low, high = published.bought_offsets[customer : customer + 2]
+        # A product may stand twice: it rests as long as either purchase says.
+        product = np.concatenate((published.bought_products[low:high], product))
+        last = np.concatenate((published.last_bought[low:high], last))
+    rows = published.lives.resting(product, last, now_us)
+    return rows if rows.size else None
