@@ -365,6 +365,7 @@ class Config(Section):
         evaluation_cutoffs: earlier moments at which quality is measured.
         processes: evaluation cutoffs that are built side by side; each holds
             a whole history in memory.
+        max_learners: customers that models learn from, drawn by their ids, at most.
         seed: every random draw starts here.
     """
 
@@ -374,6 +375,7 @@ class Config(Section):
     horizon_days: int = Field(default=14, ge=1, le=180)
     evaluation_cutoffs: tuple[Cutoff, ...] = ()
     processes: int = Field(default=1, ge=1)
+    max_learners: int = Field(default=100_000, ge=1)
     seed: int = Field(default=0, ge=0)
     engine: EngineConfig = EngineConfig()
     quality: QualityConfig = QualityConfig()

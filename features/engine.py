@@ -137,6 +137,15 @@ class Tables:
             raise self._no_purchase(until)
         return from_us(first)
 
+    def count_customers(self, until: datetime) -> int:
+        """Customers with a purchase known before a moment."""
+        with self._read(PURCHASES.name):
+            (count,) = self._row(
+                "SELECT count(DISTINCT customer_id) FROM purchases "
+                f"WHERE {BOUGHT} AND {_known_before(PURCHASES, until)}"
+            )
+        return int(count)
+
     def first_and_last_purchase(self) -> tuple[datetime, datetime]:
         """Times of the first and the last purchase in the table; returns are none.
 

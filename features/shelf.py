@@ -10,11 +10,23 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from features.history import ALWAYS, Events, History, Ints, Longs, Products
+from features.history import (
+    ALWAYS,
+    Array,
+    Bools,
+    Events,
+    Floats,
+    History,
+    Ints,
+    Longs,
+    Products,
+)
 from features.pairs import Pairs, Singles
 from features.snapshot import DAY_US
 
 WEEK_DAYS, MONTH_DAYS, SEASON_DAYS = 7, 28, 84
+
+_NEVER = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -61,49 +73,126 @@ class Shelf:
 SHELF_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Shelf))
 
 
-def shelf_at(
+@dataclass(frozen=True)
+class Counts:
+    """What customers bought of every product by a cutoff; groups of customers add up.
+
+    All but ``active`` of shape ``[product]``, or ``[days, product]`` for the last
+    ``WEEK_DAYS``, ``MONTH_DAYS``, ``SEASON_DAYS``.
+
+    Attributes:
+        lines: purchased lines.
+        amount, list_amount: paid for them and before discounts, shop currency.
+        buyers: customers who ever bought it.
+        repeat_buyers: with two orders or more.
+        orders: of all buyers together.
+        gap_days: sum over repeat buyers of their mean days between orders.
+        buyers_lately: customers whose last purchase of it lies within a horizon
+            before the cutoff.
+        first_us: first purchase; the largest integer: none.
+        active: customers with a purchase in the last ``SEASON_DAYS``.
+    """
+
+    lines: Floats
+    amount: Floats
+    list_amount: Floats
+    buyers: Floats
+    repeat_buyers: Floats
+    orders: Floats
+    gap_days: Floats
+    buyers_lately: Floats
+    first_us: Longs
+    active: int
+
+    def __add__(self, other: Counts) -> Counts:
+        """Of both groups of customers together; no customer may be in both."""
+        return Counts(
+            self.lines + other.lines,
+            self.amount + other.amount,
+            self.list_amount + other.list_amount,
+            self.buyers + other.buyers,
+            self.repeat_buyers + other.repeat_buyers,
+            self.orders + other.orders,
+            self.gap_days + other.gap_days,
+            self.buyers_lately + other.buyers_lately,
+            np.minimum(self.first_us, other.first_us),
+            self.active + other.active,
+        )
+
+
+def counts_at(
     history: History, pairs: Pairs, cutoff_us: int, horizon_days: int
-) -> Shelf:
-    """Product features as known at the cutoff.
+) -> Counts:
+    """Counts of a history's customers as known at the cutoff.
 
     Args:
         history: rows at or after the cutoff, or known later, are not read.
         pairs: customer x product history at the same cutoff.
         cutoff_us: microseconds since 1970-01-01.
-        horizon_days: how far ahead a known promotion plan counts.
+        horizon_days: of ``buyers_lately``.
     """
     n = len(history.products)
     events = history.purchases
     sold = events.before(cutoff_us) & events.bought
-    counts, amounts, listed = {}, {}, {}
-    for days in (WEEK_DAYS, MONTH_DAYS, SEASON_DAYS):
+    lines, amount, listed = (np.zeros((3, n)) for _ in range(3))
+    for i, days in enumerate((WEEK_DAYS, MONTH_DAYS, SEASON_DAYS)):
         rows = np.flatnonzero(sold & (events.ts >= cutoff_us - days * DAY_US))
-        counts[days] = _count(events, rows, n)
-        amounts[days] = _count(events, rows, n, "amount")
-        listed[days] = _count(events, rows, n, "list_amount")
-    buyers = np.bincount(pairs.item, minlength=n).astype(np.float64)
-    again = np.bincount(pairs.item[pairs.orders > 1], minlength=n)
-    orders = np.bincount(pairs.item, pairs.orders, minlength=n)
-    gaps = pairs.orders > 1
-    gap_sum = np.bincount(pairs.item[gaps], pairs.gap_mean[gaps], minlength=n)
-    first = np.full(n, np.iinfo(np.int64).max, dtype=np.int64)
+        lines[i] = _count(events, rows, n)
+        amount[i] = _count(events, rows, n, "amount")
+        listed[i] = _count(events, rows, n, "list_amount")
+    repeat = pairs.orders > 1
+    first = np.full(n, _NEVER, dtype=np.int64)
     np.minimum.at(first, pairs.item, pairs.first_us)
-    price = _ratio(amounts[SEASON_DAYS], counts[SEASON_DAYS])
-    month_price = _ratio(amounts[MONTH_DAYS], counts[MONTH_DAYS])
+    late = pairs.last_us >= cutoff_us - horizon_days * DAY_US
+    season = pairs.last_us >= cutoff_us - SEASON_DAYS * DAY_US
+
+    def of(rows: Bools | slice, weight: Array | None = None) -> Floats:
+        counted = np.bincount(pairs.item[rows], weight, minlength=n)
+        return counted.astype(np.float64)
+
+    return Counts(
+        lines,
+        amount,
+        listed,
+        buyers=of(slice(None)),
+        repeat_buyers=of(repeat),
+        orders=of(slice(None), pairs.orders),
+        gap_days=of(repeat, pairs.gap_mean[repeat]),
+        buyers_lately=of(late),
+        first_us=first,
+        active=len(np.unique(pairs.customer[season])),
+    )
+
+
+def shelf_of(
+    counts: Counts, history: History, cutoff_us: int, horizon_days: int
+) -> Shelf:
+    """Product features as known at the cutoff.
+
+    Args:
+        counts: of all customers at the cutoff.
+        history: of its products; plans known at or after the cutoff are not read.
+        cutoff_us: microseconds since 1970-01-01.
+        horizon_days: how far ahead a known promotion plan counts.
+    """
+    week, month, season = counts.lines
+    price = _ratio(counts.amount[2], season)
+    is_sold = counts.first_us < _NEVER
+    age = (cutoff_us - np.where(is_sold, counts.first_us, 0)) / DAY_US
     horizon_us = cutoff_us + horizon_days * DAY_US
     values: dict[str, np.ndarray] = {
-        "lines_7d": counts[WEEK_DAYS],
-        "lines_28d": counts[MONTH_DAYS],
-        "lines_84d": counts[SEASON_DAYS],
-        "trend": _ratio(3 * counts[MONTH_DAYS], counts[SEASON_DAYS]),
-        "buyers": buyers,
-        "repeat_rate": _ratio(again, buyers),
-        "orders_per_buyer": _ratio(orders, buyers),
-        "gap": _ratio(gap_sum, again),
+        "lines_7d": week,
+        "lines_28d": month,
+        "lines_84d": season,
+        "trend": _ratio(3 * month, season),
+        "buyers": counts.buyers,
+        "repeat_rate": _ratio(counts.repeat_buyers, counts.buyers),
+        "orders_per_buyer": _ratio(counts.orders, counts.buyers),
+        "gap": _ratio(counts.gap_days, counts.repeat_buyers),
         "price": price,
-        "price_change": _ratio(month_price, price),
-        "discount": 1 - _ratio(amounts[MONTH_DAYS], listed[MONTH_DAYS]),
-        "days_since_first": np.where(buyers > 0, (cutoff_us - first) / DAY_US, np.nan),
+        "price_change": _ratio(_ratio(counts.amount[1], month), price),
+        "discount": 1 - _ratio(counts.amount[1], counts.list_amount[1]),
+        "days_since_first": np.where(is_sold, age, np.nan),
         "mailer": _reach(history, "mailer", cutoff_us, cutoff_us, horizon_us),
         "display": _reach(history, "display", cutoff_us, cutoff_us, horizon_us),
         "mailer_days": _days(history, "mailer", cutoff_us, horizon_us),
@@ -115,18 +204,12 @@ def shelf_at(
     return Shelf(**{name: values[name].astype(np.float32) for name in SHELF_COLUMNS})
 
 
-def arrived_at(history: History, cutoff_us: int) -> Longs:
+def arrived_at(counts: Counts, products: Products) -> Longs:
     """When each product came into the range, microseconds, ``[product]``.
 
-    ``launched_at``, else the first purchase known before the cutoff; ``ALWAYS``
-    where neither is known.
+    ``launched_at``, else the first purchase; ``ALWAYS`` where neither is known.
     """
-    lines, products = history.purchases, history.products
-    sold = lines.before(cutoff_us) & lines.bought
-    never = np.iinfo(np.int64).max
-    first = np.full(len(products), never, dtype=np.int64)
-    np.minimum.at(first, lines.columns["product"][sold], lines.ts[sold])
-    first[first == never] = ALWAYS
+    first = np.where(counts.first_us == _NEVER, ALWAYS, counts.first_us)
     return np.where(products.launched == ALWAYS, first, products.launched)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.contracts import SettingError
@@ -130,25 +131,33 @@ def read(file: Path, customers: Sequence[str] | None = None) -> pa.Table:
 
     Args:
         file: as ``write`` left it.
-        customers: ids in the order of their codes; with them the table has
-            ``customer``, as of ``assemble``.
-
-    Raises:
-        KeyError: a customer of the table is not among them.
+        customers: ids in the order of their codes, ascending; only their rows are
+            read, and the table has ``customer``, as of ``assemble``.
     """
-    table = pq.read_table(file).replace_schema_metadata(None).unify_dictionaries()
+    opened = pq.ParquetFile(file)
+    groups = range(opened.num_row_groups)
+    wanted = None if customers is None else pc.field("customer_id").isin(customers)
+    # Part by part: rows of others are not held.
+    table = pa.concat_tables(
+        [_where(opened.read_row_group(group), wanted) for group in groups]
+        or [opened.schema_arrow.empty_table()]
+    )
+    table = table.replace_schema_metadata(None).unify_dictionaries()
     table = pa.table(
         {name: _in_order(table.column(name)) for name in table.column_names}
     )
-    by = [("cutoff", "ascending"), ("customer_id", "ascending")]
-    if pq.ParquetFile(file).num_row_groups > 1:
-        table = table.sort_by(by)
+    if opened.num_row_groups > 1:
+        table = table.sort_by([("cutoff", "ascending"), ("customer_id", "ascending")])
     if customers is not None:
         ids = table.column("customer_id").combine_chunks().dictionary_encode()
         code_of = {customer: code for code, customer in enumerate(customers)}
         codes = np.array([code_of[i] for i in ids.dictionary.to_pylist()], np.int32)
         table = table.add_column(0, "customer", pa.array(codes[ids.indices.to_numpy()]))
     return table.combine_chunks()
+
+
+def _where(rows: pa.Table, wanted: pc.Expression | None) -> pa.Table:
+    return rows if wanted is None else rows.filter(wanted)
 
 
 def _in_order(column: pa.ChunkedArray) -> pa.ChunkedArray:

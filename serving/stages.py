@@ -6,14 +6,14 @@ nothing, so a stage that is killed leaves the last good result in force.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from features import complete_journey, store
-from features.assemble import assemble_parts, dimensions
+from features.assemble import assemble, assemble_parts, dimensions
 from features.config import Config
 from features.contracts import ContractError, SettingError
 from features.database import Database
@@ -30,8 +30,11 @@ from training import backtest as backtests
 from training.build import Steps
 from training.details import Details
 from training.evaluate import Quality
+from training.ground import ground_of
 from training.metrics import MAP_SLOTS, K
+from training.predict import predict_parts
 from training.predictions import Predictions
+from training.survey import read_survey
 
 Announce = Callable[[str], None]
 
@@ -178,9 +181,10 @@ def train(config: Config, announce: Announce | None = None) -> Path:
     steps = Steps(announce)
     with open_tables(config) as tables:
         with steps("read history"):
-            history = tables.history(cutoff_of(config))
-        table = _read_features(tables, config, history)
-    bundle = build.fit(history, table, config, steps)
+            survey = read_survey(tables, cutoff_of(config), config)
+        history = survey.history
+        table = store.read(_check_features(tables, config), list(history.customers))
+    bundle = build.fit(history, table, config, steps, survey.censuses)
     folder = artifacts.save(bundle, config.workspace / "models")
     with whole(config.workspace / "models" / "latest") as pointer:
         pointer.write_text(folder.name)
@@ -290,24 +294,33 @@ def publish(
             f"got {config.horizon_days}; run repurchase features and train again"
         )
     with open_tables(config) as tables:
+        _check_features(tables, config)
         with steps("read history"):
-            history = tables.history(cutoff_of(config))
-        table = _read_features(tables, config, history)
-    predictions = build.predict(bundle, history, table, steps)[0]
+            survey = read_survey(tables, cutoff_of(config), config)
+            drawn = assemble(survey.history, [survey.history.until])
+        with steps("learn what is usual"):
+            ground = ground_of(bundle, survey, drawn)
+
+        def parts() -> Iterator[tuple[History, pa.Table]]:
+            for part in survey.parts(tables):
+                is_all = part is survey.history
+                yield part, drawn if is_all else assemble(part, [part.until])
+
+        predictions = predict_parts(bundle, ground, parts(), steps)
     with steps("publish"):
         version = publish_predictions(config.workspace, predictions, folder.name)
     with steps("log to MLflow"), track.run(config, f"publish {version.name}") as run:
         run.params({"version": version.name, "bundle": folder.name})
-        run.params({"data_fingerprint": history.fingerprint})
+        run.params({"data_fingerprint": survey.history.fingerprint})
         run.metrics({"customers": float(predictions.customers.num_rows)})
         # The alias follows the pointer: after a kill in between, publish again.
         if run.promote(folder.name) is None:
-            run.model(folder, build.at_cutoff(table, history.until).slice(0, 5))
+            run.model(folder, drawn.slice(0, 5))
             run.promote(folder.name)
     return version, predictions
 
 
-def _read_features(tables: Tables, config: Config, history: History) -> pa.Table:
+def _check_features(tables: Tables, config: Config) -> Path:
     """The feature table of this input.
 
     Raises:
@@ -324,4 +337,4 @@ def _read_features(tables: Tables, config: Config, history: History) -> pa.Table
             f"features: expected a table of the same data, code, cutoff and horizon, "
             f"got another in {file}; run repurchase features again"
         )
-    return store.read(file, list(history.customers))
+    return file

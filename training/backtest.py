@@ -20,6 +20,7 @@ from training.artifacts import Bundle
 from training.build import Steps
 from training.evaluate import Quality, evaluate
 from training.offers import Scored, place_within
+from training.predict import predict
 from training.predictions import LANES, Predictions
 from training.replenishment import alert_window
 from training.sample import Sample, sample_of
@@ -65,7 +66,7 @@ def run(
     with steps("features"):
         features = build.build_features(history, config)
     bundle = build.fit(history, features, config, steps)
-    predictions, scored = build.predict(bundle, history, features, steps)
+    predictions, scored = predict(bundle, history, features, steps)
     ids: list[str] = predictions.customers.column("customer_id").to_pylist()
     happened = labels.happened(
         tables,

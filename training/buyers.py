@@ -40,6 +40,19 @@ class Buyers:
     def __len__(self) -> int:
         return len(self.customer)
 
+    def renumbered(self, number: Longs) -> Buyers:
+        """The same by rows of another table of the same customers.
+
+        Args:
+            number: the present number of the customer of every row, ``[row]``.
+        """
+        row_of = np.empty(int(number.max(initial=-1)) + 1, dtype=np.int32)
+        row_of[number] = np.arange(len(number), dtype=np.int32)
+        customer = row_of[self.customer]
+        product = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        by = np.lexsort((customer, -self.probability, product))
+        return Buyers(self.offsets, customer[by], self.probability[by])
+
 
 class BestBuyers:
     """Keeps the best customers of every product while candidates stream by.
@@ -50,16 +63,15 @@ class BestBuyers:
     Args:
         n_products: number of product codes.
         limit: customers kept per product, at least 1.
-        refused: customers who are never kept, by code, ``[customer]``.
 
     Raises:
         ValueError: ``limit`` is below 1.
     """
 
-    def __init__(self, n_products: int, limit: int, refused: Bools) -> None:
+    def __init__(self, n_products: int, limit: int) -> None:
         if limit < 1:
             raise ValueError(f"limit: expected at least 1, got {limit}")
-        self._refused, self._limit = refused, limit
+        self._limit = limit
         # All heaps stand in two long arrays, each with some room to grow.
         self._probability = np.empty(0, dtype=np.float32)
         self._customer = np.empty(0, dtype=np.int32)
@@ -74,7 +86,7 @@ class BestBuyers:
         customer: Ints,
         product: Ints,
         probability: Singles,
-        rests: Bools | None = None,
+        skip: Bools,
     ) -> None:
         """Take in some candidates, each customer and product at most once in all.
 
@@ -82,11 +94,9 @@ class BestBuyers:
             customer: codes, ``[candidate]``.
             product: codes, ``[candidate]``.
             probability: of a purchase, ``[candidate]``.
-            rests: durables that the customer has already, ``[candidate]``; they
-                are not offered, so the customer is none to offer them to.
+            skip: those that are never kept, ``[candidate]``.
         """
-        skip = self._refused[customer]
-        rows = (customer, product, probability, skip if rests is None else skip | rests)
+        rows = (customer, product, probability, skip)
         # Chunks of customers are scored side by side, and meet here.
         with self._lock:
             done = 0
@@ -123,6 +133,43 @@ class BestBuyers:
         heaps = (self._probability, self._customer)
         _sort(heaps, self._start, offsets, customer, probability)
         return Buyers(offsets, customer, probability)
+
+
+@dataclass(frozen=True)
+class BuyersOfPart:
+    """Takes in the candidates of a part of the customers.
+
+    Attributes:
+        best: of all parts.
+        first: number of the part's first customer among those of all parts.
+        refused: customers of the part who are never kept, by code, ``[customer]``.
+    """
+
+    best: BestBuyers
+    first: int
+    refused: Bools
+
+    def add(
+        self,
+        customer: Ints,
+        product: Ints,
+        probability: Singles,
+        rests: Bools | None = None,
+    ) -> None:
+        """See ``BestBuyers.add``.
+
+        Args:
+            customer: codes within the part, ``[candidate]``.
+            product: codes, ``[candidate]``.
+            probability: of a purchase, ``[candidate]``.
+            rests: durables that the customer has already, ``[candidate]``; they
+                are not offered, so the customer is none to offer them to.
+        """
+        skip = self.refused[customer]
+        number = (customer + self.first).astype(np.int32)
+        self.best.add(
+            number, product, probability, skip if rests is None else skip | rests
+        )
 
 
 @njit(cache=True)  # pyright: ignore[reportUntypedFunctionDecorator]

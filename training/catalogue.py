@@ -6,23 +6,19 @@ import numpy as np
 import pyarrow as pa
 
 from features.history import ALWAYS, Array, Floats, History, Ints, Longs
-from features.pairs import Singles
 from features.shelf import arrived_at
-from features.snapshot import to_us
+from training.moment import Moment
 from training.predictions import PRODUCTS
 
 
-def products_table(history: History, paid: Singles) -> pa.Table:
-    """Schema ``PRODUCTS``, one row per product code.
+def products_table(moment: Moment) -> pa.Table:
+    """Schema ``PRODUCTS`` as known at a moment, one row per product code.
 
-    Args:
-        history: known before the cutoff.
-        paid: ``Shelf.price``, net per purchased line of the last 84 days,
-            ``[product]``; NaN: no sale. It is the price where the product
-            master names none.
+    Where the product master names no price, it is what was paid: net per purchased
+    line of the last 84 days.
     """
-    products = history.products
-    arrived = arrived_at(history, to_us(history.until))
+    products, paid = moment.history.products, moment.shelf.price
+    arrived = arrived_at(moment.counts, products)
     return pa.table(
         {
             "product_id": pa.array(products.ids, pa.string()),

@@ -12,9 +12,9 @@ import numpy as np
 from features.history import Array, Floats
 from features.pairs import Singles
 from features.snapshot import DAY_US, to_us
-from training.habit_rows import habit_rows
-from training.habits import Habits, bought_before, days_to_next
-from training.rhythm import Rhythm, rhythm_of
+from training.habit_rows import Rates, group_rates, habit_rows
+from training.habits import Bought, Habits, bought_before, days_to_next
+from training.rhythm import Cycles, Rhythm, cycles_of, rhythm_of
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,47 @@ class Rows:
         )
 
 
-def rows_at(habits: Habits, cutoff_us: int, groups: Sequence[str]) -> Rows:
+@dataclass(frozen=True)
+class Usual:
+    """What is usual in every group, over many customers, as known at a cutoff."""
+
+    cycles: Cycles
+    rates: Rates
+
+
+def usual_at(habits: Habits, cutoff_us: int) -> Usual:
+    """What is usual among the customers of some lines.
+
+    Args:
+        habits: whatever came later is not read.
+        cutoff_us: microseconds.
+    """
+    return _usual(bought_before(habits, cutoff_us), habits)
+
+
+def _usual(bought: Bought, habits: Habits) -> Usual:
+    cycles = cycles_of(bought, habits.life_days)
+    return Usual(cycles, group_rates(bought, len(habits.life_days)))
+
+
+def rows_at(
+    habits: Habits, cutoff_us: int, groups: Sequence[str], usual: Usual | None = None
+) -> Rows:
     """Pairs that a date can be given for, as known at the cutoff.
 
     Args:
         habits: whatever came later is not read.
         cutoff_us: microseconds.
         groups: words of the category "group"; others are missing.
+        usual: at the same cutoff; None: as among these customers.
     """
     bought = bought_before(habits, cutoff_us)
-    rhythm = rhythm_of(bought, habits.life_days)
+    if usual is None:
+        usual = _usual(bought, habits)
+    rhythm = rhythm_of(bought, usual.cycles)
     has_life = habits.life_days[bought.group] > 0
     keep = np.flatnonzero((rhythm.gaps > 0) | has_life)
-    matrix = habit_rows(bought, rhythm, habits.life_days, keep)
+    matrix = habit_rows(bought, rhythm, usual.rates, habits.life_days, keep)
     code_of = {name: float(code) for code, name in enumerate(groups)}
     words = np.array([code_of.get(name, np.nan) for name in habits.names], np.float32)
     matrix[:, 0] = words[bought.group[keep]]

@@ -19,6 +19,7 @@ from features.config import RecommendConfig
 from features.history import Array, Events, Floats, History, Ints, Longs, offsets_of
 from features.snapshot import Snapshot
 from training.candidates import Candidates, candidates, in_chunks
+from training.census import Census, Censuses
 from training.fresh import (
     PLAIN,
     FreshExamples,
@@ -28,10 +29,11 @@ from training.fresh import (
     join_examples,
 )
 from training.fresh_basis import basis_of, popular_log_odds, shop_of
-from training.generators.fitted import Generators, fit_generators
+from training.generators.fitted import Generators
 from training.metrics import bought_in, hits
-from training.moment import Sorted, moment_at
+from training.moment import Sorted
 from training.offers import Parts, best_of_lanes, cold_start
+from training.past_window import generators_at
 from training.rows import feature_rows
 from training.since import (
     BOUGHT,
@@ -61,6 +63,7 @@ def fit_fresh(
     apart: Ints,
     config: RecommendConfig,
     seed: int,
+    censuses: Censuses | None = None,
 ) -> FreshModel:
     """The model from simulated delays before past cutoffs.
 
@@ -73,11 +76,16 @@ def fit_fresh(
         apart: codes of customers held out from the trees in the latest window.
         config: of the recommender.
         seed: of the draws.
+        censuses: of all customers, where the lines are of some only.
     """
     parts: list[FreshExamples] = []
     for window in past:
         some = apart if window == past[0] else None
-        made = _examples(ordered, window, known_before_us, score, some, config, seed)
+        start = snapshot_of(window).cutoff_us
+        census = None if censuses is None else censuses[start]
+        made = _examples(
+            ordered, window, known_before_us, score, some, config, seed, census
+        )
         parts += [] if made is None else [made]
         if parts and enough(join_examples(parts)):
             break
@@ -92,11 +100,13 @@ def _examples(
     some: Ints | None,
     config: RecommendConfig,
     seed: int,
+    census: Census | None,
 ) -> FreshExamples | None:
     """Rows of one window; None: nothing happened in the delay before it."""
-    start, end_us = window.earlier(DELAY_DAYS), window.cutoff_us
+    start, end_us = snapshot_of(window), window.cutoff_us
     events = fresh_between(ordered.history, start.cutoff_us, end_us)
-    moment = moment_at(ordered, start.cutoff, window.horizon_days)
+    generators = generators_at(ordered, start, config, seed, census)
+    moment = generators.moment
     if not len(moment.customers) or not len(events):
         return None
     active = np.flatnonzero(np.diff(events.offsets)).astype(np.int32)
@@ -105,9 +115,8 @@ def _examples(
         known = np.intersect1d(known, some)
     # Customers who came since the snapshot are strangers to it.
     come = _drawn(np.setdiff1d(active, moment.customers), seed)
-    generators = fit_generators(moment, config, seed)
     basis = basis_of(ordered, generators, window.horizon_days, PLAIN, config)
-    cold = cold_start(ordered.history, start.cutoff, window.horizon_days)
+    cold = cold_start(moment)
     shop = shop_of(
         basis,
         popular_log_odds(cold.product, cold.probability, moment.n_products),
@@ -129,6 +138,11 @@ def _examples(
             hit = hits(rows.product[:, None], code, truth)[:, 0]
             parts.append(FreshExamples(code, rows, hit))
     return join_examples(parts)
+
+
+def snapshot_of(window: Snapshot) -> Snapshot:
+    """The snapshot whose events since are folded in before a label window."""
+    return window.earlier(DELAY_DAYS)
 
 
 def _drawn(customers: Ints, seed: int) -> Ints:

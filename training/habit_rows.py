@@ -6,6 +6,8 @@ Counts of a group are rates, so that they mean the same in a sample of customers
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from features.history import Array, Floats, Longs
@@ -57,14 +59,19 @@ COLUMNS: tuple[str, ...] = (
 """Names of the features, in the order of the matrix; the first is a category."""
 
 
+Rates = Mapping[str, Floats]
+"""Columns that say what all customers do with a group, ``[group]``."""
+
+
 def habit_rows(
-    bought: Bought, rhythm: Rhythm, life_days: Floats, keep: Longs
+    bought: Bought, rhythm: Rhythm, rates: Rates, life_days: Floats, keep: Longs
 ) -> Singles:
     """Features of some pairs, shape ``[kept pair, len(COLUMNS)]``.
 
     Args:
-        bought: of all pairs, since they say what is usual in a group.
-        rhythm: the same.
+        bought: purchase days before the cutoff.
+        rhythm: of the same pairs.
+        rates: of the groups at the same cutoff.
         life_days: service life by group, NaN: unknown.
         keep: positions of the pairs.
     """
@@ -77,7 +84,8 @@ def habit_rows(
     # One after the other, so that not all are held in double precision at once.
     put(_pair_columns(bought, rhythm))
     put(_customer_columns(bought))
-    put(_group_columns(bought, life_days))
+    put({name: values[bought.group] for name, values in rates.items()})
+    put(_life_columns(bought, life_days))
     return out
 
 
@@ -162,9 +170,8 @@ def _customer_columns(bought: Bought) -> dict[str, Array]:
     return {name: values[bought.customer] for name, values in columns.items()}
 
 
-def _group_columns(bought: Bought, life_days: Floats) -> dict[str, Array]:
-    """What all customers do with the group, on the rows of the pairs."""
-    n = len(life_days)
+def group_rates(bought: Bought, n: int) -> Rates:
+    """What all customers do with each of ``n`` groups, as known at the cutoff."""
     buyers = np.bincount(bought.group, minlength=n)
     n_customers = max(len(np.unique(bought.customer)), 1)
     of_day = np.repeat(bought.group, bought.counts)
@@ -172,14 +179,16 @@ def _group_columns(bought: Bought, life_days: Floats) -> dict[str, Array]:
         np.bincount(of_day[bought.day >= bought.today - days], minlength=n)
         for days in (7, 56)
     )
-    life = life_days[bought.group]
-    columns = {
+    return {
         "group_purchases_per_buyer": _over(np.bincount(of_day, minlength=n), buyers),
         "group_share_of_customers": buyers / n_customers,
         "group_trend": _over(week, weeks / 8),
     }
+
+
+def _life_columns(bought: Bought, life_days: Floats) -> dict[str, Array]:
+    life = life_days[bought.group]
     return {
-        **{name: values[bought.group] for name, values in columns.items()},
         "service_life_days": life,
         "since_over_service_life": _over(bought.today - bought.last, life),
     }

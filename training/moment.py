@@ -10,7 +10,14 @@ import numpy as np
 from features.history import History, Ints
 from features.interest import Interest, interest_at
 from features.pairs import Lines, Pairs, Visits, lines, pairs_at, visits_at
-from features.shelf import Shelf, category_of, shelf_at, subcategory_of
+from features.shelf import (
+    Counts,
+    Shelf,
+    category_of,
+    counts_at,
+    shelf_of,
+    subcategory_of,
+)
 from features.snapshot import to_us
 
 LEVELS: tuple[str, ...] = ("product", "subcategory", "category", "brand")
@@ -42,7 +49,8 @@ class Moment:
         pairs: customer x item history by level.
         interest: what customers looked at, asked about, put in a cart.
         visits: orders of every customer.
-        shelf: product features.
+        counts: what all customers bought, also those who are not in the history.
+        shelf: product features, from the counts.
         group_of: as in ``Sorted``.
     """
 
@@ -52,6 +60,7 @@ class Moment:
     pairs: dict[str, Pairs]
     interest: Interest
     visits: Visits
+    counts: Counts
     shelf: Shelf
     group_of: dict[str, Ints]
 
@@ -74,7 +83,12 @@ def sort_history(history: History) -> Sorted:
     return Sorted(history, group_of, by_level)
 
 
-def moment_at(ordered: Sorted, cutoff: datetime, horizon_days: int) -> Moment:
+def moment_at(
+    ordered: Sorted,
+    cutoff: datetime,
+    horizon_days: int,
+    counts: Counts | None = None,
+) -> Moment:
     """Everything as known at the cutoff.
 
     Args:
@@ -82,10 +96,14 @@ def moment_at(ordered: Sorted, cutoff: datetime, horizon_days: int) -> Moment:
             are not read.
         cutoff: naive UTC.
         horizon_days: how far ahead a known promotion plan counts.
+        counts: of all customers at the cutoff, where the history has some of them
+            only; None: it has all.
     """
     cutoff_us = to_us(cutoff)
     pairs = {level: pairs_at(ordered.lines[level], cutoff_us) for level in LEVELS}
     bought = pairs["product"]
+    if counts is None:
+        counts = counts_at(ordered.history, bought, cutoff_us, horizon_days)
     return Moment(
         history=ordered.history,
         cutoff_us=cutoff_us,
@@ -93,6 +111,7 @@ def moment_at(ordered: Sorted, cutoff: datetime, horizon_days: int) -> Moment:
         pairs=pairs,
         interest=interest_at(ordered.history, cutoff_us),
         visits=visits_at(ordered.history, cutoff_us),
-        shelf=shelf_at(ordered.history, bought, cutoff_us, horizon_days),
+        counts=counts,
+        shelf=shelf_of(counts, ordered.history, cutoff_us, horizon_days),
         group_of=ordered.group_of,
     )

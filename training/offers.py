@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,13 @@ import numpy.typing as npt
 from numba import njit
 from scipy.special import expit
 
-from features.history import Bools, Floats, History, Ints, Longs
+from features.history import Bools, Floats, Ints, Longs
 from features.pairs import Singles
-from features.shelf import MONTH_DAYS, SEASON_DAYS
-from features.snapshot import DAY_US, to_us
 from training.candidates import Candidates
 from training.generators.co_purchase import CoPurchase
 from training.generators.fitted import CATEGORY, CO_PURCHASE, SEGMENT, Generators
 from training.generators.generator import codes_of, rows_of
 from training.generators.successors import Successors
-from training.metrics import truth_of
 from training.moment import Moment
 from training.predictions import LANES
 from training.service_life import ServiceLife, service_life
@@ -240,29 +236,16 @@ class ColdStart:
     probability: Singles
 
 
-def cold_start(history: History, cutoff: datetime, horizon_days: int) -> ColdStart:
+def cold_start(moment: Moment) -> ColdStart:
     """Every available product by popularity; ties by product id."""
-    events, cutoff_us = history.purchases, to_us(cutoff)
-    n = len(history.products)
-    sold = events.before(cutoff_us) & events.bought
-    month = sold & (events.ts >= cutoff_us - MONTH_DAYS * DAY_US)
-    lines = np.bincount(events.columns["product"][month], minlength=n)
-    late = sold & (events.ts >= cutoff_us - horizon_days * DAY_US)
-    bought = truth_of(
-        events.customer[late],
-        events.columns["product"][late],
-        (len(history.customers), n),
-    )
-    buyers = np.bincount(bought.keys % n, minlength=n)
-    active = np.unique(
-        events.customer[sold & (events.ts >= cutoff_us - SEASON_DAYS * DAY_US)]
-    ).size
-    order = np.lexsort((np.arange(n), -buyers, -lines))
-    order = order[history.products.available[order]].astype(np.int32)
+    counts, available = moment.counts, moment.history.products.available
+    lines, buyers = moment.shelf.lines_28d, counts.buyers_lately
+    order = np.lexsort((np.arange(len(lines)), -buyers, -lines))
+    order = order[available[order]].astype(np.int32)
     return ColdStart(
         order,
-        lines[order].astype(np.float32),
-        (buyers[order] / max(active, 1)).astype(np.float32),
+        lines[order],
+        (buyers[order] / max(counts.active, 1)).astype(np.float32),
     )
 
 

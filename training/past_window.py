@@ -11,9 +11,11 @@ from features.config import RecommendConfig
 from features.contracts import ContractError
 from features.history import History, Ints
 from features.pairs import Singles
+from features.samples import lots
 from features.snapshot import DAY_US, Snapshot, to_us
 from training.candidates import Candidates, Part, candidates, in_chunks
-from training.generators.fitted import fit_generators
+from training.census import Census
+from training.generators.fitted import Generators, fit_generators
 from training.lanes import Examples, join
 from training.metrics import bought_in, hits
 from training.moment import Sorted, moment_at
@@ -28,6 +30,13 @@ def past_windows(
     events = history.purchases
     known = events.ts[events.before(to_us(cutoff))]
     first = int(known.min()) if len(known) else to_us(cutoff)
+    return windows_since(first, cutoff, horizon_days, most)
+
+
+def windows_since(
+    first: int, cutoff: datetime, horizon_days: int, most: int
+) -> list[Snapshot]:
+    """The same, of a history that begins at ``first``, in microseconds."""
     now = Snapshot(cutoff, horizon_days)
     past = [now.earlier(horizon_days * i) for i in range(1, most + 1)]
     # A horizon of history at least, or there is nothing to learn from.
@@ -44,6 +53,29 @@ def past_windows(
     return past[:1]
 
 
+def generators_at(
+    ordered: Sorted,
+    snapshot: Snapshot,
+    config: RecommendConfig,
+    seed: int,
+    census: Census | None = None,
+) -> Generators:
+    """Generators fitted at a cutoff on the customers of some lines.
+
+    Args:
+        ordered: sorted lines.
+        snapshot: the cutoff, and how far ahead promotions count.
+        config: of the recommender.
+        seed: of the draws.
+        census: of all customers at the cutoff, where the lines are of some only;
+            None: they are of all.
+    """
+    counts = None if census is None else census.counts
+    segments = None if census is None else census.segments
+    moment = moment_at(ordered, snapshot.cutoff, snapshot.horizon_days, counts)
+    return fit_generators(moment, config, seed, segments)
+
+
 class PastWindow:
     """A past cutoff whose label window is over, to draw examples from.
 
@@ -53,6 +85,8 @@ class PastWindow:
         known_before_us: labels known later do not count.
         config: candidates, sampling.
         seed: of the draws.
+        census: of all customers at the window's cutoff, where the lines are of some
+            only; None: they are of all.
 
     Attributes:
         moment: what was known then.
@@ -67,11 +101,12 @@ class PastWindow:
         known_before_us: int,
         config: RecommendConfig,
         seed: int,
+        census: Census | None = None,
     ) -> None:
         self._config = config
         self.horizon_days = window.horizon_days
-        self.moment = moment_at(ordered, window.cutoff, window.horizon_days)
-        self._generators = fit_generators(self.moment, config, seed)
+        self._generators = generators_at(ordered, window, config, seed, census)
+        self.moment = self._generators.moment
         self.truth = bought_in(ordered.history, window, known_before_us)
         self._seed = (seed, window.cutoff_us // DAY_US)
 
@@ -81,8 +116,9 @@ class PastWindow:
         Args:
             share: of the first part; both together are ``max_customers`` at most.
         """
-        drawn = np.random.default_rng(self._seed).permutation(self.moment.customers)
-        drawn = drawn[: self._config.max_customers]
+        ids = self.moment.history.customers[self.moment.customers]
+        by = np.argsort(lots(ids, sum(self._seed)), kind="stable")
+        drawn = self.moment.customers[by[: self._config.max_customers]]
         at = int(np.ceil(share * len(drawn)))
         return np.sort(drawn[:at]), np.sort(drawn[at:])
 

@@ -6,13 +6,16 @@ files of ``repurchase backtest`` and the API read the same tables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from features.history import Longs
 from training.any_of import AnyOf
 from training.buyers import Buyers
 from training.fresh_basis import FreshBasis
@@ -76,6 +79,84 @@ COLD_START = pa.schema(
         ("reason", pa.string()),
     ]
 )
+
+
+@dataclass(frozen=True)
+class OfCustomers:
+    """What ``Predictions`` say of some customers; rows of ``offers`` are theirs.
+
+    Attributes:
+        number: of each customer among those of all parts, ``[customer]``.
+    """
+
+    number: Longs
+    customers: pa.Table
+    curve: npt.NDArray[np.float32]
+    offers: pa.Table
+    bought_offsets: Longs
+    bought_products: npt.NDArray[np.int32]
+    last_bought: Longs
+    bought_weight: npt.NDArray[np.float32]
+    replenishment: pa.Table
+    value: pa.Table
+    churn: pa.Table | None
+    uplift: pa.Table
+
+    def columns(self) -> dict[str, Any]:
+        """All but ``number``, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)[1:]}
+
+
+def joined(parts: Sequence[OfCustomers]) -> OfCustomers:
+    """All parts in one, ordered by customer id; no customer may be in two.
+
+    Raises:
+        ValueError: there are no parts.
+    """
+    if not parts:
+        raise ValueError("parts: expected at least one, got none")
+    if len(parts) == 1:
+        return parts[0]
+    customers = pa.concat_tables(part.customers for part in parts)
+    ids = customers["customer_id"].to_numpy(zero_copy_only=False)
+    order = np.argsort(ids.astype(object), kind="stable")
+    row_of = np.empty(len(order), dtype=np.int32)
+    row_of[order] = np.arange(len(order), dtype=np.int32)
+    firsts = np.cumsum([0, *(len(part.customers) for part in parts)])
+    offers = pa.concat_tables(
+        part.offers.set_column(
+            0, "customer", pa.array(row_of[part.offers["customer"].to_numpy() + first])
+        )
+        for part, first in zip(parts, firsts[:-1].tolist(), strict=True)
+    ).unify_dictionaries()
+    by = np.argsort(offers["customer"].to_numpy(), kind="stable")
+    sizes = np.concatenate([np.diff(part.bought_offsets) for part in parts])
+    starts = (np.cumsum(sizes) - sizes)[order]
+    offsets = np.append(0, np.cumsum(sizes[order]))
+    bought = np.repeat(starts - offsets[:-1], sizes[order]) + np.arange(offsets[-1])
+
+    def array(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def table(name: str) -> pa.Table:
+        # Stable: rows of a customer stay in their order.
+        rows = pa.concat_tables(getattr(part, name) for part in parts)
+        return rows.sort_by("customer_id").combine_chunks()
+
+    return OfCustomers(
+        number=array("number")[order],
+        customers=customers.take(pa.array(order)).combine_chunks(),
+        curve=array("curve")[order],
+        offers=offers.take(pa.array(by)).combine_chunks(),
+        bought_offsets=offsets.astype(np.int64),
+        bought_products=array("bought_products")[bought],
+        last_bought=array("last_bought")[bought],
+        bought_weight=array("bought_weight")[bought],
+        replenishment=table("replenishment"),
+        value=table("value"),
+        churn=None if parts[0].churn is None else table("churn"),
+        uplift=table("uplift"),
+    )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from features.config import RecommendConfig
 from features.contracts import ContractError, SettingError
 from features.history import Bools, Floats, History, Ints
 from features.pairs import Singles
-from features.snapshot import to_us
+from features.snapshot import Snapshot, to_us
 from training.any_of import (
     INDEPENDENT,
     MAX_CUSTOMERS,
@@ -26,14 +26,15 @@ from training.any_of import (
     fit_any_of,
     join_pairs,
 )
-from training.buyers import BestBuyers
+from training.buyers import BuyersOfPart
 from training.candidates import Candidates, candidates, in_chunks
+from training.census import Census, Censuses
 from training.fresh import FreshModel
-from training.fresh_window import fit_fresh
-from training.generators.fitted import Generators, fit_generators
+from training.fresh_window import fit_fresh, snapshot_of
+from training.generators.fitted import Generators
 from training.lanes import Examples, LaneModel, fit_curve, fit_trees, join
 from training.metrics import bought_in
-from training.moment import Moment, Sorted, moment_at, sort_history
+from training.moment import Sorted, sort_history
 from training.offers import (
     FITTED_LANES,
     ColdStart,
@@ -48,7 +49,12 @@ from training.offers import (
     scored_of,
     top_n,
 )
-from training.past_window import PastWindow, past_windows
+from training.past_window import (
+    PastWindow,
+    generators_at,
+    past_windows,
+    windows_since,
+)
 from training.rows import AGAIN, COLUMNS, NEW, feature_rows
 
 __all__ = [
@@ -87,12 +93,12 @@ class Recommender:
     seed: int
 
     def recommend(
-        self, history: History, cutoff: datetime, buyers: BestBuyers | None = None
+        self, history: History, cutoff: datetime, buyers: BuyersOfPart | None = None
     ) -> Scored:
         """Offers for every customer with a purchase before the cutoff.
 
         Args:
-            history: rows at or after the cutoff are not read.
+            history: of all customers; rows at or after the cutoff are not read.
             cutoff: at or after ``fitted_at``.
             buyers: takes in every candidate, also those that are not kept.
 
@@ -102,30 +108,33 @@ class Recommender:
         Raises:
             SettingError: the cutoff is before ``fitted_at``.
         """
-        _, generators = self.at(history, cutoff)
+        generators = self.generators(sort_history(history), cutoff)
         return self.score(generators, generators.moment.customers, buyers=buyers)
 
-    def at(self, history: History, cutoff: datetime) -> tuple[Sorted, Generators]:
-        """Sorted lines, and the generators as of a cutoff; see ``recommend``."""
+    def generators(
+        self, ordered: Sorted, cutoff: datetime, census: Census | None = None
+    ) -> Generators:
+        """The generators, fitted at a cutoff; see ``recommend``.
+
+        Args:
+            ordered: sorted lines of the customers who are learned from.
+            cutoff: at or after ``fitted_at``.
+            census: of all customers, where the lines are of some only.
+        """
         if cutoff < self.fitted_at:
             raise SettingError(
                 f"cutoff: expected {self.fitted_at} or later, where the ranker was "
                 f"fitted, got {cutoff}; choose a later cutoff or train again at this one"
             )
-        ordered = sort_history(history)
-        moment = moment_at(ordered, cutoff, self.horizon_days)
-        return ordered, self.generators(moment)
-
-    def generators(self, moment: Moment) -> Generators:
-        """The generators, fitted at a moment at or after ``fitted_at``."""
-        return fit_generators(moment, self.config, self.seed)
+        snapshot = Snapshot(cutoff, self.horizon_days)
+        return generators_at(ordered, snapshot, self.config, self.seed, census)
 
     def score(
         self,
         generators: Generators,
         customers: Ints,
         pool: Bools | None = None,
-        buyers: BestBuyers | None = None,
+        buyers: BuyersOfPart | None = None,
     ) -> Scored:
         """``recommend`` for some customers, and perhaps for some products only.
 
@@ -216,6 +225,7 @@ def fit(
     horizon_days: int,
     config: RecommendConfig,
     seed: int,
+    censuses: Censuses | None = None,
 ) -> Recommender:
     """Learn both lanes from past cutoffs whose label windows are over.
 
@@ -229,6 +239,8 @@ def fit(
         horizon_days: length of the label windows, and the step between them.
         config: candidates, sampling and trees.
         seed: of every draw.
+        censuses: of all customers at each of ``moments_of``, where the history is
+            of some only; None: it is of all.
 
     Raises:
         ContractError: no purchase lies a whole horizon before the cutoff.
@@ -239,7 +251,8 @@ def fit(
     held_out: dict[str, Examples] = {}
     latest: tuple[PastWindow, Ints] | None = None
     for window in past:
-        known = PastWindow(ordered, window, to_us(cutoff), config, seed)
+        census = None if censuses is None else censuses[window.cutoff_us]
+        known = PastWindow(ordered, window, to_us(cutoff), config, seed, census)
         share = config.calibration_share if window == past[0] else 0.0
         apart, learners = known.split(share)
         sampled = known.examples(learners, config.negatives)
@@ -260,8 +273,24 @@ def fit(
         np.zeros(0, np.int32) if latest is None else latest[1],
         config,
         seed,
+        censuses,
     )
     return Recommender(lanes, any_of, fresh, cutoff, horizon_days, config, seed)
+
+
+def moments_of(
+    first: int, cutoff: datetime, horizon_days: int, config: RecommendConfig
+) -> list[Snapshot]:
+    """Moments at which ``fit`` asks what all customers bought, and the cutoff.
+
+    Args:
+        first: the first purchase, microseconds.
+        cutoff: as of ``fit``.
+        horizon_days: the same.
+        config: the same.
+    """
+    past = windows_since(first, cutoff, horizon_days, config.past_cutoffs)
+    return [Snapshot(cutoff, horizon_days), *past, *map(snapshot_of, past)]
 
 
 def _fit_any_of(

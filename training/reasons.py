@@ -13,9 +13,8 @@ from datetime import date
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import scipy.sparse as sp
 
-from features.history import Array, Bools, Ints, Longs
+from features.history import Array, Bools, Longs
 from features.shelf import subcategory_of
 from features.snapshot import DAY_US
 from training.generators.fitted import (
@@ -212,7 +211,7 @@ def _co(scored: Scored, rows: Longs) -> Array:
     names, pairs = moment.history.products.names, moment.pairs["product"]
     anchor, product = scored.anchor[rows], scored.product[rows]
     at = find_pairs(pairs, scored.customer[rows], anchor)
-    share = _share_of_buyers(moment, anchor, product)
+    share = scored.generators.co_purchase.together.percent(anchor, product)
     last = _days_ago(moment, pairs.last_us[at])
     return _written(
         lambda other, percent, days: (
@@ -227,27 +226,6 @@ def _co(scored: Scored, rows: Longs) -> Array:
         share,
         last,
     )
-
-
-def _share_of_buyers(moment: Moment, anchor: Ints, product: Ints) -> Longs:
-    """Per cent of the anchor's buyers who bought the product, ``[row]``."""
-    pairs = moment.pairs["product"]
-    items = np.unique(np.concatenate((anchor[anchor >= 0], product)))
-    at = np.searchsorted(items, pairs.item)
-    at[at == len(items)] = 0
-    keep = items[at] == pairs.item if len(items) else np.zeros(len(pairs), np.bool_)
-    bought = sp.csr_matrix(
-        (np.ones(int(keep.sum()), np.int32), (pairs.customer[keep], at[keep])),
-        shape=(len(moment.history.customers), len(items)),
-    )
-    both = (bought.T @ bought).tocsr()
-    one, other = np.searchsorted(items, anchor), np.searchsorted(items, product)
-    known = anchor >= 0
-    percent = np.zeros(len(anchor), dtype=np.int64)
-    shared = np.asarray(both[one[known], other[known]]).ravel()
-    buyers = both.diagonal()[one[known]]
-    percent[known] = np.rint(100 * shared / np.maximum(buyers, 1))
-    return percent
 
 
 def group_words(moment: Moment) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from training.boosting import (
     save_boosters,
 )
 from training.calibration import Platt, fit_platt
-from training.due_rows import Learned, Rows, learn, rows_at
+from training.due_rows import Learned, Rows, Usual, learn, rows_at
 from training.encoding import Encoding
 from training.habit_rows import COLUMNS
 from training.habits import Habits, sort_habits
@@ -87,7 +87,9 @@ class Replenishment:
     alert_days: int
     alert_threshold: float
 
-    def predict(self, history: History, snapshot: Snapshot) -> pa.Table:
+    def predict(
+        self, history: History, snapshot: Snapshot, usual: Usual | None = None
+    ) -> pa.Table:
         """Due dates of every group that a customer bought on two days or more.
 
         A group bought once counts too where its products' service life is known.
@@ -95,6 +97,7 @@ class Replenishment:
         Args:
             history: rows at or after the cutoff are not read.
             snapshot: the cutoff, and the horizon of ``probability``.
+            usual: in the groups at the cutoff; None: as among these customers.
 
         Returns:
             Ordered by customer and group: ``customer_id``, ``product_group`` (the
@@ -105,7 +108,7 @@ class Replenishment:
             likely that it is worth a message today, also where no date is given).
         """
         habits = sort_habits(history)
-        rows = rows_at(habits, snapshot.cutoff_us, self.groups)
+        rows = rows_at(habits, snapshot.cutoff_us, self.groups, usual)
         n = len(rows.customer)
         figures = np.empty((5, n))
         for at in range(0, n, _CHUNK):

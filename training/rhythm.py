@@ -64,29 +64,59 @@ class Rhythm:
         return norm.cdf((np.log(days) - self.mu) / self.sigma)
 
 
-def rhythm_of(bought: Bought, life_days: Floats) -> Rhythm:
-    """Cycles as known at the cutoff, personal shrunk to group.
+@dataclass(frozen=True)
+class Cycles:
+    """What is usual of log gaps between purchases, over many customers.
 
-    The weights follow from the variances found: within pairs (pooled over all)
-    and between the pairs of a group.
+    Attributes:
+        mean: by group, ``[group]``; where a service life is known, its logarithm;
+            NaN: nothing says anything.
+        within: variance around a pair's own mean.
+        between: variance of the pairs' means around their group's.
+    """
+
+    mean: Floats
+    within: float
+    between: float
+
+
+def cycles_of(bought: Bought, life_days: Floats) -> Cycles:
+    """Cycles of the groups as known at the cutoff.
 
     Args:
         bought: purchase days before the cutoff.
         life_days: service life by group, NaN: unknown.
     """
-    n = len(bought.customer)
     gaps, log_mean, square = _log_gaps(bought)
     degrees = np.maximum(gaps - 1, 0)
-    log_var = square / np.maximum(degrees, 1)
     pooled = max(float(square.sum() / max(float(degrees.sum()), 1.0)), 0.05)
     weight = np.bincount(bought.group, gaps, minlength=len(life_days))
     total = np.bincount(bought.group, gaps * log_mean, minlength=len(life_days))
     mean = np.divide(total, weight, out=np.full(len(weight), np.nan), where=weight > 0)
-    mean = np.where(life_days > 0, np.log(np.fmax(life_days, 1.0)), mean)[bought.group]
+    mean = np.where(life_days > 0, np.log(np.fmax(life_days, 1.0)), mean)
     between = 0.02
     if gaps.sum():
-        apart = np.average(np.where(gaps > 0, (log_mean - mean) ** 2, 0), weights=gaps)
+        off = (log_mean - mean[bought.group]) ** 2
+        apart = np.average(np.where(gaps > 0, off, 0), weights=gaps)
         between = max(float(apart) - pooled / float(gaps[gaps > 0].mean()), between)
+    return Cycles(mean, pooled, between)
+
+
+def rhythm_of(bought: Bought, cycles: Cycles) -> Rhythm:
+    """Personal cycles as known at the cutoff, shrunk to the group's.
+
+    The weights follow from the variances within and between pairs.
+
+    Args:
+        bought: purchase days before the cutoff.
+        cycles: of the groups at the same cutoff.
+    """
+    n = len(bought.customer)
+    pooled, between = cycles.within, cycles.between
+    gaps, log_mean, square = _log_gaps(bought)
+    degrees = np.maximum(gaps - 1, 0)
+    log_var = square / np.maximum(degrees, 1)
+    mean = cycles.mean[bought.group]
     trust = gaps / (gaps + pooled / between)
     mu = np.where(gaps > 0, trust * log_mean + (1 - trust) * mean, mean)
     spread = (degrees * log_var + _STEADY * pooled) / (degrees + _STEADY)

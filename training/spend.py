@@ -58,27 +58,37 @@ class Spend:
     encoding: Encoding
     window_days: int
 
-    def expected_spend(
+    def relative_spend(
         self, features: pa.Table, past: PastOrders, baseline: Baseline, days: int
     ) -> Floats:
-        """Net spend of the next ``days``, shop currency.
+        """Net spend of the next ``days``, up to a factor that is the same for all.
 
         Args:
             features: rows of ``assemble`` at the cutoff.
             past: orders before the cutoff, of the same customers.
-            baseline: fitted on them.
+            baseline: fitted at the cutoff.
             days: any horizon.
 
         Returns:
-            Shape ``[row]``, never negative; the sum is the baseline's.
+            Shape ``[row]``, never negative.
         """
         near = baseline.expected_spend(past, self.window_days)
         far = baseline.expected_spend(past, days)
         matrix = _matrix(self.encoding, features, near)
         growth = np.divide(far, near, out=np.zeros_like(far), where=near > 0)
-        relative = np.exp(mean_score(self.boosters, matrix)) * growth
-        total = relative.sum()
-        return relative * (far.sum() / total) if total > 0 else far
+        return np.exp(mean_score(self.boosters, matrix)) * growth
+
+    def level(
+        self, features: pa.Table, past: PastOrders, baseline: Baseline, days: int
+    ) -> float:
+        """The factor with which the sum over these customers is the baseline's.
+
+        Args: as of ``relative_spend``. 0 where nobody is expected to spend.
+        """
+        total = self.relative_spend(features, past, baseline, days).sum()
+        if total <= 0:
+            return 0.0
+        return float(baseline.expected_spend(past, days).sum() / total)
 
 
 def fit_spend(

@@ -190,7 +190,9 @@ def _spend_loss(fold: Fold, config: Config) -> float | None:
         return None
     at, rows = to_us(fold.cutoff), build.at_cutoff(features, fold.cutoff)
     past = past_orders(fold.known, at)
-    expected = model.expected_spend(rows, past, fit_baseline(past), days)
+    baseline = fit_baseline(past)
+    expected = model.relative_spend(rows, past, baseline, days)
+    expected *= model.level(rows, past, baseline, days)
     lines, who = fold.history.purchases, past.visits.customer
     spent = net_spend(lines, who, at, at + days * DAY_US)
     least = 1e-3 * expected.mean()

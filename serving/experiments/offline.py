@@ -38,7 +38,7 @@ from training.metrics import (
     hits,
     truth_of,
 )
-from training.moment import Moment, Sorted, moment_at, sort_history
+from training.moment import Moment, Sorted, sort_history
 from training.offers import as_lists
 from training.ranker import Recommender
 
@@ -97,8 +97,7 @@ def _fitted_at(
             f"recommender_for: expected one fitted by {start}, got one fitted at "
             f"{recommender.fitted_at}"
         )
-    moment = moment_at(ordered, start, recommender.horizon_days)
-    return recommender, recommender.generators(moment)
+    return recommender, recommender.generators(ordered, start)
 
 
 def _who_and_what(

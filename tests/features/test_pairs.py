@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from features.history import History
-from features.pairs import lines, pairs_at, visits_at
-from features.shelf import shelf_at
+from features.pairs import Pairs, lines, pairs_at, visits_at
+from features.shelf import Shelf, counts_at, shelf_of
 from features.snapshot import to_us
 
 ReadHistory = Callable[..., History]
@@ -124,10 +124,15 @@ def test_row_order_does_not_matter(read_history: ReadHistory) -> None:
     assert one.spend.tolist() == other.spend.tolist()
 
 
+def shelf_of_all(history: History, pairs: Pairs) -> Shelf:
+    counts = counts_at(history, pairs, to_us(CUTOFF), 14)
+    return shelf_of(counts, history, to_us(CUTOFF), 14)
+
+
 def test_shelf_counts_prices_and_repeats(read_history: ReadHistory) -> None:
     history = read(read_history, ROWS)
     pairs = pairs_at(lines(history, [None])[0], to_us(CUTOFF))
-    shelf = shelf_at(history, pairs, to_us(CUTOFF), 14)
+    shelf = shelf_of_all(history, pairs)
     assert shelf.lines_28d.tolist() == [1, 2]  # bread, milk
     assert shelf.lines_84d.tolist() == [1, 4]
     assert shelf.trend.tolist() == [3, 1.5]
@@ -170,7 +175,7 @@ def test_a_plan_counts_when_known_and_within_the_horizon(
     tables = {"purchases": ROWS, "products": PRODUCTS, "promotions": [plan]}
     history = read_history(tables, CUTOFF + timedelta(days=30))
     pairs = pairs_at(lines(history, [None])[0], to_us(CUTOFF))
-    shelf = shelf_at(history, pairs, to_us(CUTOFF), 14)
+    shelf = shelf_of_all(history, pairs)
     assert shelf.mailer.tolist() == [0, reach]
     assert shelf.mailer_days.tolist() == [0, days * reach]
     assert shelf.display.tolist() == shelf.display_days.tolist() == [0, 0]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.buyers import BestBuyers, Buyers
+from training.buyers import BestBuyers, Buyers, BuyersOfPart
 
 NOBODY = np.zeros(9, dtype=np.bool_)
 
@@ -19,10 +19,11 @@ def kept(
     refused: Any = NOBODY,
     products: int = 4,
 ) -> Buyers:
-    best = BestBuyers(products, limit, refused)
+    best = BestBuyers(products, limit)
+    part = BuyersOfPart(best, 0, refused)
     for start in range(0, len(pairs), chunk):
         some = pairs[start : start + chunk]
-        best.add(
+        part.add(
             np.array([c for c, _, _ in some], np.int32),
             np.array([p for _, p, _ in some], np.int32),
             np.array([v for _, _, v in some], np.float32),
@@ -49,11 +50,25 @@ def test_who_refused_takes_nobodys_place():
 
 
 def test_a_durable_that_lasts_is_offered_to_nobody_who_has_it():
-    best = BestBuyers(1, 5, NOBODY)
+    best = BestBuyers(1, 5)
     one = np.array([1, 2], np.int32)
     chance = np.array([0.9, 0.1], np.float32)
-    best.add(one, np.zeros(2, np.int32), chance, np.array([True, False]))
+    BuyersOfPart(best, 0, NOBODY).add(
+        one, np.zeros(2, np.int32), chance, np.array([True, False])
+    )
     assert best.sorted().customer.tolist() == [2]
+
+
+def test_customers_of_a_later_part_are_numbered_on_and_then_by_their_rows():
+    best, product = BestBuyers(1, 5), np.zeros(2, np.int32)
+    one, chance = np.array([0, 1], np.int32), np.array([0.5, 0.5], np.float32)
+    for first, refused in ((0, [False, False]), (2, [True, False])):
+        BuyersOfPart(best, first, np.array(refused)).add(one, product, chance)
+    assert best.sorted().customer.tolist() == [0, 1, 3]
+    # By id customer 3 comes first, then 1, 2 and 0.
+    found = best.sorted().renumbered(np.array([3, 1, 2, 0]))
+    assert found.customer.tolist() == [0, 1, 3]
+    assert found.offsets.tolist() == [0, 3]
 
 
 def test_no_candidates_are_no_buyers():
@@ -63,7 +78,7 @@ def test_no_candidates_are_no_buyers():
 
 def test_a_limit_below_one_is_refused():
     with pytest.raises(ValueError, match="limit: expected at least 1, got 0"):
-        BestBuyers(3, 0, NOBODY)
+        BestBuyers(3, 0)
 
 
 @given(st.data())

@@ -74,8 +74,7 @@ def history(read_history: Callable[..., History]) -> History:
 
 @pytest.fixture
 def table(history: History) -> dict[str, dict[str, Any]]:
-    shelf = moment_at(sort_history(history), CUTOFF, 14).shelf
-    rows = products_table(history, shelf.price).to_pylist()
+    rows = products_table(moment_at(sort_history(history), CUTOFF, 14)).to_pylist()
     return {row["product_id"]: row for row in rows}
 
 

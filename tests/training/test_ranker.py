@@ -19,10 +19,11 @@ from features.snapshot import Snapshot, to_us
 from training import candidates, ranker
 from training.alone import alone
 from training.any_of import INDEPENDENT, AnyOf, hazard_of, share_of
-from training.buyers import BestBuyers, Buyers
+from training.buyers import BestBuyers, Buyers, BuyersOfPart
 from training.generators.popularity import Popularity
 from training.lanes import LaneModel, fit_curve
 from training.metrics import hit_at, hits
+from training.moment import moment_at, sort_history
 from training.ranker import Recommender, Scored, as_lists, bought_in, top_n
 from training.reasons import cold_start_reason, offer_reasons
 
@@ -278,7 +279,7 @@ def test_too_few_purchases_rank_by_history_and_popularity(
 
 
 def test_cold_start_holds_every_available_product_once(history: History) -> None:
-    cold = ranker.cold_start(history, CUTOFF, HORIZON)
+    cold = ranker.cold_start(moment_at(sort_history(history), CUTOFF, HORIZON))
     assert len(set(cold.product.tolist())) == len(cold.product) == BLOCKS * SIZE - 1
     assert 0 not in cold.product  # p000 is not available
     assert (np.diff(cold.score) <= 0).all()
@@ -350,8 +351,9 @@ def reversed_at(
     recommender: Recommender, history: History, limit: int
 ) -> tuple[Scored, Buyers]:
     nobody = np.zeros(len(history.customers), dtype=np.bool_)
-    best = BestBuyers(len(history.products), limit, nobody)
-    scored = recommender.recommend(history, CUTOFF, best)
+    best = BestBuyers(len(history.products), limit)
+    part = BuyersOfPart(best, 0, nobody)
+    scored = recommender.recommend(history, CUTOFF, part)
     return scored, best.sorted()
 
 

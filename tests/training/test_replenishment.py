@@ -13,7 +13,7 @@ import pytest
 from features.config import ReplenishmentConfig
 from features.snapshot import Snapshot, to_us
 from training import replenishment
-from training.due_rows import learn, rows_at
+from training.due_rows import learn, rows_at, usual_at
 from training.habit_rows import COLUMNS, habit_rows
 from training.habits import bought_before, days_to_next, sort_habits
 from training.metrics import MODEL
@@ -23,7 +23,7 @@ from training.replenishment_quality import (
     MEDIAN,
     replenishment_quality,
 )
-from training.rhythm import rhythm_of
+from training.rhythm import cycles_of, rhythm_of
 
 CUTOFF = datetime(2024, 6, 1)
 
@@ -113,7 +113,8 @@ def test_only_what_was_known_before_the_cutoff_counts(
 def test_a_cycle_is_shrunk_to_the_group(read_history: Callable[..., Any]) -> None:
     gaps = {"a": [10] * 2, **{f"c{i}": [40] * 9 for i in range(9)}}
     habits = sort_habits(shop(read_history, gaps))
-    rhythm = rhythm_of(bought_before(habits, to_us(CUTOFF)), habits.life_days)
+    bought = bought_before(habits, to_us(CUTOFF))
+    rhythm = rhythm_of(bought, cycles_of(bought, habits.life_days))
     assert rhythm.gaps.tolist() == [2.0] + [9.0] * 9
     assert 10 < rhythm.cycle[0] < 40
     assert rhythm.passed_days.tolist() == [5.0] * 10
@@ -145,11 +146,12 @@ def test_features_by_hand(read_history: Callable[..., Any]) -> None:
     rows += [line("a", "q", CUTOFF - timedelta(d)) for d in (40, 2)]
     habits = sort_habits(read_history({"purchases": rows}, CUTOFF))
     bought = bought_before(habits, to_us(CUTOFF))
-    rhythm = rhythm_of(bought, habits.life_days)
+    usual = usual_at(habits, to_us(CUTOFF))
+    rhythm = rhythm_of(bought, usual.cycles)
     found = dict(
         zip(
             COLUMNS,
-            habit_rows(bought, rhythm, habits.life_days, np.array([0]))[0],
+            habit_rows(bought, rhythm, usual.rates, habits.life_days, np.array([0]))[0],
             strict=True,
         )
     )

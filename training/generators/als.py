@@ -9,7 +9,7 @@ Source: Hu, Koren and Volinsky 2008.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,12 +29,25 @@ class Factors:
     Attributes:
         users: factors, ``[customer code, factor]``, zero where inactive.
         factors: factors of ``items``, ``[item, factor]``.
+        solver: holds them; None: nobody has bought anything.
+        config: weights of events.
     """
 
     items: Ints
     users: Singles
     factors: Singles
+    solver: AlternatingLeastSquares | None
+    config: RecommendConfig
     name: str = "ALS"
+
+    def at(self, moment: Moment) -> Factors:
+        """For the customers of a moment: each solved for, given the items' factors."""
+        users = np.zeros((len(moment.history.customers), self.config.factors))
+        if self.solver is not None:
+            liked = _liked(moment, self.items, self.config)[moment.customers]
+            rows = np.arange(len(moment.customers))
+            users[moment.customers] = self.solver.recalculate_user(rows, liked)
+        return replace(self, users=users.astype(np.float32))
 
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
@@ -50,10 +63,10 @@ def fit_als(moment: Moment, items: Ints, config: RecommendConfig, seed: int) -> 
     Customers without any of the items keep zero factors: no opinion.
     """
     liked = _liked(moment, items, config)[moment.customers]
-    users = np.zeros((len(moment.history.customers), config.factors), np.float32)
     factors = np.zeros((len(items), config.factors), np.float32)
+    solver = None
     if liked.nnz:
-        model = AlternatingLeastSquares(
+        solver = AlternatingLeastSquares(
             factors=config.factors,
             iterations=config.als_iterations,
             regularization=config.als_regularization,
@@ -61,10 +74,10 @@ def fit_als(moment: Moment, items: Ints, config: RecommendConfig, seed: int) -> 
             random_state=seed,
             num_threads=config.threads,
         )
-        model.fit(liked, show_progress=False)
-        users[moment.customers] = np.asarray(model.user_factors)
-        factors = np.asarray(model.item_factors)
-    return Factors(items, users, factors)
+        solver.fit(liked, show_progress=False)
+        factors = np.asarray(solver.item_factors)
+    nobody = np.zeros((0, config.factors), np.float32)
+    return Factors(items, nobody, factors, solver, config).at(moment)
 
 
 def _liked(moment: Moment, items: Ints, config: RecommendConfig) -> sp.csr_matrix:

@@ -5,17 +5,50 @@ Source: the closed-form item-to-item model, Steck 2019 (EASE), on decayed counts
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse as sp
 
 from features.config import RecommendConfig
-from features.history import Ints
+from features.history import Ints, Longs
 from features.pairs import Singles
 from training.generators.generator import silent_where_zero, taken_by
 from training.moment import Moment
+
+
+@dataclass(frozen=True)
+class Together:
+    """How many bought two items, of those who are learned from.
+
+    Attributes:
+        taken: sparse ``[customer code, item]``.
+    """
+
+    items: Ints
+    taken: sp.csr_matrix
+
+    @cached_property
+    def buyers(self) -> Longs:
+        """Of both the row and the column, ``[item, item]``; counted when asked for."""
+        bought = self.taken.astype(bool).astype(np.int32)
+        return np.asarray((bought.T @ bought).toarray()).astype(np.int64)
+
+    def percent(self, anchor: Ints, product: Ints) -> Longs:
+        """Per cent of the anchor's buyers who bought the product, ``[row]``.
+
+        Args:
+            anchor: product codes among the items; -1: none, 0 per cent.
+            product: product codes among the items.
+        """
+        if not len(self.items):
+            return np.zeros(len(anchor), dtype=np.int64)
+        one, other = (np.searchsorted(self.items, code) for code in (anchor, product))
+        both, every = self.buyers[one, other], self.buyers[one, one]
+        share = np.rint(100 * both / np.maximum(every, 1)).astype(np.int64)
+        return np.where(anchor < 0, 0, share)
 
 
 @dataclass(frozen=True)
@@ -26,12 +59,18 @@ class CoPurchase:
         taken: decayed log counts, sparse ``[customer code, item]``.
         weights: what a purchase of the row says for the column,
             ``[item, item]``, zero diagonal.
+        together: what the weights were learned from.
     """
 
     items: Ints
     taken: sp.csr_matrix
     weights: Singles
+    together: Together
     name: str = "co-purchase"
+
+    def at(self, moment: Moment) -> CoPurchase:
+        """For the customers of a moment."""
+        return replace(self, taken=taken_by(moment, self.items))
 
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
@@ -55,4 +94,4 @@ def fit_co_purchase(moment: Moment, items: Ints, config: RecommendConfig) -> CoP
         scale = 1 / np.diag(inverse)
         lower = np.tril(inverse, -1)
         weights = (lower + lower.T) * -scale
-    return CoPurchase(items, taken, weights)
+    return CoPurchase(items, taken, weights, Together(items, taken))

@@ -10,6 +10,7 @@ import numpy as np
 from features.config import RecommendConfig
 from features.history import Ints
 from features.pairs import Singles
+from features.segments import SegmentCounts
 from training.generators.als import Factors, fit_als
 from training.generators.co_purchase import CoPurchase, fit_co_purchase
 from training.generators.generator import Generator, one_blas_thread
@@ -75,6 +76,26 @@ class Generators:
     arrivals: Arrivals
     popularity: Popularity
 
+    def at(self, moment: Moment) -> Generators:
+        """The same for the customers of another moment of the same cutoff.
+
+        What is learned from many (factors, weights, neighbours, best sellers) stays,
+        what is each customer's own is taken from the moment.
+        """
+        return Generators(
+            moment,
+            self.own.at(moment),
+            self.als.at(moment),
+            self.neighbours.at(moment),
+            self.co_purchase.at(moment),
+            self.category.at(moment),
+            self.looked_at.at(moment),
+            self.segment.at(moment),
+            self.trending.at(moment),
+            self.arrivals.at(moment),
+            self.popularity.at(moment),
+        )
+
     def __iter__(self) -> Iterator[Generator]:
         """In the order of ``SOURCES``."""
         yield from (
@@ -91,8 +112,20 @@ class Generators:
         )
 
 
-def fit_generators(moment: Moment, config: RecommendConfig, seed: int) -> Generators:
-    """All generators at a moment, to the bit for the same seed."""
+def fit_generators(
+    moment: Moment,
+    config: RecommendConfig,
+    seed: int,
+    segments: SegmentCounts | None = None,
+) -> Generators:
+    """All generators at a moment, to the bit for the same seed.
+
+    Args:
+        moment: of the customers who are learned from.
+        config: of the recommender.
+        seed: of every draw.
+        segments: of all customers; None: those of the moment are all.
+    """
     shelf = moment.shelf
     warm = _warm(shelf.buyers, config)
     # Ties go to the lower code, that is, the lower product id.
@@ -106,7 +139,7 @@ def fit_generators(moment: Moment, config: RecommendConfig, seed: int) -> Genera
             fit_co_purchase(moment, np.sort(warm[busiest]), config),
             fit_successors(moment, warm, config, seed),
             fit_looked_at(moment, config),
-            fit_segment_popularity(moment, config),
+            fit_segment_popularity(moment, config, segments),
             fit_trending(moment),
             fit_arrivals(moment, config),
             fit_popularity(moment),

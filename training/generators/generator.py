@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from features.config import RecommendConfig
 from features.history import Ints, Longs
 from features.pairs import Singles
-from features.snapshot import DAY_US
+from features.samples import lots
 from training.moment import Moment
 
 
@@ -29,6 +29,10 @@ class Generator(Protocol):
 
     @property
     def items(self) -> Ints: ...  # noqa: D102
+
+    def at(self, moment: Moment) -> Generator:
+        """The same for the customers of another moment of the same cutoff."""
+        ...
 
     def scores(self, customers: Ints) -> Singles:
         """Scores, ``[customer, item]``; higher is better, -inf: no opinion.
@@ -65,11 +69,11 @@ def columns_of(items: Ints, n_products: int) -> Ints:
 
 
 def drawn(moment: Moment, most: int, seed: int) -> Ints:
-    """Active customers, ascending; of more than ``most``, as many drawn."""
+    """Active customers, ascending; of more than ``most``, as many drawn by their ids."""
     if len(moment.customers) <= most:
         return moment.customers
-    random = np.random.default_rng([seed, moment.cutoff_us // DAY_US])
-    return np.sort(random.permutation(moment.customers)[:most])
+    lot = lots(moment.history.customers[moment.customers], seed)
+    return np.sort(moment.customers[np.argsort(lot, kind="stable")[:most]])
 
 
 def interest_of(moment: Moment, config: RecommendConfig) -> Singles:

@@ -20,7 +20,12 @@ class LookedAt:
 
     items: Ints
     weight: sp.csr_matrix
+    config: RecommendConfig
     name: str = "looked at"
+
+    def at(self, moment: Moment) -> LookedAt:
+        """For the customers of a moment."""
+        return fit_looked_at(moment, self.config)
 
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
@@ -35,4 +40,4 @@ def fit_looked_at(moment: Moment, config: RecommendConfig) -> LookedAt:
     column = columns_of(items, moment.n_products)[interest.item]
     shape = (len(moment.history.customers), len(items))
     taken = sp.csr_matrix((weight, (interest.customer, column)), shape)
-    return LookedAt(items, taken)
+    return LookedAt(items, taken, config)

@@ -8,7 +8,7 @@ and not by groups of visits, and near is a large cosine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ import scipy.sparse as sp
 from numba import njit
 
 from features.config import RecommendConfig
-from features.history import Ints, owners_of
+from features.history import Array, Ints, owners_of
 from features.pairs import SLOW_DAYS, Singles
 from features.snapshot import DAY_US
 from training.generators.generator import columns_of, drawn, silent_where_zero
+from training.metrics import codes_in
 from training.moment import Moment
 
 _LEAST_VISITS = 0.5
@@ -34,7 +35,8 @@ class Neighbours:
         share: share of (decayed) visits with the item, sparse
             ``[customer code, item]``.
         unit: the same, rows of length 1.
-        others: customer codes among whom neighbours are sought, ``[other]``.
+        others: ids of customers among whom neighbours are sought, ``[other]``.
+        codes: their codes, -1: not of this moment.
         others_unit: their rows of ``unit``, transposed, ``[item, other]``.
         others_share: their rows of ``share``, ``[other, item]``.
         neighbours: how many.
@@ -44,18 +46,25 @@ class Neighbours:
     items: Ints
     share: sp.csr_matrix
     unit: sp.csr_matrix
-    others: Ints
+    others: Array
+    codes: Ints
     others_unit: sp.csr_matrix
     others_share: sp.csr_matrix
     neighbours: int
     own_weight: float
     name: str = "similar customers"
 
+    def at(self, moment: Moment) -> Neighbours:
+        """For the customers of a moment."""
+        share, unit = _baskets(moment, self.items)
+        codes = codes_in(moment.history.customers, self.others.tolist())
+        return replace(self, share=share, unit=unit, codes=codes)
+
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
         near = sp.csr_matrix(self.unit[customers] @ self.others_unit).toarray()
         # Nobody is their own neighbour.
-        near[customers[:, None] == self.others] = 0.0
+        near[customers[:, None] == self.codes] = 0.0
         nearest = _nearest(near, self.neighbours)
         theirs = sp.csr_matrix(nearest @ self.others_share).toarray()
         mine = self.share[customers].toarray()
@@ -108,6 +117,23 @@ def fit_neighbours(
         config: ``neighbours``, ``neighbour_customers``, ``neighbour_own_weight``.
         seed: of the draw.
     """
+    share, unit = _baskets(moment, items)
+    others = drawn(moment, config.neighbour_customers, seed)
+    return Neighbours(
+        items,
+        share,
+        unit,
+        moment.history.customers[others],
+        others,
+        unit[others].T.tocsr(),
+        share[others],
+        config.neighbours,
+        config.neighbour_own_weight,
+    )
+
+
+def _baskets(moment: Moment, items: Ints) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """``share`` and ``unit`` of ``Neighbours``."""
     pairs, visits = moment.pairs["product"], moment.visits
     n_customers = len(moment.history.customers)
     age = (moment.cutoff_us - visits.ts) / DAY_US
@@ -122,15 +148,4 @@ def fit_neighbours(
     )
     length = np.sqrt(np.asarray(share.multiply(share).sum(axis=1)).ravel())
     scale = (1 / np.where(length > 0, length, 1.0)).astype(np.float32)
-    unit = sp.csr_matrix(sp.diags(scale) @ share)
-    others = drawn(moment, config.neighbour_customers, seed)
-    return Neighbours(
-        items,
-        share,
-        unit,
-        others,
-        unit[others].T.tocsr(),
-        share[others],
-        config.neighbours,
-        config.neighbour_own_weight,
-    )
+    return share, sp.csr_matrix(sp.diags(scale) @ share)

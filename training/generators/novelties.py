@@ -27,6 +27,10 @@ class Trending:
     growth: Singles
     name: str = "trending"
 
+    def at(self, moment: Moment) -> Trending:  # noqa: ARG002
+        """The same for everyone."""
+        return self
+
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
         return np.broadcast_to(self.growth, (len(customers), len(self.items))).copy()
@@ -49,6 +53,10 @@ class Arrivals:
     lines_per_day: Singles
     name: str = "new arrivals"
 
+    def at(self, moment: Moment) -> Arrivals:  # noqa: ARG002
+        """The same for everyone."""
+        return self
+
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
         shape = (len(customers), len(self.items))
@@ -63,7 +71,7 @@ def fit_arrivals(moment: Moment, config: RecommendConfig) -> Arrivals:
     days everything is first sold, and nothing is new.
     """
     history, shelf = moment.history, moment.shelf
-    arrived = arrived_at(history, moment.cutoff_us)
+    arrived = arrived_at(moment.counts, history.products)
     age = (moment.cutoff_us - arrived.astype(np.float64)) / DAY_US
     dated = history.products.launched > ALWAYS
     oldest = np.nanmax(shelf.days_since_first, initial=0.0)

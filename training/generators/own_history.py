@@ -20,6 +20,10 @@ class OwnHistory:
     items: Ints
     name: str = "own history"
 
+    def at(self, moment: Moment) -> OwnHistory:
+        """For the customers of a moment."""
+        return fit_own_history(moment)
+
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
         pairs = self.moment.pairs["product"]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 
 from features.config import RecommendConfig
-from features.history import Ints
+from features.contracts import SegmentBy
+from features.history import History, Ints
 from features.pairs import Singles
-from features.segments import segments_at
-from features.snapshot import DAY_US
-from training.generators.generator import columns_of
+from features.segments import SegmentCounts, Words, belongs_at, segment_counts
 from training.moment import Moment
 
 MAX_SEGMENTS = 256
@@ -30,6 +29,10 @@ class Popularity:
     items: Ints
     lines: Singles
     name: str = "popularity"
+
+    def at(self, moment: Moment) -> Popularity:  # noqa: ARG002
+        """The same for everyone."""
+        return self
 
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
@@ -52,14 +55,27 @@ class SegmentPopularity:
             ``[customer code, segment]``; rows sum to 1, or to 0: of none.
         share: share of the segment's purchased lines, ``[segment, item]``; drawn
             towards the shop's where the segment sells little.
-        words: text of each segment, with what tells segments apart.
+        by: what tells segments apart.
+        segments: text of each.
     """
 
     items: Ints
     belongs: sp.csr_matrix
     share: Singles
-    words: tuple[str, ...]
+    by: SegmentBy
+    segments: Words
     name: str = "segment popularity"
+
+    @property
+    def words(self) -> Words:
+        """Text of each segment, with what tells segments apart."""
+        kind = self.by.replace("_", " ")
+        return tuple(f"{kind}, {word}" for word in self.segments)
+
+    def at(self, moment: Moment) -> SegmentPopularity:
+        """For the customers of a moment."""
+        belongs = belongs_at(moment.history, moment.cutoff_us, self.by, self.segments)
+        return replace(self, belongs=belongs)
 
     @cached_property
     def largest(self) -> Ints:
@@ -79,7 +95,7 @@ class SegmentPopularity:
 
 
 def fit_segment_popularity(
-    moment: Moment, config: RecommendConfig
+    moment: Moment, config: RecommendConfig, counts: SegmentCounts | None = None
 ) -> SegmentPopularity:
     """Lines of the last ``segment_days`` by segment.
 
@@ -87,23 +103,27 @@ def fit_segment_popularity(
         moment: history at the cutoff.
         config: ``segment_by`` names the segments, ``segment_lines`` is how many
             lines at the shop's shares stand against the segment's own.
+        counts: of all customers at the cutoff; None: those of the moment are all.
     """
-    history, cutoff_us = moment.history, moment.cutoff_us
-    segments = segments_at(history, cutoff_us, config.segment_by, MAX_SEGMENTS)
-    events = history.purchases
-    late = events.ts >= cutoff_us - config.segment_days * DAY_US
-    rows = np.flatnonzero(events.before(cutoff_us) & events.bought & late)
-    product = events.columns["product"][rows]
-    items = np.unique(product).astype(np.int32)
-    if not segments.belongs.nnz or not len(items):
-        nobody = sp.csr_matrix((len(history.customers), 1), dtype=np.float32)
-        none = np.zeros(0, dtype=np.int32)
-        return SegmentPopularity(none, nobody, np.zeros((1, 0), np.float32), ())
-    column = columns_of(items, moment.n_products)[product]
-    sold = segments.lines(history, rows, column, len(items))
-    shop = np.bincount(column, minlength=len(items)) / len(rows)
+    if counts is None:
+        counts = segment_counts_at(moment.history, moment.cutoff_us, config)
+    counts = counts.largest(MAX_SEGMENTS)
+    items = np.flatnonzero(counts.shop > 0).astype(np.int32)
+    if not len(counts.words):
+        items = items[:0]
+    shop = counts.shop[items] / max(counts.shop.sum(), 1.0)
+    sold = counts.sold.toarray()[:, items]
     total = sold.sum(axis=1, keepdims=True) + config.segment_lines
-    share = (sold + config.segment_lines * shop) / total
-    kind = config.segment_by.replace("_", " ")
-    words = tuple(f"{kind}, {word}" for word in segments.words)
-    return SegmentPopularity(items, segments.belongs, share.astype(np.float32), words)
+    # Without a sale of its own and without the shop's a segment has no shares.
+    share = (sold + config.segment_lines * shop) / np.where(total > 0, total, 1.0)
+    nobody = sp.csr_matrix((0, len(counts.words)), dtype=np.float32)
+    return SegmentPopularity(
+        items, nobody, share.astype(np.float32), config.segment_by, counts.words
+    ).at(moment)
+
+
+def segment_counts_at(
+    history: History, cutoff_us: int, config: RecommendConfig
+) -> SegmentCounts:
+    """``segment_counts`` as the settings tell segments apart."""
+    return segment_counts(history, cutoff_us, config.segment_by, config.segment_days)

@@ -7,7 +7,7 @@ as often as its buyers come back to it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,10 @@ class Successors:
     share: Singles
     name: str = "category"
 
+    def at(self, moment: Moment) -> Successors:
+        """For the customers of a moment."""
+        return replace(self, needs=_needs(moment, len(self.follows.indptr) - 1))
+
     def scores(self, customers: Ints) -> Singles:
         """See ``Generator``."""
         wanted = sp.csr_matrix(self.needs[customers] @ self.follows).toarray()
@@ -66,8 +70,6 @@ def fit_successors(
     pairs = moment.pairs["subcategory"]
     totals = np.bincount(group_of[known], lines[known], minlength=n_groups)
     share = lines[known] / np.maximum(totals, 1.0)[group_of[known]]
-    shape = (len(moment.history.customers), n_groups)
-    needs = sp.csr_matrix((pairs.slow, pairs.item, pairs.offsets), shape)
     follows = _follow(
         pairs.offsets,
         pairs.item,
@@ -79,11 +81,17 @@ def fit_successors(
     )
     return Successors(
         known,
-        needs,
+        _needs(moment, n_groups),
         sp.csr_matrix(follows),
         group_of[known],
         share.astype(np.float32),
     )
+
+
+def _needs(moment: Moment, n_groups: int) -> sp.csr_matrix:
+    pairs = moment.pairs["subcategory"]
+    shape = (len(moment.history.customers), n_groups)
+    return sp.csr_matrix((pairs.slow, pairs.item, pairs.offsets), shape)
 
 
 @njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]

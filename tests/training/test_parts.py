@@ -1,0 +1,178 @@
+"""A shop that is counted, learned from and scored in parts of its customers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.assemble import assemble
+from features.config import (
+    Config,
+    PropensityConfig,
+    RecommendConfig,
+    ReplenishmentConfig,
+)
+from features.engine import Tables
+from features.history import History
+from features.simulate import Truths, simulate
+from features.snapshot import Snapshot, to_us
+from training import build
+from training.artifacts import Bundle
+from training.ground import ground_of
+from training.moment import moment_at, sort_history
+from training.predict import predict, predict_parts
+from training.predictions import Predictions
+from training.ranker import moments_of
+from training.survey import Survey, read_survey, survey_of
+
+CUTOFF = datetime(2024, 6, 1)
+CONFIG = Config(
+    cutoff=CUTOFF,
+    horizon_days=28,
+    propensity=PropensityConfig(trees=20, max_cutoffs=4, seeds=1),
+    replenishment=ReplenishmentConfig(trees=20, seeds=1),
+    recommend=RecommendConfig(trees=20, min_buyers=3, factors=4, past_cutoffs=2),
+)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parts") / "shop"
+    truths = Truths(products=150, categories=10, orders_per_month=1.0)
+    simulate(folder, 500, truths, seed=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def parts(shop: Path) -> list[History]:
+    with Tables(shop) as tables:
+        found = list(tables.parts(CUTOFF, customers_per_part=120))
+    assert len(found) > 2
+    return found
+
+
+@pytest.fixture(scope="module")
+def history(shop: Path) -> History:
+    with Tables(shop) as tables:
+        return tables.history(CUTOFF)
+
+
+@pytest.fixture(scope="module")
+def features(history: History) -> pa.Table:
+    return build.build_features(history, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def bundle(history: History, features: pa.Table) -> Bundle:
+    return build.fit(history, features, CONFIG)
+
+
+def moments(history: History) -> list[Snapshot]:
+    first = int(history.purchases.ts[history.purchases.bought].min())
+    return moments_of(first, CUTOFF, CONFIG.horizon_days, CONFIG.recommend)
+
+
+def of_parts(parts: list[History]) -> Iterator[tuple[History, pa.Table]]:
+    for part in parts:
+        yield part, assemble(part, [CUTOFF])
+
+
+def same(one: Predictions, other: Predictions) -> None:
+    """Alike in all but the last bits: sums over customers add in another order."""
+    for name, value in vars(one).items():
+        theirs: Any = getattr(other, name)
+        if isinstance(value, np.ndarray):
+            assert value.shape == theirs.shape
+            assert np.allclose(value, theirs, rtol=1e-5, equal_nan=True), name
+        elif isinstance(value, pa.Table):
+            alike(name, value, theirs)
+    assert one.buyers.offsets.tolist() == other.buyers.offsets.tolist()
+    assert np.allclose(one.buyers.probability, other.buyers.probability, rtol=1e-5)
+    assert np.mean(one.buyers.customer == other.buyers.customer) > 0.999
+
+
+def alike(table: str, one: pa.Table, other: pa.Table) -> None:
+    assert one.schema.names == other.schema.names
+    assert len(one) == len(other)
+    for name in one.column_names:
+        a, b = (t[name].to_pandas() for t in (one, other))
+        where = f"{table}.{name}"
+        if a.dtype.kind == "f":
+            assert np.allclose(a, b, rtol=1e-5, equal_nan=True), where
+        elif a.dtype.kind == "M":
+            apart = (a - b).abs().max()
+            assert not apart > np.timedelta64(60, "s"), where
+        else:
+            assert (a.astype(str) == b.astype(str)).mean() > 0.999, where
+
+
+def test_customers_scored_in_parts_are_told_what_the_whole_shop_is_told(
+    bundle: Bundle, history: History, features: pa.Table, parts: list[History]
+) -> None:
+    whole, _ = predict(bundle, history, features)
+    ground = ground_of(bundle, Survey(history), build.at_cutoff(features, CUTOFF))
+    same(predict_parts(bundle, ground, of_parts(parts)), whole)
+
+
+def test_a_shop_counted_in_parts_is_the_whole_shop(
+    history: History, features: pa.Table, parts: list[History], bundle: Bundle
+) -> None:
+    survey = survey_of(parts, moments(history), 1.0, CONFIG.recommend, 0)
+    assert survey.history.customers.tolist() == history.customers.tolist()
+    counted = build.fit(survey.history, features, CONFIG, censuses=survey.censuses)
+    ground = ground_of(counted, survey, build.at_cutoff(features, CUTOFF))
+    said = predict_parts(counted, ground, of_parts(parts))
+    same(said, predict(bundle, history, features)[0])
+
+
+def test_some_customers_are_learned_from_and_all_are_counted(
+    history: History, parts: list[History]
+) -> None:
+    survey = survey_of(parts, moments(history), 0.4, CONFIG.recommend, 0)
+    assert 0.3 < len(survey.history.customers) / len(history.customers) < 0.5
+    assert survey.censuses is not None
+    for snapshot in moments(history):
+        census = survey.census(snapshot)
+        assert census is not None
+        whole = moment_at(sort_history(history), snapshot.cutoff, 28).counts
+        for name, values in vars(whole).items():
+            assert np.allclose(values, getattr(census.counts, name)), name
+
+
+def test_all_customers_of_a_shop_that_was_learned_from_some_are_scored(
+    shop: Path, parts: list[History], history: History
+) -> None:
+    config = CONFIG.model_copy(update={"data": str(shop), "max_learners": 200})
+    with Tables(shop) as tables:
+        survey = read_survey(tables, CUTOFF, config)
+    features = build.build_features(survey.history, config)
+    fitted = build.fit(survey.history, features, config, censuses=survey.censuses)
+    ground = ground_of(fitted, survey, build.at_cutoff(features, CUTOFF))
+    said = predict_parts(fitted, ground, of_parts(parts))
+    ids = said.customers["customer_id"].to_pylist()
+    assert ids == sorted(ids) == history.customers.tolist()
+    offered = np.bincount(said.offers["customer"].to_numpy(), minlength=len(ids))
+    assert (offered > 0).all()
+    # What sells in the whole shop is what strangers get, not what the drawn ones buy.
+    lines = moment_at(sort_history(history), CUTOFF, 28).shelf.lines_28d
+    best = said.cold_start["product"].to_numpy()[0]
+    assert lines[best] == lines[said.cold_start["product"].to_numpy()].max()
+
+
+def test_rows_of_later_days_change_no_count(shop: Path, history: History) -> None:
+    with Tables(shop) as tables:
+        later = tables.history(datetime(2024, 12, 1))
+    assert len(later.purchases) > len(history.purchases)
+    now = moment_at(sort_history(history), CUTOFF, 28).counts
+    then = moment_at(sort_history(later), CUTOFF, 28).counts
+    code = np.searchsorted(later.products.ids, history.products.ids)
+    assert np.array_equal(now.lines, then.lines[:, code])
+    assert np.array_equal(now.buyers, then.buyers[code])
+    first = now.first_us < to_us(CUTOFF)
+    assert np.array_equal(now.first_us[first], then.first_us[code][first])
