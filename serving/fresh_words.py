@@ -11,17 +11,8 @@ import numpy.typing as npt
 from features.snapshot import DAY_US
 from serving.published import Published
 from serving.texts import Told
-from training.since import (
-    ASKED,
-    CARTED,
-    FAVOURED,
-    JUST,
-    STRANGER,
-    STRANGER_EXTRA,
-    VIEWED,
-    Rows,
-    Since,
-)
+from training.fresh_rows import JUST, STRANGER, STRANGER_EXTRA, Rows
+from training.since import ASKED, CARTED, FAVOURED, VIEWED, Since
 
 OWN, LOOKED_AT, ALS, POPULAR = "own history", "looked at", "ALS", "popularity"
 """Sources of what fresh events changed; named as the generators are."""

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import expit
 
 from features.history import Bools, Floats, Ints, Longs
-from training.since import AGAIN, COLUMNS, GROUPS, JUST, NEW, Rows
+from training.fresh_rows import AGAIN, COLUMNS, GROUPS, JUST, NEW, Rows
 
 FEW_BOUGHT = 50
 """With fewer purchases to learn from, a group keeps ``PLAIN``."""

@@ -28,23 +28,13 @@ from training.fresh import (
     join_examples,
 )
 from training.fresh_basis import basis_of, popular_log_odds, shop_of
+from training.fresh_rows import DELAY_DAYS, JUST, NOBODY, Before, rows_of
 from training.generators.fitted import Generators, fit_generators
 from training.metrics import bought_in, hits
 from training.moment import Sorted, moment_at
 from training.offers import Parts, best_of_lanes, cold_start
 from training.rows import feature_rows
-from training.since import (
-    BOUGHT,
-    DELAY_DAYS,
-    JUST,
-    KINDS,
-    NOBODY,
-    RETURNED,
-    Before,
-    Fresh,
-    rows_of,
-    since_of,
-)
+from training.since import BOUGHT, KINDS, RETURNED, Fresh, since_of
 
 MAX_CUSTOMERS = 2_000
 """Customers of a window that are learned from, at most."""
