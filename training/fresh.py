@@ -21,7 +21,7 @@ from training.fresh_rows import AGAIN, COLUMNS, GROUPS, JUST, NEW, Rows
 FEW_BOUGHT = 50
 """With fewer purchases to learn from, a group keeps ``PLAIN``."""
 
-PLENTY = 300
+PLENTY = 1000
 """With so many in every group, no earlier window is looked at."""
 
 PROOF = 1.64
