@@ -16,7 +16,7 @@ from scipy.special import expit
 from serving.fresh_words import Words, sources_and_reasons
 from serving.published import Offers, Published
 from serving.view import View, published_view
-from training.fresh_rows import NEW, NOBODY, Before, rows_of
+from training.fresh_rows import NOBODY, Before, rows_of
 from training.since import Fresh, Since, since_of
 
 
@@ -69,7 +69,7 @@ def _refreshed(
     fresh = Offers(
         offsets=np.array([0, score.size], dtype=np.int64),
         product=rows.product,
-        is_new=(rows.group >= NEW).astype(np.uint8),
+        is_new=rows.is_new.astype(np.uint8),
         score=score,
         probability=expit(score),
         source=told.source,

@@ -16,11 +16,12 @@ from features.snapshot import DAY_US
 from training.fold_in import FoldIn
 from training.since import Since
 
-GROUPS = ("just bought", "again", "new", "stranger")
-"""Bought since; bought before only; never bought; anything for customers whom the
-snapshot does not know."""
+GROUPS = ("just bought", "stranger just bought", "again", "new", "stranger")
+"""Bought since; bought before only; never bought. Of strangers, whom the snapshot does
+not know, what they bought since and all else: that they had not bought it before says
+nothing."""
 
-JUST, AGAIN, NEW, STRANGER = range(len(GROUPS))
+JUST, STRANGER_JUST, AGAIN, NEW, STRANGER = range(len(GROUPS))
 
 COLUMNS = (
     "bought_something",
@@ -112,6 +113,16 @@ class Rows:
     base: Floats
     x: Floats
 
+    @property
+    def just(self) -> Bools:
+        """Bought since the snapshot, ``[row]``."""
+        return self.group <= STRANGER_JUST
+
+    @property
+    def is_new(self) -> Bools:
+        """Never bought as far as is known, ``[row]``."""
+        return self.group >= NEW
+
     def take(self, keep: Bools | Longs) -> Rows:
         """The same rows, only those to keep, or in that order."""
         return Rows(self.product[keep], self.group[keep], self.base[keep], self.x[keep])
@@ -135,8 +146,9 @@ def rows_of(
     at = places_of(since.product, product)
     just = (at >= 0) & (since.orders[at] > 0)
     owned = places_of(before.bought, product) >= 0
-    other = np.where(owned, AGAIN, NEW) if before.bought.size else STRANGER
-    group = np.where(just, JUST, other).astype(np.int8)
+    known = before.bought.size > 0
+    other = np.where(owned, AGAIN, NEW) if known else STRANGER
+    group = np.where(just, JUST if known else STRANGER_JUST, other).astype(np.int8)
     interest = np.where(at >= 0, since.interest[at], 0.0)
     something = bool((since.orders > 0).any())
     columns = {

@@ -6,6 +6,10 @@ customers are those held out from the trees, whose labels of that horizon the tr
 have not seen. Where they bought too little to learn from, windows a horizon earlier
 are added. The trees have seen those, so that the offers fit them a little too well
 and the events have less left to explain.
+
+Newcomers are few, so what is known of strangers to the snapshot is learned from its
+customers as well, whose history it is made to forget. They come again more surely
+than newcomers do: a stranger's probabilities are those of such customers.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from training.fresh import (
     join_examples,
 )
 from training.fresh_basis import basis_of, popular_log_odds, shop_of
-from training.fresh_rows import DELAY_DAYS, JUST, NOBODY, Before, rows_of
+from training.fresh_rows import DELAY_DAYS, NOBODY, Before, rows_of
 from training.generators.fitted import Generators, fit_generators
 from training.metrics import bought_in, hits
 from training.moment import Sorted, moment_at
@@ -112,9 +116,6 @@ def _examples(
         since = since_of(events.of(customer), basis.weights)
         for was in _views_of(before.get(customer)):
             rows = rows_of(shop, was, since, end_us)
-            if customer in before and was is NOBODY:
-                # They bought before, whatever the snapshot is made to forget.
-                rows = rows.take(rows.group != JUST)
             code = np.full(len(rows.product), customer, dtype=np.int32)
             hit = hits(rows.product[:, None], code, truth)[:, 0]
             parts.append(FreshExamples(code, rows, hit))

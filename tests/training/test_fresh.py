@@ -24,6 +24,7 @@ from training.fresh_rows import (
     NEW,
     NOBODY,
     STRANGER,
+    STRANGER_JUST,
     Before,
     Rows,
     Shop,
@@ -187,7 +188,7 @@ def test_who_only_looked_has_a_level_of_their_own() -> None:
 def test_strangers_are_judged_by_best_sellers_and_what_they_did() -> None:
     rows = rows_of(SHOP, NOBODY, since(p3=(1, 0.0)), 2 * DAY)
     assert rows.product.tolist() == [0, 1, 2, 3]
-    assert rows.group.tolist() == [STRANGER, STRANGER, STRANGER, JUST]
+    assert rows.group.tolist() == [STRANGER, STRANGER, STRANGER, STRANGER_JUST]
     assert rows.base.tolist() == [-2, -3, -4, -5]
 
 
@@ -196,6 +197,7 @@ def test_log_odds_of_what_was_just_bought_do_not_rest_on_the_offer() -> None:
     model = FreshModel.from_json(
         {
             "just bought": {"rebuy": 1.0, "prior": 0.5},
+            "stranger just bought": {"rebuy": 1.0},
             "again": {},
             "new": {"bought_something": 0.25},
             "stranger": {},
@@ -204,6 +206,22 @@ def test_log_odds_of_what_was_just_bought_do_not_rest_on_the_offer() -> None:
     odds = dict(zip(rows.product.tolist(), model.log_odds(rows).tolist(), strict=True))
     assert odds[0] == pytest.approx(-1 + 0.5 * np.log(3))
     assert odds[2] == pytest.approx(-1 + 0.25)
+
+
+def test_a_strangers_purchase_is_judged_apart_from_a_first_one() -> None:
+    model = FreshModel.from_json(
+        {
+            "just bought": {"rebuy": 0.5},
+            "stranger just bought": {"rebuy": 1.0, "bought_something": 0.5},
+            "again": {},
+            "new": {},
+            "stranger": {},
+        }
+    )
+    some = since(p3=(1, 0.0))
+    for before, odds in ((ANNA, -2.0), (NOBODY, -3.5)):
+        rows = rows_of(SHOP, before, some, 2 * DAY)
+        assert model.log_odds(rows)[rows.product == 3].tolist() == [odds]
 
 
 def test_without_a_weight_for_als_nothing_is_folded_in() -> None:
