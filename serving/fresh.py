@@ -16,7 +16,8 @@ from scipy.special import expit
 from serving.fresh_words import Words, sources_and_reasons
 from serving.published import Offers, Published
 from serving.view import View, published_view
-from training.since import NEW, NOBODY, Before, Fresh, Since, rows_of, since_of
+from training.fresh_rows import NOBODY, Before, rows_of
+from training.since import Fresh, Since, since_of
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def _refreshed(
     published: Published, customer: int | None, since: Since, now_us: int
 ) -> View:
     before = _before(published, customer)
-    rows = rows_of(published.shop, before, since, now_us)
-    score = published.fresh.model.log_odds(rows).astype(np.float32)
+    model = published.fresh.model
+    rows = rows_of(published.shop, before, since, now_us, fold=model.folds_in)
+    score = model.log_odds(rows).astype(np.float32)
     # Ties keep the order of the build.
     by = np.argsort(-score, kind="stable")
     rows, score = rows.take(by), score[by]
@@ -67,7 +69,7 @@ def _refreshed(
     fresh = Offers(
         offsets=np.array([0, score.size], dtype=np.int64),
         product=rows.product,
-        is_new=(rows.group >= NEW).astype(np.uint8),
+        is_new=rows.is_new.astype(np.uint8),
         score=score,
         probability=expit(score),
         source=told.source,

@@ -11,17 +11,8 @@ import numpy.typing as npt
 from features.snapshot import DAY_US
 from serving.published import Published
 from serving.texts import Told
-from training.since import (
-    ASKED,
-    CARTED,
-    FAVOURED,
-    JUST,
-    STRANGER,
-    STRANGER_EXTRA,
-    VIEWED,
-    Rows,
-    Since,
-)
+from training.fresh_rows import STRANGER, STRANGER_EXTRA, Rows
+from training.since import ASKED, CARTED, FAVOURED, VIEWED, Since
 
 OWN, LOOKED_AT, ALS, POPULAR = "own history", "looked at", "ALS", "popularity"
 """Sources of what fresh events changed; named as the generators are."""
@@ -86,9 +77,10 @@ def sources_and_reasons(
     at[at == since.product.size] = 0
     shown = (since.product[at] == rows.product) & (since.interest[at] > 0)
     texts: list[str] = []
-    for row in np.flatnonzero((rows.group == JUST) | shown | ~kept).tolist():
+    just = rows.just
+    for row in np.flatnonzero(just | shown | ~kept).tolist():
         product, event = int(rows.product[row]), int(at[row])
-        if rows.group[row] == JUST:
+        if just[row]:
             name, text = OWN, _bought(words, product, event)
         elif shown[row]:
             name, text = LOOKED_AT, _looked(words, event)

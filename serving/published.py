@@ -25,9 +25,9 @@ from serving.texts import SortedIds, Texts, Told
 from training.any_of import AnyOf
 from training.buyers import Buyers
 from training.fresh_basis import FreshBasis, popular_log_odds, shop_of
+from training.fresh_rows import Shop
 from training.rebuy import Rebuy
 from training.service_life import ServiceLife, service_life_of
-from training.since import Shop
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ import numpy as np
 from scipy.special import expit
 
 from features.history import Bools, Floats, Ints, Longs
-from training.since import AGAIN, COLUMNS, GROUPS, JUST, NEW, Rows
+from training.fresh_rows import AGAIN, COLUMNS, GROUPS, JUST, NEW, STRANGER_JUST, Rows
 
 FEW_BOUGHT = 50
 """With fewer purchases to learn from, a group keeps ``PLAIN``."""
 
-PLENTY = 300
+PLENTY = 1000
 """With so many in every group, no earlier window is looked at."""
 
 PROOF = 1.64
@@ -52,6 +52,9 @@ TERMS: Mapping[str, Terms] = {
         ("prior", "kin_prior", "base", "days_since", "more_orders", "not_offered"),
         ("base", "prior", "kin_prior"),
     ),
+    "stranger just bought": Terms(
+        ("bought_something", "rebuy"), ("base", "days_since", "more_orders"), ("base",)
+    ),
     "again": Terms(_LEVEL, ("kin_bought", *_RISING), _RISING),
     "new": Terms((*_LEVEL, "not_offered"), (*_RISING, "kin_bought"), _RISING),
     "stranger": Terms(_LEVEL, (*_RISING, "kin_bought"), _RISING),
@@ -75,7 +78,7 @@ class FreshModel:
 
     def log_odds(self, rows: Rows) -> Floats:
         """Calibrated log odds of a purchase within the horizon, ``[row]``."""
-        base = np.where(rows.group == JUST, 0.0, rows.base)
+        base = np.where(rows.just, 0.0, rows.base)
         return base + np.einsum("rc,rc->r", rows.x, self.weights[rows.group])
 
     def to_json(self) -> dict[str, dict[str, float]]:
@@ -94,7 +97,13 @@ class FreshModel:
 
 
 PLAIN = FreshModel.from_json(
-    {"just bought": {"rebuy": 1.0}, "again": {}, "new": {}, "stranger": {}}
+    {
+        "just bought": {"rebuy": 1.0},
+        "stranger just bought": {"rebuy": 1.0},
+        "again": {},
+        "new": {},
+        "stranger": {},
+    }
 )
 """Without anything to learn from: what was bought since has its product's rate."""
 
@@ -151,7 +160,9 @@ def fit_model(examples: FreshExamples, seed: int) -> FreshModel:
         bought = examples.bought[rows]
         if bought.sum() < FEW_BOUGHT or bought.all():
             continue
-        base = examples.rows.base[rows] if group != JUST else np.zeros(len(rows))
+        base = (
+            examples.rows.base[rows] if group > STRANGER_JUST else np.zeros(len(rows))
+        )
         halves = _halves(examples.customer[rows], seed)
         weights[group] = _fit_group(
             TERMS[name], examples.rows.x[rows], base, bought, halves

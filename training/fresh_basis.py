@@ -14,10 +14,11 @@ from features.history import Array, Bools, Floats, Ints
 from features.pairs import Singles
 from training.fold_in import FoldIn, gram_of
 from training.fresh import FreshModel
+from training.fresh_rows import Shop
 from training.generators.generator import columns_of
 from training.moment import Sorted
 from training.rebuy import Rebuy, rebuy_at
-from training.since import Shop, weights_of
+from training.since import weights_of
 
 if TYPE_CHECKING:
     # The service reads a basis, and needs no ALS for it.

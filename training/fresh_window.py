@@ -6,6 +6,10 @@ customers are those held out from the trees, whose labels of that horizon the tr
 have not seen. Where they bought too little to learn from, windows a horizon earlier
 are added. The trees have seen those, so that the offers fit them a little too well
 and the events have less left to explain.
+
+Newcomers are few, so what is known of strangers to the snapshot is learned from its
+customers as well, whose history it is made to forget. They come again more surely
+than newcomers do: a stranger's probabilities are those of such customers.
 """
 
 from __future__ import annotations
@@ -29,24 +33,14 @@ from training.fresh import (
     join_examples,
 )
 from training.fresh_basis import basis_of, popular_log_odds, shop_of
+from training.fresh_rows import DELAY_DAYS, NOBODY, Before, rows_of
 from training.generators.fitted import Generators
 from training.metrics import bought_in, hits
 from training.moment import Sorted
 from training.offers import Parts, best_of_lanes, cold_start
 from training.past_window import generators_at
 from training.rows import feature_rows
-from training.since import (
-    BOUGHT,
-    DELAY_DAYS,
-    JUST,
-    KINDS,
-    NOBODY,
-    RETURNED,
-    Before,
-    Fresh,
-    rows_of,
-    since_of,
-)
+from training.since import BOUGHT, KINDS, RETURNED, Fresh, since_of
 
 MAX_CUSTOMERS = 2_000
 """Customers of a window that are learned from, at most."""
@@ -131,9 +125,6 @@ def _examples(
         since = since_of(events.of(customer), basis.weights)
         for was in _views_of(before.get(customer)):
             rows = rows_of(shop, was, since, end_us)
-            if customer in before and was is NOBODY:
-                # They bought before, whatever the snapshot is made to forget.
-                rows = rows.take(rows.group != JUST)
             code = np.full(len(rows.product), customer, dtype=np.int32)
             hit = hits(rows.product[:, None], code, truth)[:, 0]
             parts.append(FreshExamples(code, rows, hit))

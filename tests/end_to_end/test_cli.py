@@ -14,9 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.engine import Tables
+from features.snapshot import DAY_US
 from serving import cli
+from serving.fresh import Lately, view_of
 from serving.published import Published
 from serving.recommend import recommend, wishes
+from training.artifacts import load
+from training.fresh_basis import basis_of, popular_log_odds, shop_of
+from training.fresh_rows import Before, rows_of
+from training.offers import cold_start
+from training.since import BOUGHT, VIEWED, Fresh, since_of
 
 CUTOFF = "2024-10-01"
 FAST = (
@@ -364,6 +371,49 @@ def test_stages_end_in_a_champion_that_answers_like_the_batch(
     rows = [published.customers.row(i) for i in scores["customer_id"]]
     assert np.allclose(published.curve[rows, 13], scores["probability"])
     nobody_who_refused(run, shop_dir, published, tmp_path, words)
+    fresh_events_mean_what_was_learned(shop_dir, workspace, published)
+
+
+def fresh_events_mean_what_was_learned(
+    shop_dir: Path, workspace: Path, published: Published
+) -> None:
+    """The service judges a customer's events by the rows that the build learns from."""
+    model = load(workspace / "models" / published.model_version).recommender
+    with Tables(shop_dir) as tables:
+        history = tables.history(published.cutoff)
+    ordered, generators = model.at(history, published.cutoff)
+    basis = basis_of(ordered, generators, 14, model.fresh, model.config)
+    cold = cold_start(history, published.cutoff, 14)
+    popular = popular_log_odds(cold.product, cold.probability, len(history.products))
+    groups = generators.moment.group_of["subcategory"]
+    available = history.products.available
+    shop = shop_of(basis, popular, cold.product, available, groups)
+    scored = model.score(generators, generators.moment.customers)
+    pairs = generators.moment.pairs["product"]
+    now_us = published.cutoff_us + 3 * DAY_US
+    for customer in generators.moment.customers[:20].tolist():
+        own = slice(*pairs.offsets[customer : customer + 2])
+        low, high = np.searchsorted(scored.customer, (customer, customer + 1))
+        was = Before(
+            scored.product[low:high],
+            scored.is_new[low:high],
+            scored.score[low:high],
+            pairs.item[own],
+            pairs.slow[own],
+        )
+        kind = np.array([BOUGHT, BOUGHT, VIEWED], np.int8)
+        product = np.array([customer % 40, customer % 7, 5], np.int32)
+        ts = np.array([now_us - 1, now_us - 2, now_us - 3])
+        events = Fresh(kind, product, ts, np.ones(3, np.float32))
+        since = since_of(events, basis.weights)
+        rows = rows_of(shop, was, since, now_us, fold=model.fresh.folds_in)
+        row = published.customers.row(str(history.customers[customer]))
+        offers = view_of(published, row, Lately(events, now_us))
+        assert offers is not None
+        expected = np.zeros(len(available)) * np.nan
+        expected[rows.product] = model.fresh.log_odds(rows)
+        assert len(offers.offers.product) == len(rows.product)
+        assert np.allclose(offers.offers.score, expected[offers.offers.product])
 
 
 def nobody_who_refused(

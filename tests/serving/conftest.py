@@ -78,6 +78,7 @@ def basis(products: int, factors: int = 2) -> FreshBasis:
         model=FreshModel.from_json(
             {
                 "just bought": {"rebuy": 1.0, "prior": 0.5},
+                "stranger just bought": {"rebuy": 1.0},
                 "again": {"interest": 10.0},
                 "new": {"interest": 10.0, "als_shift": 1.0},
                 "stranger": {"interest": 10.0, "als_shift": 1.0},

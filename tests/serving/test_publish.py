@@ -18,6 +18,7 @@ from serving.publish import publish, switch
 from serving.published import Published, current_version
 from serving.texts import SortedIds
 from training.buyers import Buyers
+from training.rebuy import Rebuy
 
 
 def later(predictions, days: int = 7):
@@ -232,6 +233,36 @@ def test_scores_must_stand_best_first(tmp_path, predictions):
     offers = offers.set_column(3, "score", worse)
     with pytest.raises(ContractError, match=r"offers.score: expected best first"):
         publish(tmp_path, replace(predictions, offers=offers), "m1")
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"items": [0, 1, 2, 3, 4, 5, 7, 6]}, "fresh.items: expected ascending"),
+        ({"items": [0, 1, 2, 3, 4, 5, 6, 8]}, "fresh.items: expected ascending"),
+        ({"factors": np.ones((7, 2))}, "fresh.factors: expected one row"),
+        ({"factors": np.full((8, 2), np.nan)}, "fresh.factors: expected one row"),
+        ({"gram": np.ones((2, 3))}, "fresh.gram: expected factors x factors"),
+        ({"rebuy": Rebuy(np.zeros(7), np.zeros(8))}, "fresh.rebuy: expected finite"),
+    ],
+)
+def test_a_basis_that_does_not_fit_is_refused(tmp_path, predictions, change, line):
+    parts = {
+        name: part if isinstance(part, Rebuy) else np.asarray(part)
+        for name, part in change.items()
+    }
+    wrong = replace(predictions, fresh=replace(predictions.fresh, **parts))
+    with pytest.raises(ContractError, match=line):
+        publish(tmp_path, wrong, "m1")
+
+
+def test_the_basis_of_fresh_events_is_read_as_it_was_published(tmp_path, predictions):
+    publish(tmp_path, predictions, "m1")
+    read, made = Published.open(tmp_path).fresh, predictions.fresh
+    for name in ("items", "factors", "gram", "weights"):
+        assert np.array_equal(getattr(read, name), getattr(made, name)), name
+    assert np.array_equal(read.rebuy.log_odds, made.rebuy.log_odds)
+    assert np.array_equal(read.model.weights, made.model.weights)
 
 
 @pytest.mark.parametrize(

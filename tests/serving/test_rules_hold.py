@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
@@ -19,12 +20,17 @@ from hypothesis import strategies as st
 from features.snapshot import DAY_US, to_us
 from serving.publish import publish
 from serving.published import Published
-from serving.recommend import recommend, wishes
+from serving.recommend import Lately, recommend, wishes
 from serving.rules import Rules
 from training.buyers import Buyers
 from training.predictions import COLD_START, OFFERS, PRODUCTS, Predictions
+from training.since import BOUGHT, RETURNED, VIEWED, Fresh
 
 PRODUCTS_COUNT, CUSTOMERS = 30, 6
+HOUR_US, NOW_DAYS = DAY_US // 24, 2
+
+Since = Sequence[tuple[int, int, int]]
+"""Fresh events: kind, product, hours after the cutoff; one piece each."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,11 @@ class Shop:
     bought: list[dict[int, int]]
     cutoff_us: int
 
-    def passing(self, customer: int | None, wish: dict[str, Any]) -> list[int]:
+    def passing(
+        self, customer: int | None, wish: dict[str, Any], since: Since = ()
+    ) -> list[int]:
         """Products that the filters and service lives leave, by definition."""
-        mine = {} if customer is None else self.bought[customer]
+        mine, now_us = self.known(customer, since)
         rows = []
         for row, product in enumerate(self.products):
             lane = {"mixed": True, "again": row in mine, "new": row not in mine}
@@ -48,12 +56,25 @@ class Shop:
                 and (product["available"] or not wish["available_only"])
                 and (not categories or product["category"] in categories)
                 and product["product_id"] not in wish["without"]
-                and not self.rests(row, mine)
+                and not self.rests(row, mine, now_us)
             ):
                 rows.append(row)
         return rows
 
-    def rests(self, row: int, mine: dict[int, int]) -> bool:
+    def known(self, customer: int | None, since: Since) -> tuple[dict[int, int], int]:
+        """What a customer bought, when last, and the moment of the answer."""
+        mine = {} if customer is None else dict(self.bought[customer])
+        done = False
+        for product in {product for _, product, _ in since}:
+            own = [(kind, hour) for kind, other, hour in since if other == product]
+            bought = [hour for kind, hour in own if kind == BOUGHT]
+            if len(bought) > sum(kind == RETURNED for kind, _ in own):
+                mine[product] = self.cutoff_us + max(bought) * HOUR_US
+                done = True
+            done |= any(kind == VIEWED for kind, _ in own)
+        return mine, self.cutoff_us + (NOW_DAYS * DAY_US if done else 0)
+
+    def rests(self, row: int, mine: dict[int, int], now_us: int) -> bool:
         """Whether the customer has this one, or one of its kind, still."""
         product = self.products[row]
         for other, last in mine.items():
@@ -64,7 +85,7 @@ class Shop:
                 and had["subcategory"] == product["subcategory"]
                 and (product["service_life_days"] or 0) >= 90
             )
-            lasting = lasts >= 90 and self.cutoff_us - last < lasts * DAY_US
+            lasting = lasts >= 90 and now_us - last < lasts * DAY_US
             if lasting and (other == row or kin):
                 return True
         return False
@@ -182,6 +203,14 @@ def shop_of(small, basis_for):
 
 SEEDS = st.integers(0, 7)
 CUSTOMER = st.one_of(st.none(), st.integers(0, CUSTOMERS - 1))
+SINCE = st.lists(
+    st.tuples(
+        st.sampled_from([BOUGHT, RETURNED, VIEWED]),
+        st.integers(0, PRODUCTS_COUNT - 1),
+        st.integers(0, 24 * NOW_DAYS),
+    ),
+    max_size=6,
+)
 SHARE = st.sampled_from([0.0, 0.2, 0.25, 0.5, 0.8, 1.0])
 
 
@@ -210,10 +239,19 @@ def requests(draw, ruled: bool = True) -> tuple[int, dict[str, Any], Rules]:
     return n, wish, rules
 
 
-def answered(shop: Shop, customer, n: int, wish: dict[str, Any], rules: Rules):
-    items = recommend(
-        shop.published, customer, wishes(shop.published, n, **wish, rules=rules)
-    )
+def answered(
+    shop: Shop, customer, n: int, wish: dict[str, Any], rules: Rules, since: Since = ()
+):
+    lately = None
+    if since:
+        kind, product, hours = (np.array(column) for column in zip(*since, strict=True))
+        ts = shop.cutoff_us + hours * HOUR_US
+        events = Fresh(
+            kind.astype(np.int8), product.astype(np.int32), ts, np.ones(len(ts))
+        )
+        lately = Lately(events, shop.cutoff_us + NOW_DAYS * DAY_US)
+    ask = wishes(shop.published, n, **wish, rules=rules)
+    items = recommend(shop.published, customer, ask, lately)
     names = {p["product_id"]: row for row, p in enumerate(shop.products)}
     return items, [names[item["product_id"]] for item in items]
 
@@ -228,13 +266,15 @@ def most(categories: list[str | None], cap: int | None) -> int:
     )
 
 
-@settings(max_examples=400, deadline=None)
-@given(SEEDS, CUSTOMER, requests())
-def test_rules_hold_and_the_list_is_as_long_as_it_can_be(shop_of, seed, customer, ask):
+@settings(max_examples=500, deadline=None)
+@given(SEEDS, CUSTOMER, requests(), st.just([]) | SINCE)
+def test_rules_hold_and_the_list_is_as_long_as_it_can_be(
+    shop_of, seed, customer, ask, since
+):
     n, wish, rules = ask
     shop = shop_of(seed)
-    items, rows = answered(shop, customer, n, wish, rules)
-    passing = shop.passing(customer, wish)
+    items, rows = answered(shop, customer, n, wish, rules, since)
+    passing = shop.passing(customer, wish, since)
     cap = rules.max_per_category
 
     assert len(set(rows)) == len(rows)
@@ -253,17 +293,19 @@ def test_rules_hold_and_the_list_is_as_long_as_it_can_be(shop_of, seed, customer
     scores = [item["score"] for item in items if item["score"] is not None]
     assert scores == sorted(scores, reverse=True)
     assert all(np.isfinite(scores))
-    assert answered(shop, customer, n, wish, rules)[0] == items
+    assert answered(shop, customer, n, wish, rules, since[::-1])[0] == items
 
 
 @settings(max_examples=200, deadline=None)
-@given(SEEDS, CUSTOMER, st.integers(1, 35), SHARE)
-def test_the_share_is_met_as_far_as_both_lanes_reach(shop_of, seed, customer, n, share):
+@given(SEEDS, CUSTOMER, st.integers(1, 35), SHARE, st.just([]) | SINCE)
+def test_the_share_is_met_as_far_as_both_lanes_reach(
+    shop_of, seed, customer, n, share, since
+):
     shop, rules = shop_of(seed), Rules(new_share=share)
     wish = {"lane": "mixed", "categories": [], "without": [], "available_only": True}
-    _, rows = answered(shop, customer, n, wish, rules)
-    mine = {} if customer is None else shop.bought[customer]
-    passing = shop.passing(customer, wish)
+    _, rows = answered(shop, customer, n, wish, rules, since)
+    mine, _ = shop.known(customer, since)
+    passing = shop.passing(customer, wish, since)
     again = sum(row in mine for row in passing)
     new = len(passing) - again
     slots = rules.new_slots(n)

@@ -20,6 +20,7 @@ from training import candidates, ranker
 from training.alone import alone
 from training.any_of import INDEPENDENT, AnyOf, hazard_of, share_of
 from training.buyers import BestBuyers, Buyers, BuyersOfPart
+from training.fresh import PLAIN
 from training.generators.popularity import Popularity
 from training.lanes import LaneModel, fit_curve
 from training.metrics import hit_at, hits
@@ -219,6 +220,7 @@ def test_rows_at_or_after_the_cutoff_change_nothing(
         "product_id": "a new thing",
     }
     kept = [row | {"known_at": row["ts"]} for row in kept]
+    learned: list[Any] = []
     for name, more in (
         ("cut", []),
         ("more", [kept[0] | at | {"known_at": CUTOFF}, kept[0] | late]),
@@ -228,10 +230,22 @@ def test_rows_at_or_after_the_cutoff_change_nothing(
         )
         fitted = ranker.fit(early, CUTOFF, HORIZON, CONFIG, seed=5)
         assert same(fitted.recommend(early, CUTOFF), scored)
+        learned.append(fitted.fresh.to_json())
         # The cutoff alone decides, however far the history was read.
         fitted = ranker.fit(wide, CUTOFF, HORIZON, CONFIG, seed=5)
         offers = fitted.recommend(wide, CUTOFF)
         assert offers.score.tobytes() == scored.score.tobytes()
+        learned.append(fitted.fresh.to_json())
+    assert learned == [learned[0]] * 4 != [PLAIN.to_json()] * 4
+
+
+def test_what_fresh_events_mean_is_learned_before_the_cutoff(
+    fitted: Recommender, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    (later,) = histories(tmp_path, rows, CUTOFF + timedelta(days=28))
+    assert later.purchases.ts.max() > to_us(CUTOFF)
+    wide = ranker.fit(later, CUTOFF, HORIZON, CONFIG, seed=5)
+    assert wide.fresh.to_json() == fitted.fresh.to_json() != PLAIN.to_json()
 
 
 def test_a_label_known_after_the_cutoff_is_none(history: History) -> None:
