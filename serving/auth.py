@@ -52,9 +52,9 @@ class _Bucket:
 class Keyring:
     """The keys in force.
 
-    As long as no key was ever made, requests need none, but are let in only where
-    they reach a loopback address. Once one was made all need one, also when every
-    key is revoked.
+    As long as no key was ever made, requests need none, but only those from this
+    machine are let in. Once one was made all need one, also when every key is
+    revoked.
 
     Args:
         load: reads all keys, the revoked ones too; raises ``StateAwayError``.
@@ -123,8 +123,11 @@ class Keyring:
             raise away()
         given = _authorization(request)
         if self._is_open and given is None:
-            if not _is_loopback(request):
-                raise _unknown("this address needs an API key, and none was made yet")
+            if not _is_local(request):
+                raise _unknown(
+                    "expected a request from this machine to 127.0.0.1 or localhost "
+                    "while there are no API keys, got another"
+                )
             self._spend(_OPEN)
             return
         key = self._keys.get(hashed(_bearer(given)))
@@ -177,15 +180,33 @@ def _unknown(said: str) -> ApiError:
     return ApiError(401, "unauthorized", f"authorization: {said}", headers=challenge)
 
 
-def _is_loopback(request: Request) -> bool:
-    """Whether the request came in on an address that only this machine reaches."""
+def _is_local(request: Request) -> bool:
+    """Whether the request is from this machine, by every sign of it.
+
+    The address it reached is one that others cannot reach. The names that it gives
+    are this machine's too: a page of the web that a browser here shows can reach
+    the address, but under its own name.
+    """
     server = request.get("server")
-    return server is not None and _is_own(server[0])
+    if server is None or not _is_own(server[0].encode()):
+        return False
+    return all(
+        _is_own(value)
+        for name, value in request["headers"]
+        if name in (b"host", b"origin")
+    )
 
 
 @lru_cache(64)
-def _is_own(host: str) -> bool:
+def _is_own(place: bytes) -> bool:
+    """Whether an address, a host with a port or an origin is of this machine."""
+    text = place.decode("latin-1")
+    host = text.rpartition("://")[2]
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -52,15 +52,18 @@ def open_state(workspace: Path, config: StateConfig) -> Engine:
             and none can be made.
     """
     if config.url is not None:
-        return _postgres(Database.parse(config.url))
+        return _postgres(config.url)
+    file = workspace / _FILE
     try:
         workspace.mkdir(parents=True, exist_ok=True)
+        # It holds what customers do: for nobody else's eyes.
+        file.touch(mode=0o600)
     except OSError as error:
         raise SettingError(
             f"workspace: expected a folder that can be written, got {workspace} "
             f"({error.strerror}); choose another one"
         ) from None
-    return _sqlite(workspace / _FILE)
+    return _sqlite(file)
 
 
 def _sqlite(file: Path) -> Engine:
@@ -90,34 +93,37 @@ def _sqlite(file: Path) -> Engine:
     return engine
 
 
-def _postgres(database: Database) -> Engine:
+def _postgres(url: str) -> Engine:
     try:
         import psycopg
+        from psycopg.conninfo import conninfo_to_dict
     except ImportError:
         raise SettingError(
             "state.url: expected the package's extra postgres for a PostgreSQL "
             "database, got an installation without; pip install 'repurchase[postgres]'"
         ) from None
+    database = Database.parse(url)
+    # By libpq, so that address, passfile and environment mean the same everywhere.
+    options: dict[str, Any] = conninfo_to_dict(database.url)
+    if "connect_timeout" not in url:
+        options["connect_timeout"] = _PATIENCE_SECONDS
     wait = _PATIENCE_SECONDS * 1000
-    settings = [f"-c lock_timeout={wait}", f"-c statement_timeout={2 * wait}"]
-    if database.schema:
-        settings.append(f"-c search_path={database.schema}")
-    options: dict[str, Any] = {
-        "connect_timeout": _PATIENCE_SECONDS,
-        "tcp_user_timeout": 2 * wait,
-        "options": " ".join(settings),
-    }
+    ours = f"-c lock_timeout={int(wait)} -c statement_timeout={int(2 * wait)}"
+    options["options"] = f"{ours} {options.get('options', '')}"
+    options.setdefault("tcp_user_timeout", int(2 * wait))
 
     def connect() -> psycopg.Connection[Any]:
-        # By libpq, so that its address, passfile and environment mean the same.
-        connection = psycopg.connect(database.url, **options)
-        _, is_off = connection.execute(
-            "SELECT current_setting('synchronous_commit'), "
-            "current_setting('synchronous_commit') = 'off'"
-        ).fetchone() or ("", False)
-        if is_off:
-            # What is acknowledged is on disk, whatever the server is used to.
-            connection.execute("SET synchronous_commit = on")
+        connection = psycopg.connect(**options)
+        if database.schema:
+            connection.execute(
+                "SELECT set_config('search_path', quote_ident(%s), false)",
+                (database.schema,),
+            )
+        # What is acknowledged is on disk, whatever the server is used to.
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) "
+            "WHERE current_setting('synchronous_commit') = 'off'"
+        )
         connection.commit()
         return connection
 
@@ -207,21 +213,18 @@ def ready(workspace: Path, config: StateConfig) -> Engine:
     engine = open_state(workspace, config)
     try:
         upgrade(engine)
-    except StateAwayError as error:
+    except (StateAwayError, exc.DatabaseError) as error:
         engine.dispose()
         place = str(workspace / _FILE)
         if config.url is not None:
             place = str(Database.parse(config.url))
+        said = " ".join(str(getattr(error, "orig", None) or error).split())
+        said = said.partition(" Is the server running")[0].rstrip(". ")
         raise SettingError(
-            f"state: expected a database at {place}, got {_brief(error)}; check "
-            "server, name, user, password and permissions"
+            f"state: expected a database at {place} in which tables can be made, got "
+            f"{said}; check server, name, schema, user, password and permissions"
         ) from None
     return engine
-
-
-def _brief(error: StateAwayError) -> str:
-    said = str(error).partition(" Is the server running")[0]
-    return said.rstrip(". ")
 
 
 def close(engine: Engine) -> None:

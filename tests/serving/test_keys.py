@@ -178,6 +178,28 @@ def test_the_last_key_revoked_opens_nothing(workspace, new_client) -> None:
     assert client("GET", "/metrics").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:3000"}, 200),
+        ({"Host": "[::1]:3000"}, 200),
+        ({"Origin": "http://localhost:8501"}, 200),
+        # A page of the web, by a name that it made lead here.
+        ({"Host": "evil.example:3000"}, 401),
+        ({"Host": "127.0.0.1.evil.example"}, 401),
+        # A page of the web that sends a form here.
+        ({"Origin": "https://evil.example"}, 401),
+        ({"Origin": "null"}, 401),
+    ],
+)
+def test_without_keys_pages_of_the_web_do_not_get_in(
+    workspace, new_client, headers, status
+) -> None:
+    client = new_client(workspace)
+    answer = client("POST", "/v1/events", json={"events": [EVENT]}, headers=headers)
+    assert answer.status_code == status
+
+
 @pytest.fixture
 def execve(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What ``launch.run`` would become."""

@@ -134,13 +134,42 @@ def test_a_commit_waits_for_the_disk(engine: Engine) -> None:
             assert connection.execute(shown).scalar_one() == "on"
 
 
-def test_a_server_that_does_not_wait_is_made_to(postgres: str, tmp_path: Path) -> None:
-    url = f"{postgres}&options=-csynchronous_commit%3Doff"
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("off", "on"), ("local", "local"), ("on", "on")]
+)
+def test_a_server_that_does_not_wait_is_made_to(
+    postgres: str, tmp_path: Path, theirs: str, ours: str
+) -> None:
+    options = f"-csynchronous_commit%3D{theirs}%20-cstatement_timeout%3D7s"
+    url = f"{postgres}&options={options}"
     engine = database.open_state(tmp_path, StateConfig(url=url))
     with database.reading(engine) as connection:
-        found = connection.execute(text("SHOW synchronous_commit")).scalar_one()
+        found = [
+            connection.execute(text(f"SHOW {name}")).scalar_one()
+            for name in ("synchronous_commit", "statement_timeout", "lock_timeout")
+        ]
     database.close(engine)
-    assert found == "on"
+    assert found == [ours, "7s", "5s"]
+
+
+def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"something else" * 100)
+    with pytest.raises(SettingError, match=r"state: expected .*state\.db.*not a data"):
+        database.ready(tmp_path, StateConfig())
+
+
+def test_a_schema_that_is_not_there_is_one_line(postgres: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"state: expected .*no schema") as refused:
+        database.ready(tmp_path, StateConfig(url=f"{postgres}&schema=Our shop"))
+    assert "\n" not in str(refused.value)
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    engine = database.ready(tmp_path, StateConfig())
+    EventLog(engine, lambda: 0).append([purchase(1)])
+    found = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    assert set(found.values()) == {0o600} and "state.db-wal" in found
+    database.close(engine)
 
 
 @pytest.mark.parametrize(
