@@ -96,14 +96,13 @@ class Keyring:
         self._is_open = not found
         self._read_at = self._clock()
 
-    def follow(self, every_seconds: float) -> None:
-        """Refreshes now, and from now on in a thread."""
+    def follow(self, every_seconds: float) -> Callable[[], None]:
+        """Refreshes now, and from now on in a thread; returns what ends that."""
         self.refresh()
-        pause = max(every_seconds, _LEAST_SECONDS)
+        pause, ends = max(every_seconds, _LEAST_SECONDS), threading.Event()
 
         def again() -> None:
-            while True:
-                time.sleep(pause)
+            while not ends.wait(pause):
                 try:
                     self.refresh()
                 except Exception:
@@ -111,6 +110,7 @@ class Keyring:
                     logger.exception("keys: not read")
 
         threading.Thread(target=again, name="keys", daemon=True).start()
+        return ends.set
 
     def __call__(self, request: Request, needed: Scope) -> None:
         """Lets a request in that has a key with the scope.

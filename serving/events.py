@@ -27,6 +27,7 @@ MAX_TEXT = 256
 AHEAD = timedelta(days=1)
 """So far may a clock be ahead, or its zone be taken for UTC."""
 
+_LARGE = 2**64
 _EARLIEST = datetime(1900, 1, 1)
 _NPS = (0, 10)
 
@@ -177,7 +178,7 @@ def _unknown(name: str, table: str) -> _UnfitError:
 
 
 def _id(value: Any) -> str | None:
-    if type(value) is int:
+    if type(value) is int and abs(value) < _LARGE:
         return str(value)
     if not isinstance(value, str):
         raise _UnfitError("text or an integer", _called(value))
@@ -295,6 +296,9 @@ def _called(value: object) -> str:
 
 def _shown(value: object) -> str:
     """A short value itself, for messages."""
+    if isinstance(value, int) and abs(value) >= _LARGE:
+        # Python writes no number of thousands of digits.
+        return "a larger number"
     return f"{value!r:.60}" if isinstance(value, str | int | float) else _called(value)
 
 

@@ -103,6 +103,8 @@ class EventLog:
         Raises:
             StateAwayError: it may not be there; the same batch can be sent again.
         """
+        if not events:
+            return Appended()
         result: Future[Appended] = Future()
         with self._queue:
             self._waiting.append((events, result))

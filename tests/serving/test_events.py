@@ -84,6 +84,8 @@ def test_the_examples_are_taken(example) -> None:
         (BUY | {"customer_id": None}, "customer_id: expected a value, got none"),
         (BUY | {"customer_id": " a"}, "customer_id: expected no blanks around it"),
         (BUY | {"customer_id": 17.0}, "customer_id: expected text or an integer"),
+        (BUY | {"customer_id": 10**5000}, "customer_id: expected text or an integer"),
+        (BUY | {"ts": 10**5000}, "ts: expected an ISO 8601 .* got a larger number"),
         (BUY | {"customer_id": True}, "customer_id: expected text or an integer"),
         (BUY | {"product_id": "p\0"}, "product_id: expected text, got a null"),
         (BUY | {"quantity": "1"}, "quantity: expected a number, got text"),
@@ -197,6 +199,25 @@ def test_what_is_taken_is_no_bad_row_of_a_build(tmp_path_factory, batch) -> None
             pq.write_table(pa.table(columns), folder / f"{name}.parquet")
     with Tables(folder) as tables:
         assert set(tables.quarantined.values()) == {0}
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(list(BUY)) | st.text(), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(ANYTHING | drawn() | st.builds(lambda x: BUY | {"ts": x}, ANYTHING)))
+@settings(max_examples=200, deadline=None)
+def test_whatever_comes_is_taken_or_refused_in_one_line(batch) -> None:
+    found = events.check(batch, NOW)
+    assert len(found.events) + len(found.refused) == len(batch)
+    for one in found.refused:
+        assert "\n" not in one.reason and len(one.reason) < 400
 
 
 def test_known_at_is_of_every_event_table() -> None:
