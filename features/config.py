@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -43,6 +44,29 @@ Data = Annotated[
 ]
 """A folder or a DuckDB file; or ``postgresql://user@host:port/database``, which is
 written anywhere without its password."""
+
+
+def _state_address(url: str | None) -> str | None:
+    """The address, if it is one of PostgreSQL and holds no password.
+
+    Raises:
+        SettingError: it is not, or does.
+    """
+    if url is None:
+        return None
+    try:
+        database = Database.parse(url)
+    except SettingError:
+        raise SettingError(
+            "expected postgresql://user@host:port/database, got something else; "
+            "encode special characters"
+        ) from None
+    if database.has_password:
+        raise SettingError(
+            "expected an address without a password, got one with; keep it in "
+            "PGPASSWORD or a passfile"
+        )
+    return url
 
 
 class Section(BaseModel):
@@ -331,6 +355,9 @@ class ServingConfig(Section):
     Attributes:
         workers: processes that answer; all map the same published files.
         max_body_bytes: larger request bodies are refused with 413.
+        max_events_bytes: the same for batches of events.
+        requests_per_second: of one key in one worker, more are refused with 429;
+            as many again may come at once after a pause. Null: no limit.
         body_timeout_seconds: a body that takes longer is refused with 408.
         reload_seconds: how often the pointer to the version in force is read.
     """
@@ -339,8 +366,22 @@ class ServingConfig(Section):
     port: int = Field(default=3000, ge=1, le=65535)
     workers: int = Field(default=1, ge=1)
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    max_events_bytes: int = Field(default=8_388_608, ge=1024)
+    requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     body_timeout_seconds: float = Field(default=4.0, gt=0, le=60)
     reload_seconds: float = Field(default=1.0, ge=0)
+
+
+class StateConfig(Section):
+    """The database of the service: events and API keys.
+
+    Attributes:
+        url: ``postgresql://user@host:port/name`` with ``?schema=NAME`` and options
+            of libpq, for several replicas; its password belongs in ``PGPASSWORD`` or
+            a passfile and nowhere else. Null: SQLite, ``state.db`` in the workspace.
+    """
+
+    url: Annotated[str | None, AfterValidator(_state_address)] = None
 
 
 class TrackingConfig(Section):
@@ -388,6 +429,7 @@ class Config(Section):
     tune: TuneConfig = TuneConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     serving: ServingConfig = ServingConfig()
+    state: StateConfig = StateConfig()
     tracking: TrackingConfig = TrackingConfig()
 
 

@@ -66,6 +66,12 @@ class Database:
         name = unquote(urlsplit(self.url).path.strip("/")) or "postgres"
         return f"{name}.{self.schema}" if self.schema else name
 
+    @property
+    def has_password(self) -> bool:
+        """Whether the address itself holds a password."""
+        parts = urlsplit(self.url)
+        return bool(parts.password or dict(parse_qsl(parts.query)).get("password"))
+
     def hide(self, text: str) -> str:
         """A text of the driver without the password, however it is spelt."""
         parts = urlsplit(self.url)

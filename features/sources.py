@@ -168,6 +168,9 @@ def _of_file(table: Table, file: Path) -> Source:
     if is_csv:
         ours = [column.name for column in table.columns]
         sql = csv_file.reader(file, table.name, ours)
+    elif file.is_dir():
+        # Files of a folder need not have the same optional columns.
+        sql = f"read_parquet({path(file)}, union_by_name = true)"
     else:
         sql = f"read_parquet({path(file)})"
     return Source(table, sql, file.name, is_csv, is_stored=not is_csv)

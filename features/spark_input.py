@@ -221,8 +221,11 @@ def _of_folder(session: SparkSession, folder: Path) -> dict[str, DataFrame]:
             )
         elif file.exists():
             try:
+                # Files of a folder need not have the same optional columns; Spark
+                # would take those of one of them, and drop the others' known_at.
+                reader = session.read.option("mergeSchema", file.is_dir())
                 with reading(table.name, file.name):
-                    found[table.name] = session.read.parquet(str(file.absolute()))
+                    found[table.name] = reader.parquet(str(file.absolute()))
             except ContractError as error:
                 problems.extend(error.lines)
     if problems:

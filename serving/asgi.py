@@ -1,4 +1,4 @@
-"""Requests in, replies out: limits, routing and the one form of errors."""
+"""Requests in, replies out: keys, limits, routing and the one form of errors."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.config import ServingConfig
+from serving.state.keys import Scope as KeyScope
 
 JSON = b"application/json"
 
 _PATIENCE = 64
 """Times the body limit that is read before the connection is given up."""
+
+_THREADS = 8
+_MOST_IN_THREADS = 32
+"""Requests at work or waiting for a thread; their bodies are in memory."""
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 logger = logging.getLogger("repurchase.serving")
 
@@ -30,7 +38,7 @@ class Reply:
     status: int
     body: bytes
     media: bytes = JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: Headers = ()
     code: str | None = None
 
 
@@ -42,23 +50,61 @@ class ApiError(Exception):
         code: one stable word for programs.
         message: one line for people.
         field: the field of the body that it is about, dotted; None: no field.
+        headers: of the reply, beside the usual ones.
     """
 
     def __init__(
-        self, status: int, code: str, message: str, field: str | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        field: str | None = None,
+        headers: Headers = (),
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.field = field
+        self.headers = headers
 
 
 Handler = Callable[[bytes], Reply]
 """Body in, reply out; raises ``ApiError`` or pydantic's ``ValidationError``."""
 
-Routes = Mapping[str, Mapping[str, Handler]]
+
+@dataclass(frozen=True)
+class Route:
+    """What answers a path.
+
+    Attributes:
+        handler: see ``Handler``.
+        scope: that a key must have; None: open to everyone.
+        in_thread: the handler waits for something, so it runs beside the others
+            and not between them.
+        max_body_bytes: None: the service's limit.
+    """
+
+    handler: Handler
+    scope: KeyScope | None
+    in_thread: bool = False
+    max_body_bytes: int | None = None
+
+
+Routes = Mapping[str, Mapping[str, Route]]
 """Path, then method."""
+
+
+class Admission(Protocol):
+    """Decides who may ask."""
+
+    def __call__(self, request: Scope, needed: KeyScope) -> None:
+        """Lets a request in.
+
+        Raises:
+            ApiError: 401, 403, 429 or 503, why not.
+        """
+        ...
 
 
 class Observer(Protocol):
@@ -69,11 +115,11 @@ class Observer(Protocol):
         ...
 
 
-def error_reply(error: ApiError, *headers: tuple[bytes, bytes]) -> Reply:
+def error_reply(error: ApiError) -> Reply:
     """The one form of errors: ``{"error": {"code", "message", "field"}}``."""
     content = {"code": error.code, "message": error.message, "field": error.field}
     body = json.dumps({"error": content}).encode()
-    return Reply(error.status, body, headers=headers, code=error.code)
+    return Reply(error.status, body, headers=error.headers, code=error.code)
 
 
 def invalid(error: ValidationError) -> ApiError:
@@ -101,11 +147,15 @@ class Gateway:
         app: ASGIApp,
         routes: Routes,
         observe: Observer,
+        admit: Admission,
         config: ServingConfig,
     ) -> None:
         self._app = app
         self._routes = routes
         self._observe = observe
+        self._admit = admit
+        self._threads = ThreadPoolExecutor(_THREADS, "repurchase")
+        self._in_threads = 0
         self._limit = config.max_body_bytes
         self._timeout = config.body_timeout_seconds
 
@@ -118,14 +168,18 @@ class Gateway:
         path: str = scope["path"]
         methods = self._routes.get(path)
         try:
-            handler = _route(path, methods, scope["method"])
-            reply = handler(await self._body(receive))
+            route = _route(path, methods, scope["method"])
+            if route.scope is not None:
+                self._admit(scope, route.scope)
+            if route.in_thread:
+                reply = await self._beside(route, receive)
+            else:
+                limit = route.max_body_bytes or self._limit
+                reply = route.handler(await self._body(receive, limit))
         except ValidationError as error:
             reply = error_reply(invalid(error))
         except ApiError as error:
-            allow = ", ".join(sorted(methods or ())).encode()
-            headers = ((b"allow", allow),) if error.status == 405 else ()
-            reply = error_reply(error, *headers)
+            reply = error_reply(error)
         except Exception:
             logger.exception("%s failed", path if methods else "request")
             fault = ApiError(500, "internal", "the service failed; see its log")
@@ -134,7 +188,25 @@ class Gateway:
         spent = time.perf_counter() - started
         self._observe(path if methods else "other", reply, spent)
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _beside(self, route: Route, receive: Receive) -> Reply:
+        """The reply of a handler that runs in a thread."""
+        if self._in_threads >= _MOST_IN_THREADS:
+            raise ApiError(
+                503,
+                "busy",
+                f"request: expected at most {_MOST_IN_THREADS} of this kind at a "
+                "time, got more; try again",
+                headers=((b"retry-after", b"1"),),
+            )
+        self._in_threads += 1
+        try:
+            body = await self._body(receive, route.max_body_bytes or self._limit)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, route.handler, body)
+        finally:
+            self._in_threads -= 1
+
+    async def _body(self, receive: Receive, limit: int) -> bytes:
         """The body; of one that is too large, no more than the limit is kept."""
         chunks: list[bytes] = []
         size, more = 0, True
@@ -142,39 +214,40 @@ class Gateway:
             async with asyncio.timeout(self._timeout):
                 # What is too much is read and dropped for a while: a client that
                 # still sends when the connection closes never sees its 413.
-                while more and size <= self._limit * _PATIENCE:
+                while more and size <= limit * _PATIENCE:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ApiError(400, "bad_json", "body: the client went away")
                     chunk: bytes = message.get("body", b"")
                     size += len(chunk)
                     more = message.get("more_body", False)
-                    if size <= self._limit:
+                    if size <= limit:
                         chunks.append(chunk)
         except TimeoutError:
             raise ApiError(
                 408, "timeout", f"body: expected within {self._timeout:g} seconds"
             ) from None
-        if size > self._limit:
+        if size > limit:
             raise ApiError(
                 413,
                 "too_large",
-                f"body: expected at most {self._limit} bytes, got more; "
-                "send fewer ids at a time",
+                f"body: expected at most {limit} bytes, got more; send fewer ids or "
+                "events at a time",
             )
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-def _route(path: str, methods: Mapping[str, Handler] | None, method: str) -> Handler:
+def _route(path: str, methods: Mapping[str, Route] | None, method: str) -> Route:
     if methods is None:
         raise ApiError(404, "not_found", f"path: {path!r:.200} is not of this API")
     # A server sends no body after HEAD, so the reply to GET serves.
-    handler = methods.get("GET" if method == "HEAD" else method)
-    if handler is None:
+    route = methods.get("GET" if method == "HEAD" else method)
+    if route is None:
         allowed = " or ".join(sorted(methods))
         message = f"method: expected {allowed} for {path}, got {method}"
-        raise ApiError(405, "method_not_allowed", message)
-    return handler
+        allow = ((b"allow", ", ".join(sorted(methods)).encode()),)
+        raise ApiError(405, "method_not_allowed", message, headers=allow)
+    return route
 
 
 async def _send(reply: Reply, send: Send) -> None:

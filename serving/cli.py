@@ -5,20 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
-from features import config as configuration
-from features.config import Config
 from features.contracts import ContractError, SettingError
-from features.database import parse_data, redacted
+from features.database import redacted
+from serving import state_cli
+from serving.options import (
+    ConfigFile,
+    DataPlace,
+    Overrides,
+    load,
+    new_console,
+    progress,
+)
 
 # The models' libraries take seconds to import: each command imports its own.
 
@@ -31,23 +35,14 @@ app = typer.Typer(
     add_completion=False,
 )
 
+app.add_typer(state_cli.keys, name="keys")
+app.add_typer(state_cli.events, name="events")
+
 # Read when the numeric libraries load: idle OpenMP threads wait without
 # spinning, and ALS runs its own threads over a single-threaded BLAS.
 _THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="YAML file; see features/config.py.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override one key; repeatable."),
-]
-DataPlace = Annotated[
-    str | None,
-    typer.Option(help="Folder, DuckDB file or postgresql://user@host:port/database."),
-]
 
 
 def main() -> None:
@@ -86,9 +81,9 @@ def demo(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """The whole main job on real data: scores, offers, manual picks, what is next."""
     from serving import evaluation, show, stages
 
-    settings = _load(config, overrides)
-    console = _console()
-    with _progress(console) as announce:
+    settings = load(config, overrides)
+    console = new_console()
+    with progress(console) as announce:
         if stages.has_no_data(settings):
             announce("write the real data set as input tables")
             stages.data(settings)
@@ -108,9 +103,9 @@ def data(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Write the bundled real data set (Complete Journey) as input tables."""
     from serving import stages
 
-    settings = _load(config, overrides)
+    settings = load(config, overrides)
     for table, rows in stages.data(settings).items():
-        _console().print(f"{settings.data}/{table}.parquet: {rows:,} rows")
+        new_console().print(f"{settings.data}/{table}.parquet: {rows:,} rows")
 
 
 class _WithTruths(TyperCommand):
@@ -145,13 +140,13 @@ def simulate(
     from features import simulate as shop
 
     truths = shop.truths_of(truth or ())
-    with _progress(_console()) as announce:
+    with progress(new_console()) as announce:
         rows = shop.simulate(
             out, customers, truths, seed=seed, processes=processes, announce=announce
         )
     for table, count in rows.items():
-        _console().print(f"{out / table}.parquet: {count:,} rows")
-    _console().print(f"truths: {out / shop.TRUTHS}")
+        new_console().print(f"{out / table}.parquet: {count:,} rows")
+    new_console().print(f"truths: {out / shop.TRUTHS}")
 
 
 @app.command()
@@ -173,7 +168,7 @@ def features(
     if describe:
         from serving import describe as catalogue
 
-        catalogue.show(_console(), catalogue.chosen(dimension), form or "table")
+        catalogue.show(new_console(), catalogue.chosen(dimension), form or "table")
         return
     for option, given in (("--dimension", dimension), ("--format", form)):
         if given is not None:
@@ -183,9 +178,9 @@ def features(
             )
     from serving import stages
 
-    with _progress(_console()) as announce:
-        file = stages.features(_load(config, overrides), announce)
-    _console().print(f"features: {file}")
+    with progress(new_console()) as announce:
+        file = stages.features(load(config, overrides), announce)
+    new_console().print(f"features: {file}")
 
 
 @app.command()
@@ -193,9 +188,9 @@ def train(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Fit the models at the cutoff and log them to MLflow."""
     from serving import stages
 
-    with _progress(_console()) as announce:
-        folder = stages.train(_load(config, overrides), announce)
-    _console().print(f"model: {folder}")
+    with progress(new_console()) as announce:
+        folder = stages.train(load(config, overrides), announce)
+    new_console().print(f"model: {folder}")
 
 
 @app.command()
@@ -203,10 +198,10 @@ def evaluate(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Backtest past cutoffs beside the baselines, and against manual picks."""
     from serving import evaluation, show
 
-    with _progress(_console()) as announce:
-        found = evaluation.evaluate(_load(config, overrides), announce)
-    show.evaluation(_console(), found)
-    _console().print(f"report: {found.folder / 'report.html'}")
+    with progress(new_console()) as announce:
+        found = evaluation.evaluate(load(config, overrides), announce)
+    show.evaluation(new_console(), found)
+    new_console().print(f"report: {found.folder / 'report.html'}")
 
 
 @app.command()
@@ -239,9 +234,9 @@ def tune(
 
     given = {"minutes": minutes, "trials": trials}
     more = [f"tune.{k}={value}" for k, value in given.items() if value is not None]
-    settings = _load(config, [*(overrides or ()), *more])
-    console = _console()
-    with _progress(console) as announce:
+    settings = load(config, [*(overrides or ()), *more])
+    console = new_console()
+    with progress(console) as announce:
         found = tuning.tune(settings, model, announce)
     tuning.show(console, found)
     if not found.outcome.is_better:
@@ -253,9 +248,9 @@ def publish(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Score everyone with the latest models and put the result in force."""
     from serving import stages
 
-    with _progress(_console()) as announce:
-        version, _ = stages.publish(_load(config, overrides), announce)
-    _console().print(f"published: {version}")
+    with progress(new_console()) as announce:
+        version, _ = stages.publish(load(config, overrides), announce)
+    new_console().print(f"published: {version}")
 
 
 @app.command()
@@ -286,30 +281,33 @@ def audience(
     from serving.published import Published
 
     audiences.check_file(out)
-    settings = _load(config, overrides)
+    settings = load(config, overrides)
     published = Published.open(settings.workspace)
     rows = audiences.products_of(published, settings, product or (), category, picks)
     found = audiences.audience(published, rows, top)
     audiences.write(found, out)
-    _console().print(f"written: {out}, {len(found):,} customers, goal {goal}")
+    new_console().print(f"written: {out}, {len(found):,} customers, goal {goal}")
 
 
 @app.command()
 def serve(
     config: ConfigFile = None,
     overrides: Overrides = None,
-    host: Annotated[str | None, typer.Option(help="Loopback only.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Without API keys loopback only.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
 ) -> None:
     """Serve what is published; a new version is picked up without a restart."""
     from serving import launch
 
-    settings = _load(config, overrides)
+    settings = load(config, overrides)
     launch.run(
         settings.workspace,
         host or settings.serving.host,
         port or settings.serving.port,
         settings.serving,
+        settings.state,
     )
 
 
@@ -333,12 +331,12 @@ def backtest(
     from serving import show, stages
 
     changed = {"horizon_days": horizon, "seed": seed}
-    settings = _load(config, overrides, data).model_copy(
+    settings = load(config, overrides, data).model_copy(
         update={name: value for name, value in changed.items() if value is not None}
     )
     snapshot = Snapshot(parse_cutoff(cutoff), settings.horizon_days)
-    console = _console()
-    with _progress(console) as announce:
+    console = new_console()
+    with progress(console) as announce:
         result = stages.backtest(settings, snapshot, out, top, announce)
     if result.quality:
         show.qualities(console, [result.quality])
@@ -368,11 +366,11 @@ def check(
     from features.snapshot import parse_cutoff
     from serving import checkup, stages
 
-    settings = _load(config, overrides, data)
+    settings = load(config, overrides, data)
     moment = parse_cutoff(cutoff) if cutoff else settings.cutoff
-    console = _console()
+    console = new_console()
     with (
-        _progress(console) as announce,
+        progress(console) as announce,
         # No quarantine: a build may be at work there, and the report has the reasons.
         stages.tables_of(settings) as tables,
     ):
@@ -388,41 +386,3 @@ def check(
     console.print(f"report: {page} and {figures.name}", soft_wrap=True)
     if found.below:
         raise typer.Exit(1)
-
-
-def _load(
-    config: Path | None, overrides: list[str] | None, data: str | None = None
-) -> Config:
-    settings = configuration.load(config, tuple(overrides or ()))
-    if data is None:
-        return settings
-    return settings.model_copy(update={"data": parse_data(data)})
-
-
-def _console() -> Console:
-    # Redirected output keeps whole lines, whatever the width of a terminal.
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
-
-
-@contextmanager
-def _progress(console: Console) -> Generator[Callable[[str], None]]:
-    """Announce steps: a spinner with the time on a terminal, else plain lines."""
-    if not console.is_terminal:
-        yield lambda name: console.print(f"- {name}", highlight=False, markup=False)
-        return
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-
-        def finish() -> None:
-            for task in progress.task_ids:
-                progress.update(task, total=1, completed=1)
-
-        def announce(name: str) -> None:
-            finish()
-            progress.add_task(name, total=None)
-
-        yield announce
-        finish()

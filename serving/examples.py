@@ -14,6 +14,39 @@ _SNAPSHOT = {
     "age_days": 0.4,
 }
 
+EVENTS: dict[str, Any] = {
+    "events": [
+        {
+            "event_id": "order-8812-line-1",
+            "table": "purchases",
+            "customer_id": "2070",
+            "product_id": "1082185",
+            "ts": "2017-10-15T09:30:00Z",
+            "order_id": "8812",
+            "quantity": 2,
+            "amount": 3.98,
+        },
+        {
+            "event_id": "view-55102",
+            "table": "browses",
+            "customer_id": "2070",
+            "ts": "2017-10-15T09:12:41Z",
+            "kind": "view",
+            "product_id": "995242",
+            "dwell_seconds": 14.5,
+        },
+        {
+            "event_id": "contact-77",
+            "table": "touches",
+            "customer_id": "2070",
+            "campaign_id": "18",
+            "ts": "2017-10-15T09:00:00+02:00",
+            "action": "opened",
+        },
+    ]
+}
+"""A batch of events; tested."""
+
 EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     schema.RecommendationsRequest: {
         "customer_ids": ["2070"],
@@ -65,6 +98,19 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
                 "expected_next_at": None,
                 "reasons": [],
             },
+        ],
+    },
+    schema.EventsAnswer: {
+        "accepted": 2,
+        "duplicate": 0,
+        "rejected": 1,
+        "rejections": [
+            {
+                "index": 2,
+                "event_id": "contact-77",
+                "reason": "action: expected one of sent, opened, clicked, redeemed, "
+                "attended, held_out, got 'open'",
+            }
         ],
     },
     schema.ErrorAnswer: {

@@ -9,19 +9,25 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from features.config import ServingConfig
+from features.config import ServingConfig, StateConfig
 from features.contracts import SettingError
 from serving.published import Published
+from serving.state import database, keys
 
 WORKSPACE = "REPURCHASE_WORKSPACE"
 SETTINGS = "REPURCHASE_SERVING"
-"""Environment of the worker processes: a path, and ``ServingConfig`` as JSON."""
+STATE = "REPURCHASE_STATE"
+"""Environment of the worker processes: a path, and two sections as JSON."""
 
 _GRACE_SECONDS = 5
 
 
 def run(
-    workspace: Path, host: str, port: int, config: ServingConfig | None = None
+    workspace: Path,
+    host: str,
+    port: int,
+    config: ServingConfig | None = None,
+    state: StateConfig | None = None,
 ) -> NoReturn:
     """Serves the version in force until SIGINT or SIGTERM, then exits with 0.
 
@@ -30,16 +36,27 @@ def run(
 
     Args:
         workspace: holds ``published/``.
-        host: an IP address or ``localhost``; loopback, as there are no keys.
+        host: an IP address or ``localhost``; without keys a loopback one.
         port: must be free.
         config: further settings; None: the defaults.
+        state: where events and keys are; None: in the workspace.
 
     Raises:
-        SettingError: the host is not a loopback address, or the port is taken.
+        SettingError: others could reach the host and there is no key in force, the
+            port is taken, or the state's database cannot be opened.
         ContractError: nothing is published, or the version is damaged.
     """
-    address = loopback(host)
+    state = state or StateConfig()
+    address, is_loopback = address_of(host)
     Published.open(workspace)
+    engine = database.ready(workspace, state)
+    in_force = any(key.revoked_at is None for key in keys.every(engine))
+    database.close(engine)
+    if not (is_loopback or in_force):
+        raise SettingError(
+            f"host: expected a loopback address while there are no API keys, got {host}; "
+            "make one with `repurchase keys create`, or use 127.0.0.1"
+        )
     ensure_free(address, port)
     # Metrics of the workers are files below BentoML's home, wiped at each start:
     # two services must not share it.
@@ -49,6 +66,7 @@ def run(
         **os.environ,
         WORKSPACE: str(workspace.absolute()),
         SETTINGS: (config or ServingConfig()).model_dump_json(),
+        STATE: state.model_dump_json(),
         "BENTOML_HOME": str(home),
         "BENTOML_DO_NOT_TRACK": "True",
     }
@@ -63,26 +81,20 @@ def run(
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own words
 
 
-def loopback(host: str) -> str:
-    """The address of a loopback host.
+def address_of(host: str) -> tuple[str, bool]:
+    """The address of a host, and whether only this machine reaches it.
 
     Raises:
-        SettingError: it is no address, or others could reach it.
+        SettingError: it is no address.
     """
     if host == "localhost":
-        return "127.0.0.1"
+        return "127.0.0.1", True
     try:
-        address = ipaddress.ip_address(host)
+        return host, ipaddress.ip_address(host).is_loopback
     except ValueError:
         raise SettingError(
             f"host: expected an IP address or localhost, got {host!r}"
         ) from None
-    if not address.is_loopback:
-        raise SettingError(
-            f"host: expected a loopback address while there are no API keys, "
-            f"got {host}; use 127.0.0.1 and a proxy that checks who asks"
-        )
-    return host
 
 
 def ensure_free(address: str, port: int) -> None:

@@ -52,6 +52,12 @@ class Metrics:
             ("path", "cold_start"),
             registry=self._registry,
         )
+        self._events = Counter(
+            "repurchase_events",
+            "Events received, by what became of them.",
+            ("outcome",),
+            registry=self._registry,
+        )
         self._age = Gauge(
             "repurchase_snapshot_age_seconds",
             "From the cutoff of the served version to now.",
@@ -84,6 +90,12 @@ class Metrics:
             self._customers.labels(path, "false").inc(known)
         if cold:
             self._customers.labels(path, "true").inc(cold)
+
+    def events(self, **outcomes: int) -> None:
+        """Counts the events of one batch, by outcome."""
+        for outcome, count in outcomes.items():
+            if count:
+                self._events.labels(outcome).inc(count)
 
     def text(self, age_seconds: float | None, refused: int) -> bytes:
         """The exposition text.

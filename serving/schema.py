@@ -266,6 +266,29 @@ class PropensityAnswer(Answer):
     propensities: list[CustomerPropensity]
 
 
+class Rejection(Answer):
+    """An event that was not taken."""
+
+    index: Annotated[
+        int, Field(ge=0, description="Its place in `events`.", examples=[2])
+    ]
+    event_id: Annotated[
+        str | None, Field(description="Null: it has none that can be read.")
+    ]
+    reason: Annotated[str, Field(examples=["quantity: expected a number, got text"])]
+
+
+class EventsAnswer(Answer):
+    """What became of a batch; the three counts add up to it."""
+
+    accepted: Annotated[int, Field(ge=0, description="On disk now.")]
+    duplicate: Annotated[int, Field(ge=0, description="There already, as they are.")]
+    rejected: Annotated[int, Field(ge=0)]
+    rejections: Annotated[
+        list[Rejection], Field(description="One for each rejected event, in order.")
+    ]
+
+
 class Problem(Answer):
     """What is wrong with a request."""
 

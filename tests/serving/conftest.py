@@ -1,20 +1,30 @@
-"""Hand-drawn predictions, and the same in any size."""
+"""Hand-drawn predictions, the same in any size, and the service in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.config import RecommendConfig
+from features.config import RecommendConfig, ServingConfig, StateConfig
 from features.snapshot import DAY_US, to_us
+from serving.asgi import Gateway
+from serving.auth import Keyring
+from serving.live import Live
 from serving.publish import publish
 from serving.published import Published
+from serving.service import Api
+from serving.state import database, keys
+from serving.state.log import EventLog
 from training.any_of import INDEPENDENT
 from training.buyers import Buyers
 from training.fold_in import gram_of
@@ -279,3 +289,82 @@ def workspace(tmp_path: Path, predictions: Predictions) -> Path:
 @pytest.fixture
 def published(workspace: Path) -> Published:
     return Published.open(workspace)
+
+
+NOW = datetime(2017, 10, 17, 12)
+
+
+async def nothing(*_: object) -> None:
+    raise AssertionError("no HTTP request passes through")
+
+
+class Client:
+    """Requests against the app itself, in this process.
+
+    ``seconds[0]`` is the clock of keys and limits.
+    """
+
+    def __init__(
+        self, workspace: Path, state: StateConfig | None = None, **settings: Any
+    ) -> None:
+        config = ServingConfig(**settings)
+        self.engine = database.ready(workspace, state or StateConfig())
+        self.live = Live(workspace, every_seconds=0)
+        self.seconds = [1000.0]
+        self.keyring = Keyring(
+            lambda: keys.every(self.engine),
+            config.requests_per_second,
+            lambda: self.seconds[0],
+        )
+        self.keyring.refresh()
+        log = EventLog(self.engine, lambda: to_us(NOW))
+        self.api = Api(
+            self.live, log, self.keyring, config.max_events_bytes, lambda: NOW
+        )
+        self.app = Gateway(
+            nothing, self.api.routes, self.api.metrics.observe, self.keyring, config
+        )
+
+    def __call__(
+        self, method: str, path: str, base: str = "http://127.0.0.1", **named: Any
+    ) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(transport=transport, base_url=base) as client:
+                return await client.request(method, path, **named)
+
+        return asyncio.run(ask())
+
+    def post(self, path: str, **body: Any) -> httpx.Response:
+        return self("POST", path, json=body)
+
+
+@pytest.fixture
+def new_client() -> Iterator[Callable[..., Client]]:
+    made: list[Client] = []
+
+    def new(*args: Any, **settings: Any) -> Client:
+        made.append(Client(*args, **settings))
+        return made[-1]
+
+    yield new
+    for client in made:
+        database.close(client.engine)
+
+
+@pytest.fixture(scope="session")
+def _state_numbers() -> Iterator[int]:
+    return count()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def state(request: pytest.FixtureRequest, _state_numbers: Iterator[int]) -> StateConfig:
+    """An empty database for the state, once of each kind."""
+    if request.param == "sqlite":
+        return StateConfig()
+    import psycopg
+
+    url, schema = request.getfixturevalue("postgres"), f"state{next(_state_numbers)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {schema}".encode())
+    return StateConfig(url=f"{url}&schema={schema}")

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,9 +17,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from features.config import StateConfig
 from features.contracts import ContractError
 from serving.launch import run
 from serving.publish import publish
+from serving.state import database, keys
+from serving.state.log import events_since
 
 _START = (
     "import sys; from pathlib import Path; from serving.launch import run; "
@@ -149,6 +153,43 @@ def test_a_new_version_is_taken_up_without_a_failed_request(service, small):
         publish(service.workspace, small, "m2")
         statuses = [status for one in running for status in one.result()]
     assert set(statuses) == {200}
+
+
+def test_a_key_that_is_made_and_revoked_is_noticed_while_it_runs(service):
+    engine = database.ready(service.workspace, StateConfig())
+    key = keys.create(engine, "shop", ["write"], 1)
+    headers = {"Authorization": f"Bearer {key}"}
+    event = {
+        "event_id": "e1",
+        "table": "browses",
+        "customer_id": "anna",
+        "ts": "2017-10-15T09:00:00Z",
+        "kind": "view",
+    }
+
+    def wait_for(status: int, headers: dict[str, str]) -> httpx.Response:
+        for _ in range(500):
+            answer = client.post(
+                "/v1/events", json={"events": [event]}, headers=headers
+            )
+            if answer.status_code == status:
+                return answer
+            time.sleep(0.01)
+        raise AssertionError(answer.text)
+
+    with service.client() as client:
+        assert wait_for(200, {}).json()["accepted"] == 1
+        wait_for(401, {})
+        # Not read to its end, and the connection goes on.
+        large = b'{"events": [' + b" " * 3_000_000
+        assert client.post("/v1/events", content=large).status_code == 401
+        assert wait_for(200, headers).json()["duplicate"] == 1
+        assert ask(client, "anna").status_code == 401
+        keys.revoke(engine, key, 2)
+        wait_for(401, headers)
+        assert client.get("/readyz").status_code == 200
+    assert len(events_since(engine, 0)) == 1
+    database.close(engine)
 
 
 def test_a_taken_port_is_one_clear_line(service):

@@ -4,57 +4,24 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.config import ServingConfig
 from serving import schema
-from serving.asgi import Gateway
 from serving.examples import EXAMPLES
 from serving.live import Live
 from serving.publish import publish
 from serving.published import current_version
-from serving.service import Api
-
-NOW = datetime(2017, 10, 17, 12)
-
-
-async def nothing(*_: object) -> None:
-    raise AssertionError("no HTTP request passes through")
-
-
-class Client:
-    """Requests against the app itself, in this process."""
-
-    def __init__(self, workspace: Path, **settings: Any) -> None:
-        self.live = Live(workspace, every_seconds=0)
-        api = Api(self.live, now=lambda: NOW)
-        config = ServingConfig(**settings)
-        self.app = Gateway(nothing, api.routes, api.metrics.observe, config)
-
-    def __call__(self, method: str, path: str, **named: Any) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app)
-            async with httpx.AsyncClient(
-                transport=transport, base_url="http://shop"
-            ) as client:
-                return await client.request(method, path, **named)
-
-        return asyncio.run(ask())
-
-    def post(self, path: str, **body: Any) -> httpx.Response:
-        return self("POST", path, json=body)
 
 
 @pytest.fixture
-def client(workspace: Path) -> Client:
-    return Client(workspace, max_body_bytes=40_000)
+def client(workspace: Path, new_client):
+    return new_client(workspace, max_body_bytes=40_000)
 
 
 RECOMMENDATIONS, PROPENSITY = "/v1/recommendations", "/v1/propensity"
@@ -140,13 +107,13 @@ def test_the_defaults_given_in_full_are_the_list_without_rules(client):
 
 
 def test_a_rule_that_this_shop_cannot_keep_is_refused_with_a_reason(
-    tmp_path, predictions
+    tmp_path, predictions, new_client
 ):
     at = predictions.products.column_names.index("margin_rate")
     unknown = pa.nulls(8, pa.float64())
     products = predictions.products.set_column(at, "margin_rate", unknown)
     publish(tmp_path, replace(predictions, products=products), "m1")
-    answer = Client(tmp_path).post(
+    answer = new_client(tmp_path).post(
         RECOMMENDATIONS, customer_ids=["anna"], weight_by="margin"
     )
     assert answer.status_code == 422
@@ -321,8 +288,8 @@ def test_a_fault_of_ours_shows_no_inside(client, monkeypatch):
     }
 
 
-def test_a_body_that_never_comes_is_given_up(workspace):
-    client = Client(workspace, body_timeout_seconds=0.01)
+def test_a_body_that_never_comes_is_given_up(workspace, new_client):
+    client = new_client(workspace, body_timeout_seconds=0.01)
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -332,13 +299,16 @@ def test_a_body_that_never_comes_is_given_up(workspace):
         sent.append(message)
 
     scope = {"type": "http", "path": PROPENSITY, "method": "POST", "headers": []}
+    scope["server"] = ("127.0.0.1", 3000)
     asyncio.run(client.app(scope, receive, send))
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["error"]["code"] == "timeout"
 
 
-def test_without_a_published_version_the_service_is_alive_but_not_ready(tmp_path):
-    client = Client(tmp_path)
+def test_without_a_published_version_the_service_is_alive_but_not_ready(
+    tmp_path, new_client
+):
+    client = new_client(tmp_path)
     assert client("GET", "/livez").status_code == 200
     for answer in (
         client("GET", "/readyz"),
@@ -356,8 +326,8 @@ def test_a_new_version_is_served_once_loaded(client, workspace, predictions):
     assert body["model_version"] == "m2"
 
 
-def test_a_first_version_makes_the_service_ready(tmp_path, predictions):
-    client = Client(tmp_path)
+def test_a_first_version_makes_the_service_ready(tmp_path, predictions, new_client):
+    client = new_client(tmp_path)
     assert client("GET", "/readyz").status_code == 503
     publish(tmp_path, predictions, "m1")
     client.live.load()
@@ -431,10 +401,13 @@ def test_metrics_count_requests_errors_and_cold_starts(client):
 
 def test_the_document_names_every_path_and_its_examples_hold(client):
     document = client("GET", "/openapi.json").json()
-    api = Api(client.live)
-    assert set(document["paths"]) == set(api.routes)
+    routes = client.api.routes
+    assert set(document["paths"]) == set(routes)
     for path, methods in document["paths"].items():
-        assert {method.upper() for method in methods} == set(api.routes[path])
+        assert {method.upper() for method in methods} == set(routes[path])
+        for method, operation in methods.items():
+            scope = routes[path][method.upper()].scope
+            assert operation["security"] == ([{"key": [scope]}] if scope else [])
     for model, example in EXAMPLES.items():
         model.model_validate_json(json.dumps(example))
     text = json.dumps(document)
@@ -444,10 +417,10 @@ def test_the_document_names_every_path_and_its_examples_hold(client):
 
 
 def test_a_thousand_customers_of_many_are_answered(
-    tmp_path, many: Callable[[int, int], Any]
+    tmp_path, many: Callable[[int, int], Any], new_client
 ):
     publish(tmp_path, many(5_000, 200), "m1")
-    client = Client(tmp_path)
+    client = new_client(tmp_path)
     asked = [f"c{row * 5:08d}" for row in range(1000)]
     body = client.post(RECOMMENDATIONS, customer_ids=asked, n=100).json()
     for one in body["recommendations"]:

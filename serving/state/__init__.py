@@ -1,0 +1,1 @@
+"""The state of the service: events and API keys, in SQLite or PostgreSQL."""

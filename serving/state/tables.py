@@ -1,0 +1,98 @@
+"""The tables of the state, as SQLAlchemy sees them; the migrations make them.
+
+Moments are microseconds since 1970-01-01 UTC, the same on every database.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeEngine
+
+from features import contracts
+from features.contracts import BROWSES, FEEDBACK, INQUIRIES, PURCHASES, TOUCHES, Dtype
+
+EVENT_TABLES: dict[str, contracts.Table] = {
+    table.name: table for table in (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
+}
+"""Input tables whose rows may come as events, by name."""
+
+KNOWN_AT = "known_at"
+"""Not a column of an event: a row is known when it is received."""
+
+_TYPES: dict[Dtype, type[TypeEngine[Any]]] = {
+    "id": Text,
+    "text": Text,
+    "number": Double,
+    "flag": Boolean,
+    "time": BigInteger,
+}
+
+
+def event_columns(table: contracts.Table) -> tuple[contracts.Column, ...]:
+    """The columns of a table that an event of it may have."""
+    return tuple(column for column in table.columns if column.name != KNOWN_AT)
+
+
+def _merged() -> dict[str, contracts.Column]:
+    """Every column that an event of any table may have, once, in a fixed order."""
+    return {
+        column.name: column
+        for table in EVENT_TABLES.values()
+        for column in event_columns(table)
+    }
+
+
+CONTENT: tuple[str, ...] = ("table", *_merged())
+"""What an event says, besides its id."""
+
+METADATA = MetaData()
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    # SQLite counts upwards in its own integer type only.
+    Column(
+        "sequence",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("received_at", BigInteger, nullable=False, index=True),
+    Column("table", Text, nullable=False),
+    *(
+        Column(
+            column.name,
+            _TYPES[column.dtype],
+            nullable=column.name not in ("customer_id", "ts"),
+            index=column.name == "customer_id",
+        )
+        for column in _merged().values()
+    ),
+    sqlite_autoincrement=True,
+)
+"""The log of events: a row each, columns of other tables null; see ``log``."""
+
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("prefix", Text, primary_key=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+"""API keys; see ``keys``."""
