@@ -7,6 +7,8 @@ on disk (``synchronous=FULL``) before it returns. PostgreSQL by its address.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from alembic import command
 from alembic.config import Config as Alembic
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from features.config import StateConfig
@@ -27,6 +29,8 @@ _FILE = "state.db"
 
 _PATIENCE_SECONDS = 5
 """For a lock, a server that does not answer, or a free connection."""
+
+_PAUSE_SECONDS = 0.005
 
 _WRITES = "repurchase_writes"
 
@@ -79,7 +83,8 @@ def _sqlite(file: Path) -> Engine:
         # Python's driver would begin transactions by itself, and too late.
         setattr(raw, "isolation_level", None)  # noqa: B010 - the type knows no such name
         cursor = raw.cursor()
-        for setting in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON"):
+        _to_wal(cursor)
+        for setting in ("synchronous=FULL", "fullfsync=ON"):
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
 
@@ -91,6 +96,19 @@ def _sqlite(file: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _to_wal(cursor: DBAPICursor) -> None:
+    """Asks again where others do the same at once: SQLite lets none of them wait."""
+    ends = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _postgres(url: str) -> Engine:

@@ -339,7 +339,7 @@ class Client:
         return self("POST", path, json=body)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def new_client() -> Iterator[Callable[..., Client]]:
     made: list[Client] = []
 

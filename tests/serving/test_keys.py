@@ -45,9 +45,15 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-@pytest.fixture
-def headers(workspace: Path, new_client: Callable[..., Any]) -> tuple[Any, Any]:
+@pytest.fixture(scope="module")
+def headers(
+    tmp_path_factory: pytest.TempPathFactory,
+    small: Any,
+    new_client: Callable[..., Any],
+) -> tuple[Any, Any]:
     """A service with keys, and what each holder sends."""
+    workspace = tmp_path_factory.mktemp("workspace")
+    publish(workspace, small, "m1")
     client = new_client(workspace)
     made = {
         name: bearer(keys.create(client.engine, name, [scope], 1))
@@ -95,12 +101,10 @@ def test_who_gets_in_where(headers, place, holder) -> None:
 
 def test_who_is_not_let_in_changes_nothing(headers) -> None:
     client, sent = headers
+    body = {"events": [EVENT | {"event_id": "e2"}]}
     for holder in ("none", "wrong", "revoked", "read"):
-        client.post("/v1/events", events=[EVENT])
-        client("POST", "/v1/events", json={"events": [EVENT]}, headers=sent[holder])
-    answer = client(
-        "POST", "/v1/events", json={"events": [EVENT]}, headers=sent["write"]
-    )
+        client("POST", "/v1/events", json=body, headers=sent[holder])
+    answer = client("POST", "/v1/events", json=body, headers=sent["write"])
     assert answer.json()["accepted"] == 1
 
 
@@ -129,12 +133,13 @@ def test_the_header_has_one_form(headers, given, status) -> None:
 
 
 def test_a_revoked_key_stops_at_the_next_reading(headers) -> None:
-    client, sent = headers
-    key = sent["read"]["Authorization"].removeprefix("Bearer ")
-    keys.revoke(client.engine, key[:11], 3)
-    assert client("GET", "/metrics", headers=sent["read"]).status_code == 200
+    client, _ = headers
+    key = keys.create(client.engine, "for a while", ["read"], 1)
     client.keyring.refresh()
-    assert client("GET", "/metrics", headers=sent["read"]).status_code == 401
+    keys.revoke(client.engine, key[:11], 3)
+    assert client("GET", "/metrics", headers=bearer(key)).status_code == 200
+    client.keyring.refresh()
+    assert client("GET", "/metrics", headers=bearer(key)).status_code == 401
 
 
 def test_the_thread_reads_the_keys_by_itself(workspace, new_client) -> None:

