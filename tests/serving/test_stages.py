@@ -6,12 +6,16 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.config import Config
+from features.config import Config, RecommendConfig, TreesConfig
+from features.engine import Tables
 from serving import stages
+from serving.published import Published
+from training import survey
 
 UNDATED = "customers has no valid_from: read as of the export at every cutoff"
 
@@ -35,3 +39,31 @@ def test_what_is_left_out_and_an_undated_profile_are_said(
     assert (
         "left out (too many different words, or no number, flag or text): card_made_at"
     ) in said
+
+
+def test_a_shop_that_is_learned_from_some_customers_is_published_whole(
+    shop_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "PART", 20)
+    few = TreesConfig(trees=5, seeds=1).model_dump(include={"trees", "seeds"})
+    config = Config(
+        data=shop_dir,
+        workspace=tmp_path,
+        cutoff="2024-10-01",
+        max_learners=40,
+        propensity={"max_cutoffs": 4, **few},
+        replenishment=few,
+        spend=few,
+        churn=few,
+        recommend=RecommendConfig(trees=5, min_buyers=2, past_cutoffs=2),
+    )
+    with Tables(shop_dir) as tables:
+        everyone = tables.history(datetime(2024, 10, 1)).customers.tolist()
+        learners = survey.read_survey(tables, datetime(2024, 10, 1), config).history
+    assert 20 < len(learners.customers) < 60 < len(everyone)
+    stages.features(config)
+    stages.train(config)
+    stages.publish(config)
+    published = Published.open(tmp_path)
+    assert [published.customers[row] for row in range(len(everyone))] == everyone
+    assert (np.diff(published.offers.offsets) > 0).mean() > 0.9
