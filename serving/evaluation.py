@@ -140,7 +140,7 @@ def _built(
 ) -> _Built:
     snapshot, steps = Snapshot(cutoff, config.horizon_days), Steps(announce)
     with tables_of(config) as tables:  # the caller writes the quarantine, once
-        result = backtest.run(tables, snapshot, config, steps)
+        result = backtest.run(tables, snapshot, config, steps, everyone=False)
     if result.quality is None or result.sample is None:
         raise ContractError(
             f"evaluation_cutoffs: expected purchases until {snapshot.label_end:%Y-%m-%d}"

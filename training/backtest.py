@@ -25,6 +25,7 @@ from training.predictions import LANES, Predictions
 from training.replenishment import alert_window
 from training.sample import Sample, sample_of
 from training.service_life import service_life_of
+from training.survey import Survey, read_survey
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,12 @@ class Backtest:
 
 
 def run(
-    tables: Tables, snapshot: Snapshot, config: Config, steps: Steps | None = None
+    tables: Tables,
+    snapshot: Snapshot,
+    config: Config,
+    steps: Steps | None = None,
+    *,
+    everyone: bool = True,
 ) -> Backtest:
     """Build at the snapshot's cutoff and evaluate on its label window.
 
@@ -55,6 +61,8 @@ def run(
         snapshot: cutoff and label window; its horizon is the build's.
         config: everything else.
         steps: measures the work.
+        everyone: whether all customers are scored; else those who are learned from,
+            at most ``config.max_learners``.
 
     Raises:
         ContractError: too little history before the cutoff.
@@ -62,11 +70,16 @@ def run(
     steps = steps or Steps()
     config = config.model_copy(update={"horizon_days": snapshot.horizon_days})
     with steps("read history"):
-        history = tables.history(snapshot.cutoff)
+        survey = (
+            Survey(tables.history(snapshot.cutoff))
+            if everyone
+            else read_survey(tables, snapshot.cutoff, config)
+        )
+    history, censuses = survey.history, survey.censuses
     with steps("features"):
         features = build.build_features(history, config)
-    bundle = build.fit(history, features, config, steps)
-    predictions, scored = predict(bundle, history, features, steps)
+    bundle = build.fit(history, features, config, steps, censuses)
+    predictions, scored = predict(bundle, history, features, steps, censuses)
     ids: list[str] = predictions.customers.column("customer_id").to_pylist()
     happened = labels.happened(
         tables,

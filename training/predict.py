@@ -13,6 +13,7 @@ from training.artifacts import Bundle
 from training.build import Steps, at_cutoff
 from training.buyers import BestBuyers, BuyersOfPart
 from training.catalogue import bought_before, products_table
+from training.census import Censuses
 from training.generators.fitted import SOURCES
 from training.ground import Ground, ground_of
 from training.offers import ColdStart, Scored, cold_start
@@ -31,15 +32,21 @@ from training.value import predict_value
 
 
 def predict(
-    bundle: Bundle, history: History, features: pa.Table, steps: Steps | None = None
+    bundle: Bundle,
+    history: History,
+    features: pa.Table,
+    steps: Steps | None = None,
+    censuses: Censuses | None = None,
 ) -> tuple[Predictions, Scored]:
     """Everything the bundle says about the customers of ``history.until``.
 
     Args:
         bundle: fitted at ``history.until`` or before.
-        history: of all customers, what is known at the moment of the answer.
+        history: what is known at the moment of the answer.
         features: rows of ``assemble``, those of ``history.until`` among them.
         steps: measures the work.
+        censuses: of all customers, one at ``history.until`` among them, where the
+            history is of some only.
 
     Returns:
         Predictions, and the offers they were written from.
@@ -47,7 +54,7 @@ def predict(
     steps = steps or Steps()
     rows = at_cutoff(features, history.until)
     with steps("learn what is usual"):
-        ground = ground_of(bundle, Survey(history), rows)
+        ground = ground_of(bundle, Survey(history, censuses), rows)
     best = _best(bundle, ground)
     said, scored = _said(bundle, ground, history, rows, best, 0, steps)
     return _predictions(bundle, ground, [said], best), scored
