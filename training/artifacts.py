@@ -26,7 +26,7 @@ from training.uplift import Uplift
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 7
+FORMAT = 8
 _MANIFEST = "manifest.json"
 
 

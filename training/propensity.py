@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from features.config import PropensityConfig
 from features.history import Floats
 from features.snapshot import DAY_US, to_us
 from training.boosting import batches
-from training.calibration import Platt, fit_platt
+from training.calibration import HorizonPlatt, Platt, fit_horizon_platt
 from training.encoding import Encoding, encoding_of
 from training.predictions import HORIZONS
 from training.split import Fold
@@ -57,7 +57,7 @@ class Propensity:
 
     trees: Trees
     encoding: Encoding
-    calibration: Platt
+    calibration: HorizonPlatt
     longest_horizon: int
     horizon_days: int
     interval: tuple[float, float]
@@ -91,7 +91,8 @@ class Propensity:
 
     def _curve_of(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         knots = KNOTS[self.longest_horizon >= KNOTS]
-        at_knots = self.calibration(self.trees.raw_at(matrix, knots.tolist()))
+        asked = knots.tolist()
+        at_knots = self.calibration(self.trees.raw_at(matrix, asked), asked)
         hazard = -np.log1p(
             -np.clip(np.maximum.accumulate(at_knots, axis=1), 0, 1 - 1e-6)
         )
@@ -127,13 +128,18 @@ def fit(
     rows = Rows(matrix, np.arange(len(matrix)), next_days, mature, cutoff)
 
     early = rows.at(fold.fit, mature_by=fold.calibration[0])
-    # Two numbers are calibrated: one booster is enough to learn them.
+    # Four numbers are calibrated: one booster is enough to learn them.
     trees = fit_trees(early, encoding, horizon_days, config, seed, n_boosters=1)
     late = rows.at(fold.calibration, mature_by=until)
-    raw = trees.raw(late.matrix[late.place], horizon_days)
+    longest = late.mature.max(initial=horizon_days)
+    asked = np.union1d(KNOTS[longest >= KNOTS], horizon_days).tolist()
+    raw = trees.raw_at(late.matrix[late.place], asked)
+    calibration = fit_horizon_platt(
+        raw, late.next_days, late.mature, asked, horizon_days
+    )
     label = (late.next_days < horizon_days).astype(np.float64)
-    calibration = fit_platt(raw, label)
-    threshold = threshold_for(calibration(raw), label, config.tag_precision)
+    stated = calibration(raw, asked)[:, asked.index(horizon_days)]
+    threshold = threshold_for(stated, label, config.tag_precision)
     del early, late, raw, label
     model = Propensity(
         trees=fit_trees(rows, encoding, horizon_days, config, seed, config.seeds),
@@ -245,7 +251,7 @@ def save(model: Propensity, folder: Path) -> dict[str, Any]:
     return {
         "trees": save_trees(model.trees, folder),
         **model.encoding.as_json(),
-        "calibration": [model.calibration.slope, model.calibration.intercept],
+        "calibration": asdict(model.calibration),
         "longest_horizon": model.longest_horizon,
         "horizon_days": model.horizon_days,
         "interval": list(model.interval),
@@ -258,9 +264,14 @@ def load(folder: Path, rest: dict[str, Any]) -> Propensity:
     return Propensity(
         trees=load_trees(folder, rest["trees"]),
         encoding=Encoding.from_json(rest),
-        calibration=Platt(*rest["calibration"]),
+        calibration=_calibration(rest["calibration"]),
         longest_horizon=rest["longest_horizon"],
         horizon_days=rest["horizon_days"],
         interval=(rest["interval"][0], rest["interval"][1]),
         tag_threshold=rest["tag_threshold"],
     )
+
+
+def _calibration(facts: dict[str, Any]) -> HorizonPlatt:
+    stated = Platt(**facts.pop("stated"))
+    return HorizonPlatt(stated, **facts)

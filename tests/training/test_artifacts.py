@@ -114,5 +114,5 @@ def test_bundle_of_an_older_format_asks_for_training(tmp_path: Path) -> None:
     folder = save(bundle(), tmp_path)
     manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
-    with pytest.raises(ContractError, match=r"expected format 7, got 1 .* train again"):
+    with pytest.raises(ContractError, match=r"expected format 8, got 1 .* train again"):
         load(folder)

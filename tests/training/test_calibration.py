@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from training.calibration import Platt, expected_calibration_error, fit_platt
+from training.calibration import (
+    Platt,
+    expected_calibration_error,
+    fit_horizon_platt,
+    fit_platt,
+)
 
 
 def test_error_by_hand() -> None:
@@ -42,3 +49,49 @@ def test_inverse_undoes_the_calibration() -> None:
     platt = Platt(slope=1.3, intercept=-0.6)
     raw = [platt.inverse(share) for share in (0.1, 0.5, 0.9)]
     assert platt(np.array(raw)) == pytest.approx([0.1, 0.5, 0.9])
+
+
+HORIZONS = [3, 7, 14, 28]
+
+
+def bent_by_horizon(n: int) -> tuple[Any, Any, Any]:
+    """Scores too bold at short horizons and too timid at long ones; days to the event."""
+    random = np.random.default_rng(1)
+    rate = random.lognormal(-3, 1, n)
+    true = -np.expm1(-rate[:, None] * HORIZONS)
+    stretch = 1 - 0.2 * np.log(np.array(HORIZONS) / 14)
+    return expit(stretch * logit(true)), random.exponential(1 / rate), true
+
+
+def test_every_horizon_is_mended_by_its_own_slope() -> None:
+    bent, days, true = bent_by_horizon(40_000)
+    mended = fit_horizon_platt(bent, days, np.full(len(days), 28.0), HORIZONS, 14)
+    found = mended(bent, HORIZONS)
+    for column, horizon in enumerate(HORIZONS):
+        error = np.abs(found[:, column] - true[:, column]).mean()
+        assert error < 0.01, horizon
+        if horizon != 14:
+            assert error < np.abs(bent[:, column] - true[:, column]).mean() / 2
+    # The stated horizon is calibrated as if it were alone.
+    alone = fit_platt(bent[:, 2], (days < 14).astype(np.float64))
+    assert mended.stated == alone
+    # Beyond what was seen nothing changes any further.
+    far = mended(np.repeat(bent[:, 3:], 2, axis=1), [28, 180])
+    assert np.array_equal(far[:, 0], far[:, 1])
+
+
+def test_what_is_not_observed_yet_calibrates_nothing() -> None:
+    bent, days, _ = bent_by_horizon(5000)
+    mature = np.full(len(days), 14.0)
+    mended = fit_horizon_platt(bent, days, mature, HORIZONS, 14)
+    assert mended.longest == 14
+    later = np.where(days < 14, days, np.inf)
+    assert fit_horizon_platt(bent, later, mature, HORIZONS, 14) == mended
+
+
+def test_with_few_rows_all_horizons_are_calibrated_as_the_stated_one() -> None:
+    bent, days, _ = bent_by_horizon(400)
+    mended = fit_horizon_platt(bent, days, np.full(400, 28.0), HORIZONS, 14)
+    assert mended.slope_trend == mended.intercept_trend == 0
+    found = mended(bent, HORIZONS)
+    assert np.array_equal(found[:, 0], mended.stated(bent[:, 0]))

@@ -36,14 +36,14 @@ EXACT = (
 CUTOFF, HORIZON = datetime(2024, 12, 2), 14
 
 
-def true_probability(folder: Path, customers: list[str]) -> Floats:
-    """P(an order in the window) by law, from the rate and the days until the dropout."""
+def true_probability(folder: Path, customers: list[str], days: int) -> Floats:
+    """P(an order within so many days) by law, from the rate and the days until the dropout."""
     table = pq.read_table(folder / TRUTHS / "customers.parquet").to_pandas()
     truth = table.set_index("customer_id").loc[customers]
-    end = CUTOFF + timedelta(days=HORIZON)
+    end = CUTOFF + timedelta(days=days)
     until = truth["dropout_at"].fillna(end).clip(upper=end)
-    days = (until - CUTOFF).dt.total_seconds().clip(lower=0) / 86_400
-    return -np.expm1(-(truth["unplanned_orders_per_day"] * days).to_numpy())
+    there = (until - CUTOFF).dt.total_seconds().clip(lower=0) / 86_400
+    return -np.expm1(-(truth["unplanned_orders_per_day"] * there).to_numpy())
 
 
 def recalibration(fitted: Floats, share: Floats) -> tuple[float, float]:
@@ -75,10 +75,16 @@ def test_fitted_probabilities_recover_the_true_ones(tmp_path: Path) -> None:
     model = build.fit_propensity(history, features, config)
     fitted = model.probability(today, HORIZON)
     ids: list[str] = today.column("customer_id").cast(pa.string()).to_pylist()
-    true = true_probability(shop, ids)
+    true = true_probability(shop, ids, HORIZON)
     slope, intercept = recalibration(fitted, true)
     assert 0.95 <= slope <= 1.05
     assert abs(intercept) < 0.1
+    # A week and four weeks are asked of the same model.
+    for days, furthest in ((7, 1.05), (28, 1.1)):
+        others = model.probability(today, days), true_probability(shop, ids, days)
+        slope, intercept = recalibration(*others)
+        assert 0.95 <= slope <= furthest
+        assert abs(intercept) < 0.1
     # The same without the log odds, and in total.
     assert np.polyfit(fitted, true, 1)[0] == pytest.approx(1.0, abs=0.05)
     assert fitted.mean() == pytest.approx(true.mean(), rel=0.05)
