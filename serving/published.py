@@ -20,6 +20,7 @@ import pyarrow as pa
 from features.contracts import ContractError
 from features.snapshot import to_us
 from serving.catalogue import Catalogue, catalogue_of
+from serving.known import NUMBERS, PROFILES, REPLENISHMENT, Known, known_of
 from serving.publish import FORMAT, MANIFEST, POINTER, fingerprint, version_of
 from serving.texts import SortedIds, Texts, Told
 from training.any_of import AnyOf
@@ -68,6 +69,8 @@ class Published:
         bought_offsets, bought_products, last_bought, bought_weight: see ``Predictions``.
         lives: how long durable goods last; None: the shop has none.
         fresh: what it takes to fold later events into the offers.
+        known: due groups, value, churn, uplift and profile of each customer.
+        next_low, next_high: bounds of an 80 % interval around ``expected_next``.
     """
 
     folder: Path
@@ -92,6 +95,9 @@ class Published:
     bought_weight: npt.NDArray[np.float32]
     lives: ServiceLife | None
     fresh: FreshBasis
+    known: Known
+    next_low: npt.NDArray[np.datetime64]
+    next_high: npt.NDArray[np.datetime64]
 
     @cached_property
     def shop(self) -> Shop:
@@ -182,6 +188,9 @@ class Published:
                     _array(folder, "rebuy_log_odds"), _array(folder, "rebuy_gap_days")
                 ),
             ),
+            known=_known(folder, manifest),
+            next_low=np.asarray(_column(customers, "next_p10_at")),
+            next_high=np.asarray(_column(customers, "next_p90_at")),
         )
 
 
@@ -240,6 +249,13 @@ def _table(folder: Path, name: str) -> pa.Table:
 def _column(table: pa.Table, name: str) -> Any:
     column = table[name]
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+
+def _known(folder: Path, manifest: dict[str, Any]) -> Known:
+    names = (*NUMBERS, PROFILES, REPLENISHMENT)
+    there = [name for name in names if f"{name}.arrow" in manifest["files"]]
+    tables = {name: _table(folder, name) for name in there}
+    return known_of(tables, _array(folder, "due_offsets"), manifest)
 
 
 def _flags(table: pa.Table, name: str) -> npt.NDArray[np.bool_]:
