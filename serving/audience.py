@@ -15,7 +15,7 @@ from typing import Any, Literal, TypedDict, get_args
 import numpy as np
 import numpy.typing as npt
 
-from serving.due import due_pairs, strongest
+from serving.due import due_pairs, moment, strongest
 from serving.filters import AskError, Filters, eligible
 from serving.known import Evidence
 from serving.published import Published
@@ -266,11 +266,6 @@ def _lines(
             "churn_risk": None if risks is None else risks[place],
             "products": offered[place],
         }
-
-
-def moment(at: Any) -> str | None:
-    """A moment as the API writes it; None: there is none."""
-    return None if np.isnat(at) else f"{at}Z"
 
 
 def _offers(

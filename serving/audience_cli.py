@@ -19,7 +19,7 @@ def audience(
     ],
     out: Annotated[Path, typer.Option(help="File, .csv or .json.")],
     top: Annotated[int, typer.Option(min=1, help="Customers at most.")] = 100,
-    filters: Annotated[
+    filter_: Annotated[
         list[str] | None,
         typer.Option(
             "--filter",
@@ -33,8 +33,8 @@ def audience(
         typer.Option(min=1, max=180, help="Days, of repurchase; else the published."),
     ] = None,
     within_days: Annotated[
-        int, typer.Option(min=0, max=365, help="Due so soon, of replenish.")
-    ] = 3,
+        int | None, typer.Option(min=0, max=365, help="Due so soon, of replenish; 3.")
+    ] = None,
     offers: Annotated[
         int, typer.Option(min=0, max=10, help="Products to offer, a customer.")
     ] = 3,
@@ -59,27 +59,37 @@ def audience(
     """
     from serving import audience as audiences
     from serving import audience_file as files
+    from serving.erased import Erased
     from serving.published import Published
+    from serving.state import audits, tombstones
+    from serving.state_cli import now_us, opened_state
 
     files.check_file(out)
     settings = load(config, overrides)
-    published = Published.open(settings.workspace)
     named = bool(product) or category is not None or picks is not None
     if named and goal != "product":
         raise SettingError(
             f"audience: expected --product, --category and --list with --goal product "
             f"only, got --goal {goal}; leave them out"
         )
-    ask = audiences.Ask(
-        goal,
-        filters_of(filters or ()),
-        horizon,
-        within_days,
-        files.products_of(published, settings, product or (), category, picks)
-        if goal == "product"
-        else None,
-    )
-    ranking = audiences.rank(published, ask, top)
+    filters, asked = filters_of(filter_ or ()), dict[str, object]()
+    with opened_state(settings) as engine:
+        erased = Erased(lambda last: tombstones.since(engine, last))
+        erased.refresh(None)
+        published = erased.seen(Published.open(settings.workspace))
+        products = None
+        if goal == "product":
+            products = files.products_of(
+                published, settings, product or (), category, picks
+            )
+        within = audiences.WITHIN_DAYS if within_days is None else within_days
+        ask = audiences.Ask(goal, filters, horizon, within, products)
+        ranking = audiences.rank(published, ask, top)
+        asked |= {"filters": filters, "horizon_days": horizon, "category": category}
+        asked |= {"within_days": within_days, "product_ids": product, "list": picks}
+        asked = {name: value for name, value in asked.items() if value}
+        count, version = len(ranking.customer), published.version
+        audits.record(engine, now_us(), audits.LOCAL, goal, asked, count, version)
     files.write(audiences.lines(published, ranking, 0, offers), out, offers)
     said = f"written: {out}, {len(ranking.customer):,} customers, goal {goal}"
     new_console().print(said, markup=False)

@@ -37,7 +37,9 @@ app = typer.Typer(
 
 app.add_typer(state_cli.keys, name="keys")
 app.add_typer(state_cli.events, name="events")
+app.add_typer(state_cli.audits, name="audits")
 app.command()(audience_cli.audience)
+app.command()(state_cli.forget)
 
 # Read when the numeric libraries load: idle OpenMP threads wait without
 # spinning, and ALS runs its own threads over a single-threaded BLAS.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -52,3 +54,23 @@ def strongest(due: Due, pairs: Rows) -> tuple[Rows, Rows]:
     is_top = np.flatnonzero(key == top)
     chosen = is_top[np.unique(customer[is_top], return_index=True)[1]]
     return customer[chosen], pairs[chosen]
+
+
+def due_words(due: Due, pair: int) -> dict[str, Any]:
+    """What is said of a product group that comes due; no date where it abstains."""
+    dates = (due.due_at, due.low, due.high)
+    at, low, high = (None if due.abstain[pair] else moment(d[pair]) for d in dates)
+    return {
+        "product_group": due.groups[int(due.group[pair])],
+        "due_at": at,
+        "due_p10": low,
+        "due_p90": high,
+        "probability": float(due.probability[pair]),
+        "probability_soon": float(due.soon[pair]),
+        "alert": bool(due.alert[pair]),
+    }
+
+
+def moment(at: Any) -> str | None:
+    """A moment as the API writes it; None: there is none."""
+    return None if np.isnat(at) else f"{at}Z"

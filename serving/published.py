@@ -7,7 +7,7 @@ copied except what is small: one entry per product, one id in 64.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,7 @@ class Published:
         fresh: what it takes to fold later events into the offers.
         known: due groups, value, churn, uplift and profile of each customer.
         next_low, next_high: bounds of an 80 % interval around ``expected_next``.
+        erased: customers who are hidden, see ``without``.
     """
 
     folder: Path
@@ -98,6 +99,7 @@ class Published:
     known: Known
     next_low: npt.NDArray[np.datetime64]
     next_high: npt.NDArray[np.datetime64]
+    erased: int = 0
 
     @cached_property
     def shop(self) -> Shop:
@@ -127,6 +129,16 @@ class Published:
             self.bought_products[low:high], self.last_bought[low:high], self.cutoff_us
         )
         return rows if rows.size else None
+
+    def without(self, rows: npt.NDArray[np.int64]) -> Published:
+        """The same version, in which some customers are found nowhere.
+
+        Nobody is looked up by their ids, and they count as having refused consent.
+        """
+        consent = self.consent.copy()
+        consent[rows] = False
+        hidden = self.customers.without(rows.tolist())
+        return replace(self, customers=hidden, consent=consent, erased=len(rows))
 
     @classmethod
     def open(cls, workspace: Path) -> Published:

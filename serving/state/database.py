@@ -79,7 +79,13 @@ def _sqlite(file: Path) -> Engine:
         # Python's driver would begin transactions by itself, and too late.
         setattr(raw, "isolation_level", None)  # noqa: B010 - the type knows no such name
         cursor = raw.cursor()
-        for setting in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON"):
+        # What is deleted is overwritten: it may be a customer's who was erased.
+        for setting in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "fullfsync=ON",
+            "secure_delete=ON",
+        ):
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
 
@@ -170,6 +176,25 @@ def writing(engine: Engine) -> Generator[Connection]:
             # Held until after the commit can be seen.
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         yield connection
+
+
+def wipe(engine: Engine) -> None:
+    """Leaves nothing of what was deleted in the log beside SQLite's file.
+
+    It waits a while for those who still read there. PostgreSQL does it by itself
+    (autovacuum).
+
+    Raises:
+        StateAwayError: the database cannot be reached.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with _told():
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            raw.close()
 
 
 @contextmanager

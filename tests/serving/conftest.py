@@ -19,11 +19,12 @@ from features.config import RecommendConfig, ServingConfig, StateConfig
 from features.snapshot import DAY_US, to_us
 from serving.asgi import Gateway
 from serving.auth import Keyring
+from serving.erased import Erased
 from serving.live import Live
 from serving.publish import publish
 from serving.published import Published
 from serving.service import Api
-from serving.state import database, keys
+from serving.state import database, keys, tombstones
 from serving.state.log import EventLog
 from training.any_of import INDEPENDENT
 from training.buyers import Buyers
@@ -426,8 +427,16 @@ class Client:
         )
         self.keyring.refresh()
         log = EventLog(self.engine, lambda: to_us(NOW))
+        self.erased = Erased(lambda last: tombstones.since(self.engine, last))
+        self.erased.refresh(self.live.current)
         self.api = Api(
-            self.live, log, self.keyring, config.max_events_bytes, lambda: NOW
+            self.live,
+            log,
+            self.keyring,
+            config.max_events_bytes,
+            self.engine,
+            self.erased,
+            lambda: NOW,
         )
         self.app = Gateway(
             nothing, self.api.routes, self.api.metrics.observe, self.keyring, config
