@@ -82,6 +82,14 @@ def publish(workspace: Path, predictions: Predictions, model_version: str) -> Pa
     return root / version
 
 
+def current_version(workspace: Path) -> str | None:
+    """Name of the version in force; None: nothing was ever published."""
+    try:
+        return (workspace / "published" / POINTER).read_text().strip()
+    except FileNotFoundError:
+        return None
+
+
 def switch(root: Path, version: str) -> None:
     """Puts ``version`` in force, in one atomic step; also a rollback."""
     fresh = root / f"{_MOVE}{os.getpid()}"

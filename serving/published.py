@@ -21,7 +21,13 @@ from features.contracts import ContractError
 from features.snapshot import to_us
 from serving.catalogue import Catalogue, catalogue_of
 from serving.known import NUMBERS, PROFILES, REPLENISHMENT, Known, known_of
-from serving.publish import FORMAT, MANIFEST, POINTER, fingerprint, version_of
+from serving.publish import (
+    FORMAT,
+    MANIFEST,
+    current_version,
+    fingerprint,
+    version_of,
+)
 from serving.texts import SortedIds, Texts, Told
 from training.any_of import AnyOf
 from training.buyers import Buyers
@@ -29,6 +35,8 @@ from training.fresh_basis import FreshBasis, popular_log_odds, shop_of
 from training.fresh_rows import Shop
 from training.rebuy import Rebuy
 from training.service_life import ServiceLife, service_life_of
+
+__all__ = ["Offers", "Published", "current_version"]
 
 
 @dataclass(frozen=True)
@@ -204,14 +212,6 @@ class Published:
             next_low=np.asarray(_column(customers, "next_p10_at")),
             next_high=np.asarray(_column(customers, "next_p90_at")),
         )
-
-
-def current_version(workspace: Path) -> str | None:
-    """Name of the version in force; None: nothing was ever published."""
-    try:
-        return (workspace / "published" / POINTER).read_text().strip()
-    except FileNotFoundError:
-        return None
 
 
 def _verified(folder: Path, version: str) -> dict[str, Any]:

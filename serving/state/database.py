@@ -40,6 +40,11 @@ class StateAwayError(Exception):
     """The database cannot be reached, is locked, or has no room; try again."""
 
 
+def file_of(workspace: Path) -> Path:
+    """Where SQLite keeps the state."""
+    return workspace / _FILE
+
+
 def open_state(workspace: Path, config: StateConfig) -> Engine:
     """The database, not yet connected to; ``upgrade`` before its first use.
 
@@ -53,7 +58,7 @@ def open_state(workspace: Path, config: StateConfig) -> Engine:
     """
     if config.url is not None:
         return _postgres(config.url)
-    file = workspace / _FILE
+    file = file_of(workspace)
     try:
         workspace.mkdir(parents=True, exist_ok=True)
         # It holds what customers do: for nobody else's eyes.
@@ -240,7 +245,7 @@ def ready(workspace: Path, config: StateConfig) -> Engine:
         upgrade(engine)
     except (StateAwayError, exc.DatabaseError) as error:
         engine.dispose()
-        place = str(workspace / _FILE)
+        place = str(file_of(workspace))
         if config.url is not None:
             place = str(Database.parse(config.url))
         said = " ".join(str(getattr(error, "orig", None) or error).split())
