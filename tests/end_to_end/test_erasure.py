@@ -75,7 +75,10 @@ def traces(root: Path, needle: str) -> Iterator[str]:
                 yield f"{file}: rows"
         elif file.suffix == ".arrow":
             with pa.memory_map(str(file)) as source:
-                if raw in repr(pa.ipc.open_file(source).read_all().to_pylist()).encode():
+                if (
+                    raw
+                    in repr(pa.ipc.open_file(source).read_all().to_pylist()).encode()
+                ):
                     yield f"{file}: rows"
         elif content.startswith(b"SQLite format 3"):
             with sqlite3.connect(file) as db:
