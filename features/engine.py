@@ -27,6 +27,7 @@ from features.contracts import (
 )
 from features.customers import BOUGHT
 from features.database import Database
+from features.erased import NOBODY, Erased
 from features.history import History
 from features.parts import EVENT_TABLES, Reader
 from features.postgres import local
@@ -63,9 +64,15 @@ class Tables:
     """
 
     def __init__(
-        self, data: Path | Database, *, memory_limit: str = "1GB", threads: int = 2
+        self,
+        data: Path | Database,
+        *,
+        memory_limit: str = "1GB",
+        threads: int = 2,
+        erased: Erased = NOBODY,
     ) -> None:
         self.data = data
+        self._erased = erased
         self._threads = threads
         self._reader = 0
         self._open = ExitStack()
@@ -76,7 +83,7 @@ class Tables:
             self._db.execute(f"SET temp_directory = {quoted(str(folder))}")
             self._place = self._open.enter_context(local(data))
             self._files = files_of(self._place)
-            self._checked = quality.register(self._db, self._place)
+            self._checked = quality.register(self._db, self._place, erased)
         except BaseException:
             self._open.close()
             raise
@@ -116,11 +123,13 @@ class Tables:
     def digest(self) -> str:
         """Hash of the input, byte by byte; other bytes of equal rows differ too.
 
+        With every customer who is erased it is another one.
+
         Raises:
             ContractError: a file changed since the input was opened.
         """
         with self._read("the tables"):
-            return digest_of(self._place, self._files)
+            return self._erased.mark(digest_of(self._place, self._files))
 
     def first_purchase(self, until: datetime) -> datetime:
         """Time of the first purchase known before a moment.

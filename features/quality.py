@@ -16,6 +16,7 @@ import duckdb
 
 from features.columns import CALLED, is_accepted, is_unreadable, read, read_further
 from features.contracts import PURCHASES, ContractError, SettingError, Table
+from features.erased import NOBODY, Erased, without
 from features.rules import UNREADABLE, reason, unreadable_reason
 from features.scratch import unfinished, whole
 from features.sources import Copied, Source, columns_of, reading, sources
@@ -58,13 +59,16 @@ class Checked:
     is_stored: bool = True
 
 
-def register(db: duckdb.DuckDBPyConnection, data: Path | Copied) -> dict[str, Checked]:
+def register(
+    db: duckdb.DuckDBPyConnection, data: Path | Copied, erased: Erased = NOBODY
+) -> dict[str, Checked]:
     """Create a view of good rows per table, and ``bad_TABLE`` of bad ones.
 
     Args:
         db: connection that will hold the views; its time zone is UTC.
         data: folder of Parquet or CSV files, or a DuckDB file with tables or
             views; or the copy of a database.
+        erased: customers whose rows are not read.
 
     Returns:
         By table name, only tables that are there.
@@ -79,7 +83,7 @@ def register(db: duckdb.DuckDBPyConnection, data: Path | Copied) -> dict[str, Ch
             problems.extend(source.lines)
             continue
         try:
-            checked[source.table.name] = _register_table(db, source)
+            checked[source.table.name] = _register_table(db, source, erased)
         except ContractError as error:
             problems.extend(error.lines)
     if PURCHASES.name not in checked and not problems:
@@ -133,8 +137,10 @@ def _writing(file: Path) -> Generator[None]:
         raise OSError(errno.EIO, said.rpartition(": ")[2]) from None
 
 
-def _register_table(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
-    checked = judge(db, source)
+def _register_table(
+    db: duckdb.DuckDBPyConnection, source: Source, erased: Erased
+) -> Checked:
+    checked = judge(db, source, erased)
     if source.table.required and checked.rows == checked.bad_rows:
         raise no_good_row(checked, _usual(db, source.table) if checked.rows else "")
     return checked
@@ -154,7 +160,9 @@ def no_good_row(checked: Checked, usual: str) -> ContractError:
     )
 
 
-def judge(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
+def judge(
+    db: duckdb.DuckDBPyConnection, source: Source, erased: Erased = NOBODY
+) -> Checked:
     """Create the views of one table, or of a slice of one; it may be empty.
 
     Raises:
@@ -163,6 +171,7 @@ def judge(db: duckdb.DuckDBPyConnection, source: Source) -> Checked:
     table = source.table
     found = columns_of(db, source)
     reject_columns(source, found)
+    source = without(db, source, found, erased)
     if source.is_csv:
         _reject_unreadable(db, source, found)
     further = (

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from features.contracts import TABLES, ContractError, SettingError
 from features.database import Database
+from features.erased import CUSTOMER_ID, Erased
 from features.scratch import scratch
 from features.sources import digest_of, files_of, must_be_unchanged
 
@@ -146,6 +147,22 @@ def _first_cause(error: Exception) -> str:
         cause = cause.getCause()
     said = str(error if cause is None else cause.getMessage())
     return " ".join(said.strip().partition("\n")[0].split()) or type(error).__name__
+
+
+def without(frames: Mapping[str, DataFrame], erased: Erased) -> dict[str, DataFrame]:
+    """The tables without rows of customers who were erased; see ``features.erased``."""
+    if not erased.hashes:
+        return dict(frames)
+    from pyspark.sql import functions as F  # noqa: N812
+
+    hashes = [one.hex() for one in sorted(erased.hashes)]
+    text = F.trim(F.col(CUSTOMER_ID).cast("string")).cast("binary")
+    salted = F.concat(F.lit(bytearray(erased.salt)), text)
+    is_erased = F.coalesce(F.sha2(salted, 256).isin(hashes), F.lit(False))
+    return {
+        name: frame.where(~is_erased) if CUSTOMER_ID in frame.columns else frame
+        for name, frame in frames.items()
+    }
 
 
 def digest(data: Path | Database, tables: Mapping[str, DataFrame]) -> str:

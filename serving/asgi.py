@@ -6,18 +6,22 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import unquote
 
 from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.config import ServingConfig
 from serving.state.keys import Scope as KeyScope
+from serving.streams import stream
 
 JSON = b"application/json"
+
+_START = {"type": "http.response.start"}
 
 _PATIENCE = 64
 """Times the body limit that is read before the connection is given up."""
@@ -33,13 +37,20 @@ logger = logging.getLogger("repurchase.serving")
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes back; ``code`` is the error code, None when all is well."""
+    """What goes back.
+
+    Attributes:
+        code: the error code, None when all is well.
+        chunks: what follows ``body``, made in a thread while it is sent; None: the
+            body is all.
+    """
 
     status: int
     body: bytes
     media: bytes = JSON
     headers: Headers = ()
     code: str | None = None
+    chunks: Iterator[bytes] | None = None
 
 
 class ApiError(Exception):
@@ -69,8 +80,24 @@ class ApiError(Exception):
         self.headers = headers
 
 
-Handler = Callable[[bytes], Reply]
-"""Body in, reply out; raises ``ApiError`` or pydantic's ``ValidationError``."""
+@dataclass(frozen=True)
+class Call:
+    """A request as a handler sees it that needs more than the body.
+
+    Attributes:
+        who: the one who asks, as ``Admission`` names them.
+        parameter: what stands in the place of ``{…}`` in the path; empty: nothing.
+        query: of the address, as it came.
+    """
+
+    body: bytes
+    who: str
+    parameter: str
+    query: bytes
+
+
+Handler = Callable[[Any], Reply]
+"""Body (or ``Call``) in, reply out; raises ``ApiError`` or ``ValidationError``."""
 
 
 @dataclass(frozen=True)
@@ -83,23 +110,25 @@ class Route:
         in_thread: the handler waits for something, so it runs beside the others
             and not between them.
         max_body_bytes: None: the service's limit.
+        with_call: the handler takes a ``Call``.
     """
 
     handler: Handler
     scope: KeyScope | None
     in_thread: bool = False
     max_body_bytes: int | None = None
+    with_call: bool = False
 
 
 Routes = Mapping[str, Mapping[str, Route]]
-"""Path, then method."""
+"""Path, then method. The last part of a path may be a parameter such as ``{id}``."""
 
 
 class Admission(Protocol):
     """Decides who may ask."""
 
-    def __call__(self, request: Scope, needed: KeyScope) -> None:
-        """Lets a request in.
+    def __call__(self, request: Scope, needed: KeyScope) -> str:
+        """Lets a request in, and says whose it is.
 
         Raises:
             ApiError: 401, 403, 429 or 503, why not.
@@ -152,6 +181,11 @@ class Gateway:
     ) -> None:
         self._app = app
         self._routes = routes
+        self._by_head = {
+            path.rpartition("/")[0].encode(): path
+            for path in routes
+            if path.endswith("}")
+        }
         self._observe = observe
         self._admit = admit
         self._threads = ThreadPoolExecutor(_THREADS, "repurchase")
@@ -165,17 +199,17 @@ class Gateway:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        path: str = scope["path"]
+        path, parameter = self._place(scope)
         methods = self._routes.get(path)
         try:
             route = _route(path, methods, scope["method"])
-            if route.scope is not None:
-                self._admit(scope, route.scope)
+            who = self._admit(scope, route.scope) if route.scope is not None else ""
             if route.in_thread:
-                reply = await self._beside(route, receive)
+                reply = await self._beside(route, scope, who, parameter, receive)
             else:
                 limit = route.max_body_bytes or self._limit
-                reply = route.handler(await self._body(receive, limit))
+                body = await self._body(receive, limit)
+                reply = route.handler(_asked(route, scope, who, parameter, body))
         except ValidationError as error:
             reply = error_reply(invalid(error))
         except ApiError as error:
@@ -184,11 +218,45 @@ class Gateway:
             logger.exception("%s failed", path if methods else "request")
             fault = ApiError(500, "internal", "the service failed; see its log")
             reply = error_reply(fault)
-        await _send(reply, send)
-        spent = time.perf_counter() - started
-        self._observe(path if methods else "other", reply, spent)
+        try:
+            await self._reply(path, reply, receive, send)
+        finally:
+            spent = time.perf_counter() - started
+            self._observe(path if methods else "other", reply, spent)
 
-    async def _beside(self, route: Route, receive: Receive) -> Reply:
+    async def _reply(
+        self, path: str, reply: Reply, receive: Receive, send: Send
+    ) -> None:
+        if reply.chunks is None:
+            await _send(reply, send)
+            return
+        headers = [(b"content-type", reply.media), *reply.headers]
+        start = {**_START, "status": reply.status, "headers": headers}
+        self._in_threads += 1
+        try:
+            await stream(start, reply.body, reply.chunks, self._threads, receive, send)
+        except Exception:
+            logger.exception("%s failed", path)
+            raise
+        finally:
+            self._in_threads -= 1
+
+    def _place(self, scope: Scope) -> tuple[str, str]:
+        """The path as routed, and its parameter."""
+        path: str = scope["path"]
+        if path in self._routes:
+            return path, ""
+        # As it was sent: a slash of an id comes as %2F.
+        raw: bytes = scope.get("raw_path") or path.encode()
+        head, _, tail = raw.partition(b"?")[0].rpartition(b"/")
+        place = self._by_head.get(head)
+        if place is None or not tail:
+            return path, ""
+        return place, unquote(tail.decode("latin-1"))
+
+    async def _beside(
+        self, route: Route, scope: Scope, who: str, parameter: str, receive: Receive
+    ) -> Reply:
         """The reply of a handler that runs in a thread."""
         if self._in_threads >= _MOST_IN_THREADS:
             raise ApiError(
@@ -202,7 +270,8 @@ class Gateway:
         try:
             body = await self._body(receive, route.max_body_bytes or self._limit)
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, route.handler, body)
+            asked = _asked(route, scope, who, parameter, body)
+            return await loop.run_in_executor(self._threads, route.handler, asked)
         finally:
             self._in_threads -= 1
 
@@ -237,6 +306,14 @@ class Gateway:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+def _asked(
+    route: Route, scope: Scope, who: str, parameter: str, body: bytes
+) -> bytes | Call:
+    if not route.with_call:
+        return body
+    return Call(body, who, parameter, scope.get("query_string", b""))
+
+
 def _route(path: str, methods: Mapping[str, Route] | None, method: str) -> Route:
     if methods is None:
         raise ApiError(404, "not_found", f"path: {path!r:.200} is not of this API")
@@ -257,6 +334,5 @@ async def _send(reply: Reply, send: Send) -> None:
         (b"content-length", length),
         *reply.headers,
     ]
-    start = {"type": "http.response.start", "status": reply.status, "headers": headers}
-    await send(start)
+    await send({**_START, "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

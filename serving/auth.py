@@ -18,6 +18,7 @@ from functools import lru_cache
 from starlette.types import Scope as Request
 
 from serving.asgi import ApiError
+from serving.state.audits import LOCAL
 from serving.state.database import StateAwayError
 from serving.state.keys import Key, Scope, hashed
 
@@ -26,7 +27,6 @@ _STALE_SECONDS = 300.0
 
 _LEAST_SECONDS = 0.05
 _BEARER = b"bearer "
-_OPEN = "open"
 
 logger = logging.getLogger("repurchase.serving")
 
@@ -112,8 +112,11 @@ class Keyring:
         threading.Thread(target=again, name="keys", daemon=True).start()
         return ends.set
 
-    def __call__(self, request: Request, needed: Scope) -> None:
-        """Lets a request in that has a key with the scope.
+    def __call__(self, request: Request, needed: Scope) -> str:
+        """Lets a request in that has a key with the scope; whose it is.
+
+        Returns:
+            Prefix of the key; ``audits.LOCAL``: none is needed.
 
         Raises:
             ApiError: 401 without a key in force, 403 without the scope, 429 where
@@ -128,8 +131,8 @@ class Keyring:
                     "expected a request from this machine to 127.0.0.1 or localhost "
                     "while there are no API keys, got another"
                 )
-            self._spend(_OPEN)
-            return
+            self._spend(LOCAL)
+            return LOCAL
         key = self._keys.get(hashed(_bearer(given)))
         if key is None:
             raise _unknown("the key is unknown or revoked")
@@ -139,6 +142,7 @@ class Keyring:
                 403, "forbidden", f"key: expected the scope {needed}, got {had}"
             )
         self._spend(key.prefix)
+        return key.prefix
 
     def _spend(self, who: str) -> None:
         """Takes one request out of a bucket that refills with time."""

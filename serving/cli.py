@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 
 from features.contracts import ContractError, SettingError
 from features.database import redacted
-from serving import state_cli
+from serving import audience_cli, state_cli
 from serving.options import (
     ConfigFile,
     DataPlace,
@@ -37,6 +37,9 @@ app = typer.Typer(
 
 app.add_typer(state_cli.keys, name="keys")
 app.add_typer(state_cli.events, name="events")
+app.add_typer(state_cli.audits, name="audits")
+app.command()(audience_cli.audience)
+app.command()(state_cli.forget)
 
 # Read when the numeric libraries load: idle OpenMP threads wait without
 # spinning, and ALS runs its own threads over a single-threaded BLAS.
@@ -251,42 +254,6 @@ def publish(config: ConfigFile = None, overrides: Overrides = None) -> None:
     with progress(new_console()) as announce:
         version, _ = stages.publish(load(config, overrides), announce)
     new_console().print(f"published: {version}")
-
-
-@app.command()
-def audience(
-    goal: Annotated[
-        Literal["product"], typer.Option(help="product: who is likely to buy it.")
-    ],
-    out: Annotated[Path, typer.Option(help="File, .csv or .json.")],
-    top: Annotated[int, typer.Option(min=1, help="Customers at most.")] = 100,
-    product: Annotated[
-        list[str] | None, typer.Option(help="Product id; repeatable: any of them.")
-    ] = None,
-    category: Annotated[
-        str | None, typer.Option(help="Any available product of it.")
-    ] = None,
-    picks: Annotated[
-        str | None, typer.Option("--list", help="Any product of a list of picks.")
-    ] = None,
-    config: ConfigFile = None,
-    overrides: Overrides = None,
-) -> None:
-    """Write the customers likeliest to buy, from what is published.
-
-    Nobody who refused consent is among them. The probability is that of buying
-    at least one of the products within the horizon of the published version.
-    """
-    from serving import audience as audiences
-    from serving.published import Published
-
-    audiences.check_file(out)
-    settings = load(config, overrides)
-    published = Published.open(settings.workspace)
-    rows = audiences.products_of(published, settings, product or (), category, picks)
-    found = audiences.audience(published, rows, top)
-    audiences.write(found, out)
-    new_console().print(f"written: {out}, {len(found):,} customers, goal {goal}")
 
 
 @app.command()

@@ -6,12 +6,27 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from serving import schema
+from serving import audience_schema, schema
 
 _SNAPSHOT = {
     "version": "20171015T000000-1f0c2a9b7d5e4c31",
     "cutoff": "2017-10-15T00:00:00Z",
     "age_days": 0.4,
+}
+
+_DUE = {
+    "product_group": "CHEESES",
+    "due_at": "2017-10-17T12:00:00Z",
+    "due_p10": "2017-10-15T06:00:00Z",
+    "due_p90": "2017-10-23T00:00:00Z",
+    "probability": 0.93,
+    "probability_soon": 0.81,
+    "alert": True,
+}
+_OFFER = {
+    "product_id": "1082185",
+    "probability": 0.64,
+    "reason": "bought 9 times, last 6 days before",
 }
 
 EVENTS: dict[str, Any] = {
@@ -112,6 +127,79 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
                 "attended, held_out, got 'open'",
             }
         ],
+    },
+    audience_schema.AudienceRequest: {
+        "goal": "replenish",
+        "n": 1,
+        "filters": {"tag": "likely"},
+        "within_days": 7,
+        "offers": 1,
+    },
+    audience_schema.AudienceAnswer: {
+        "model_version": "3",
+        "snapshot": _SNAPSHOT,
+        "goal": "replenish",
+        "score_means": "probability that the group is bought in the alert's window; "
+        "alerts come first",
+        "evidence": None,
+        "total": 481,
+        "next_cursor": "WyIyMDE3MTAxNVQwMDAwMDAiLCAwLCAiYWIiLCAxXQ==",
+        "customers": [
+            {
+                "customer_id": "2070",
+                "rank": 1,
+                "score": 0.81,
+                **{name: _DUE[name] for name in ("product_group", "due_at", "alert")},
+                "churn_risk": None,
+                "products": [_OFFER],
+            }
+        ],
+    },
+    audience_schema.AlertsAnswer: {
+        "model_version": "3",
+        "snapshot": _SNAPSHOT,
+        "kind": "replenishment",
+        "total": 1,
+        "next_cursor": None,
+        "alerts": [{"customer_id": "2070", **_DUE}],
+    },
+    audience_schema.CustomerAnswer: {
+        "model_version": "3",
+        "snapshot": _SNAPSHOT,
+        "customer_id": "2070",
+        "consent": True,
+        "profile": {"segment": "family", "member_tier": None},
+        "propensity": [
+            {"days": 7, "probability": 0.82},
+            {"days": 14, "probability": 0.91},
+            {"days": 30, "probability": 0.97},
+            {"days": 90, "probability": 0.99},
+        ],
+        "tag": "likely",
+        "expected_next_at": "2017-10-18T09:00:00Z",
+        "expected_next_p10": "2017-10-15T08:00:00Z",
+        "expected_next_p90": "2017-10-24T21:00:00Z",
+        "reasons": ["bought 4 days before"],
+        "due": [_DUE],
+        "value": {"expected_spend_365d": 412.5, "clv": None},
+        "churn": {"churn_risk": 0.12, "expected_loss": 8.4},
+        "uplift": {"uplift": 0.02, "expected_extra_spend": 1.1},
+        "uplift_evidence": {
+            "enough": False,
+            "said": "No past campaign held customers out at random.",
+        },
+        "lists": {
+            "mixed": [{**_OFFER, "rank": 1}],
+            "again": [{**_OFFER, "rank": 1}],
+            "new": [],
+        },
+    },
+    audience_schema.ErasureAnswer: {
+        "erased_at": "2017-10-15T09:30:00Z",
+        "tombstone": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "events_removed": 3,
+        "was_published": True,
+        "remaining": "Answers no longer know the customer. ...",
     },
     schema.ErrorAnswer: {
         "error": {

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.contracts import ContractError
+from serving.known import NUMBERS, PROFILES, rows_of
 from training.buyers import Buyers
 from training.predictions import HORIZONS, Predictions
 
@@ -69,6 +70,7 @@ def check(predictions: Predictions) -> None:
         "bought_weight: expected one for each of bought_products": (
             p.bought_weight.shape == p.bought_products.shape
         ),
+        **_known_rules(p),
         **_buyer_rules(p),
         **_fresh_rules(p),
     }
@@ -97,6 +99,23 @@ def _buyer_rules(p: Predictions) -> dict[str, bool]:
         "buyers.customer: expected nobody who refused consent": (
             not known or bool(consent[buyers.customer].all())
         ),
+    }
+
+
+def _known_rules(p: Predictions) -> dict[str, bool]:
+    ids = p.customers["customer_id"]
+    row = rows_of(p.replenishment["customer_id"], ids)
+    said = {name: getattr(p, name) for name in (*NUMBERS, PROFILES)}
+    return {
+        f"{name}.customer_id: expected those of customers, in their order": (
+            table["customer_id"].cast(pa.string()).equals(ids)
+        )
+        for name, table in said.items()
+        if table is not None
+    } | {
+        "replenishment.customer_id: expected some of customers, in their order": (
+            bool((row >= 0).all() and (np.diff(row) >= 0).all())
+        )
     }
 
 

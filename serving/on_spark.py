@@ -12,6 +12,7 @@ from features.config import Config
 from features.profile import UNDATED
 from features.spark import SparkTables
 from features.store import Stamp
+from serving.erasure import erased_of
 from serving.stages import Announce, cutoff_of, tell_dimensions
 from training import build
 from training.build import Steps
@@ -34,7 +35,9 @@ def features(config: Config, file: Path, announce: Announce | None = None) -> Pa
         spark_input.session(config.engine.threads) as session,
         spark_input.unchanged(config.data) as check,
     ):
-        frames, place = spark_input.frames(session, config.data)
+        erased = erased_of(config)
+        read, place = spark_input.frames(session, config.data)
+        frames = spark_input.without(read, erased)
         with (
             spark_input.reading("data", place),
             SparkTables(
@@ -47,7 +50,7 @@ def features(config: Config, file: Path, announce: Announce | None = None) -> Pa
                 if bad and announce:
                     announce(f"{table}: {bad:,} bad rows set aside in {quarantine}")
             cutoffs = [*build.cutoffs_since(first, until, config), until]
-            digest = spark_input.digest(config.data, frames)
+            digest = erased.mark(spark_input.digest(config.data, frames))
             stamp = Stamp.of(digest, cutoffs, config.horizon_days)
             if store.stamp_of(file) == stamp:
                 if announce:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from features.contracts import Column, Dtype, Table
-from serving import examples, schema
+from serving import examples, openapi_audience, schema
 from serving.events import MAX_EVENTS, MAX_TEXT
 from serving.examples import EXAMPLES
 from serving.state.keys import Scope
@@ -19,12 +19,15 @@ _ERRORS = {
     "400": "The body is no JSON.",
     "401": "No key, or one that is unknown or revoked.",
     "403": "The key lacks the scope.",
+    "404": "There is no such customer, or no such path.",
     "408": "The body did not arrive in time.",
+    "409": "The list is no longer the one of the cursor.",
     "413": "The body is too large.",
     "422": "A field is missing, unknown, mistyped or out of range.",
     "429": "The key has too many requests; `Retry-After` says when to come again.",
     "503": "Nothing usable is published, or the service's database does not answer.",
 }
+_OF_POST = ("400", "401", "403", "408", "413", "422", "429", "503")
 _OF_GET = ("401", "403", "429", "503")
 
 _JSON_TYPES: dict[Dtype, tuple[str, ...]] = {
@@ -45,6 +48,7 @@ def document() -> dict[str, Any]:
         schema.PropensityAnswer,
         schema.EventsAnswer,
         schema.ErrorAnswer,
+        *openapi_audience.MODELS,
     )
     _, definitions = models_json_schema(
         [(model, "validation") for model in models],
@@ -92,6 +96,9 @@ def document() -> dict[str, Any]:
                 },
                 schema.EventsAnswer,
                 "write",
+            ),
+            **openapi_audience.paths(
+                _json, {status: _error(said) for status, said in _ERRORS.items()}
             ),
             "/livez": _get("Whether the process runs", "text/plain"),
             "/readyz": _get(
@@ -187,7 +194,9 @@ def _post(
     answer: type[BaseModel],
     scope: Scope,
 ) -> dict[str, Any]:
-    errors = {status: _error(said) for status, said in _ERRORS.items()}
+    errors = {
+        status: _error(said) for status, said in _ERRORS.items() if status in _OF_POST
+    }
     ok = {"description": "The answer.", "content": _json(answer)}
     return {
         "post": {

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from serving.handover import check
+from serving.known import written
 from training.predictions import (
     COLD_START,
     CUSTOMERS,
@@ -35,7 +36,7 @@ from training.predictions import (
     Predictions,
 )
 
-FORMAT = 5
+FORMAT = 6
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"
@@ -71,14 +72,22 @@ def publish(workspace: Path, predictions: Predictions, model_version: str) -> Pa
         _clean(root)
         build = root / f"{_BUILD}{os.getpid()}"
         build.mkdir()
-        _write_files(build, predictions)
-        manifest = _manifest(build, predictions, model_version)
+        words = _write_files(build, predictions)
+        manifest = _manifest(build, predictions, model_version, words)
         version = version_of(manifest)
         _write(build / MANIFEST, _encode({"version": version, **manifest}))
         _sync(build)
         _settle(build, root / version, manifest)
         switch(root, version)
     return root / version
+
+
+def current_version(workspace: Path) -> str | None:
+    """Name of the version in force; None: nothing was ever published."""
+    try:
+        return (workspace / "published" / POINTER).read_text().strip()
+    except FileNotFoundError:
+        return None
 
 
 def switch(root: Path, version: str) -> None:
@@ -107,14 +116,17 @@ def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return np.asarray(column.to_numpy())
 
 
-def _write_files(folder: Path, p: Predictions) -> None:
+def _write_files(folder: Path, p: Predictions) -> dict[str, list[str]]:
+    """Writes all tables and arrays; the words of the coded profile columns."""
     customer = _numpy(p.offers["customer"])
     starts = np.searchsorted(customer, np.arange(len(p.customers) + 1))
     offers = p.offers.cast(OFFERS).drop_columns(["customer"])
     # Arrow packs flags into bits, which NumPy cannot view.
     flag = offers["is_new"].cast(pa.uint8())
     offers = offers.set_column(offers.column_names.index("is_new"), "is_new", flag)
+    known, due_offsets, words = written(p)
     arrays = {
+        "due_offsets": due_offsets.astype(np.int64),
         "curve": p.curve.astype(np.float32, copy=False),
         "offer_offsets": starts.astype(np.int64),
         "bought_offsets": p.bought_offsets.astype(np.int64, copy=False),
@@ -137,12 +149,8 @@ def _write_files(folder: Path, p: Predictions) -> None:
         "products": p.products.cast(PRODUCTS),
         "offers": offers,
         "cold_start": p.cold_start.cast(COLD_START),
-        "replenishment": p.replenishment,
-        "value": p.value,
-        "uplift": p.uplift,
+        **known,
     }
-    if p.churn is not None:
-        tables["churn"] = p.churn
     for name, array in arrays.items():
         with (folder / f"{name}.npy").open("wb") as stream:
             np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
@@ -154,9 +162,12 @@ def _write_files(folder: Path, p: Predictions) -> None:
             with pa.ipc.new_file(sink, whole.schema) as writer:
                 writer.write_table(whole.combine_chunks())
             _flush(sink.fileno())
+    return words
 
 
-def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any]:
+def _manifest(
+    folder: Path, p: Predictions, model_version: str, words: Mapping[str, list[str]]
+) -> dict[str, Any]:
     evidence = p.uplift_evidence
     # Where nothing could be measured, one sentence says why for both.
     of_spend = evidence.spend or evidence
@@ -168,6 +179,7 @@ def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any
         "tag_threshold": float(p.tag_threshold),
         "any_of": p.any_of.to_json(),
         "fresh": p.fresh.facts(),
+        "profiles": words,
         # Whoever reads ``uplift`` must know whether it can be relied on.
         "uplift": {"enough_evidence": evidence.enough, "said": evidence.said},
         "expected_extra_spend": {

@@ -7,7 +7,7 @@ copied except what is small: one entry per product, one id in 64.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,14 @@ import pyarrow as pa
 from features.contracts import ContractError
 from features.snapshot import to_us
 from serving.catalogue import Catalogue, catalogue_of
-from serving.publish import FORMAT, MANIFEST, POINTER, fingerprint, version_of
+from serving.known import NUMBERS, PROFILES, REPLENISHMENT, Known, known_of
+from serving.publish import (
+    FORMAT,
+    MANIFEST,
+    current_version,
+    fingerprint,
+    version_of,
+)
 from serving.texts import SortedIds, Texts, Told
 from training.any_of import AnyOf
 from training.buyers import Buyers
@@ -28,6 +35,8 @@ from training.fresh_basis import FreshBasis, popular_log_odds, shop_of
 from training.fresh_rows import Shop
 from training.rebuy import Rebuy
 from training.service_life import ServiceLife, service_life_of
+
+__all__ = ["Offers", "Published", "current_version"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,9 @@ class Published:
         bought_offsets, bought_products, last_bought, bought_weight: see ``Predictions``.
         lives: how long durable goods last; None: the shop has none.
         fresh: what it takes to fold later events into the offers.
+        known: due groups, value, churn, uplift and profile of each customer.
+        next_low, next_high: bounds of an 80 % interval around ``expected_next``.
+        erased: customers who are hidden, see ``without``.
     """
 
     folder: Path
@@ -92,6 +104,10 @@ class Published:
     bought_weight: npt.NDArray[np.float32]
     lives: ServiceLife | None
     fresh: FreshBasis
+    known: Known
+    next_low: npt.NDArray[np.datetime64]
+    next_high: npt.NDArray[np.datetime64]
+    erased: int = 0
 
     @cached_property
     def shop(self) -> Shop:
@@ -121,6 +137,16 @@ class Published:
             self.bought_products[low:high], self.last_bought[low:high], self.cutoff_us
         )
         return rows if rows.size else None
+
+    def without(self, rows: npt.NDArray[np.int64]) -> Published:
+        """The same version, in which some customers are found nowhere.
+
+        Nobody is looked up by their ids, and they count as having refused consent.
+        """
+        consent = self.consent.copy()
+        consent[rows] = False
+        hidden = self.customers.without(rows.tolist())
+        return replace(self, customers=hidden, consent=consent, erased=len(rows))
 
     @classmethod
     def open(cls, workspace: Path) -> Published:
@@ -182,15 +208,10 @@ class Published:
                     _array(folder, "rebuy_log_odds"), _array(folder, "rebuy_gap_days")
                 ),
             ),
+            known=_known(folder, manifest),
+            next_low=np.asarray(_column(customers, "next_p10_at")),
+            next_high=np.asarray(_column(customers, "next_p90_at")),
         )
-
-
-def current_version(workspace: Path) -> str | None:
-    """Name of the version in force; None: nothing was ever published."""
-    try:
-        return (workspace / "published" / POINTER).read_text().strip()
-    except FileNotFoundError:
-        return None
 
 
 def _verified(folder: Path, version: str) -> dict[str, Any]:
@@ -240,6 +261,13 @@ def _table(folder: Path, name: str) -> pa.Table:
 def _column(table: pa.Table, name: str) -> Any:
     column = table[name]
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
+
+
+def _known(folder: Path, manifest: dict[str, Any]) -> Known:
+    names = (*NUMBERS, PROFILES, REPLENISHMENT)
+    there = [name for name in names if f"{name}.arrow" in manifest["files"]]
+    tables = {name: _table(folder, name) for name in there}
+    return known_of(tables, _array(folder, "due_offsets"), manifest)
 
 
 def _flags(table: pa.Table, name: str) -> npt.NDArray[np.bool_]:

@@ -27,13 +27,16 @@ from features.config import ServingConfig, StateConfig
 from features.snapshot import to_us
 from serving import events, metrics, openapi, schema
 from serving.asgi import ApiError, Gateway, Reply, Route, Routes
+from serving.audience_api import Audiences
 from serving.auth import Keyring, away
+from serving.customer_api import Customers
+from serving.erased import Erased
 from serving.launch import SETTINGS, STATE, WORKSPACE
 from serving.live import Live
 from serving.published import Published
 from serving.recommend import recommend
 from serving.rules import RuleError, Rules
-from serving.state import keys
+from serving.state import keys, tombstones
 from serving.state.database import StateAwayError, open_state, upgrade
 from serving.state.log import EventLog
 from serving.wishes import Wishes, wishes
@@ -56,6 +59,8 @@ class Api:
         log: where events go.
         keyring: only whether it can be relied on is asked here.
         max_events_bytes: limit of a batch of events.
+        engine: where lists that are pulled, and erasures, go on record.
+        erased: who is in no answer.
         now: naive UTC; the age of the snapshot depends on it, and which events lie
             in the future.
     """
@@ -66,6 +71,8 @@ class Api:
         log: EventLog,
         keyring: Keyring,
         max_events_bytes: int,
+        engine: Engine,
+        erased: Erased,
         now: Callable[[], datetime] = _now,
     ) -> None:
         self._live = live
@@ -74,6 +81,17 @@ class Api:
         self._max_events_bytes = max_events_bytes
         self._now = now
         self.metrics = metrics.Metrics()
+        self._erased = erased
+
+        def now_us() -> int:
+            return to_us(now())
+
+        self._more: Routes = {
+            **Audiences(self._served, self._head, engine, now_us).routes,
+            **Customers(
+                self._served, lambda: live.current, self._head, engine, erased, now_us
+            ).routes,
+        }
         self._document = json.dumps(openapi.document()).encode()
 
     @property
@@ -90,6 +108,7 @@ class Api:
                     max_body_bytes=self._max_events_bytes,
                 )
             },
+            **self._more,
             "/livez": {"GET": Route(self.livez, None)},
             "/readyz": {"GET": Route(self.readyz, None)},
             # Not open to this machine without a key: a proxy on it stands for all.
@@ -185,7 +204,7 @@ class Api:
         if published is None:
             said = self._live.problem or "nothing is published"
             raise ApiError(503, "not_ready", said)
-        return published
+        return self._erased.seen(published)
 
     def _head(self, published: Published) -> dict[str, Any]:
         age = (self._now() - published.cutoff).total_seconds() / _DAY
@@ -261,11 +280,16 @@ class Front(Gateway):
         engine = open_state(workspace, state)
         keyring = Keyring(_keys_of(engine), config.requests_per_second)
         keyring.follow(config.reload_seconds)
+        live = Live(workspace, config.reload_seconds)
+        erased = Erased(lambda last: tombstones.since(engine, last))
+        erased.follow(lambda: live.current, config.reload_seconds)
         api = Api(
-            Live(workspace, config.reload_seconds),
+            live,
             EventLog(engine, lambda: to_us(_now())),
             keyring,
             config.max_events_bytes,
+            engine,
+            erased,
         )
         super().__init__(app, api.routes, api.metrics.observe, keyring, config)
         # A thread that checks events gives way to requests ten times as often as

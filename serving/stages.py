@@ -23,6 +23,7 @@ from features.profile import UNDATED, is_undated, left_out
 from features.scratch import scratch, unfinished, whole
 from features.snapshot import Snapshot
 from features.store import Stamp
+from serving.erasure import erased_of, purge
 from serving.publish import publish as publish_predictions
 from serving.turns import one_at_a_time
 from training import artifacts, build, track
@@ -85,11 +86,12 @@ def tell_dimensions(history: History, announce: Announce | None) -> None:
 
 
 def tables_of(config: Config) -> Tables:
-    """The input, checked; nothing is written."""
+    """The input without who was erased, checked; nothing is written."""
     return Tables(
         config.data,
         memory_limit=config.engine.memory_limit,
         threads=config.engine.threads,
+        erased=erased_of(config),
     )
 
 
@@ -309,6 +311,9 @@ def publish(
         predictions = predict_parts(bundle, ground, parts(), steps)
     with steps("publish"):
         version = publish_predictions(config.workspace, predictions, folder.name)
+        removed = purge(config)
+    if removed and announce:
+        announce(f"removed what held customers who were erased: {removed} folders")
     with steps("log to MLflow"), track.run(config, f"publish {version.name}") as run:
         run.params({"version": version.name, "bundle": folder.name})
         run.params({"data_fingerprint": survey.history.fingerprint})

@@ -1,4 +1,4 @@
-"""Commands on the state of the service: API keys, and the log of events."""
+"""Commands on the state of the service: API keys, events, audits, erasures."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+audits = typer.Typer(help="Who pulled which list of customers.", no_args_is_help=True)
 events = typer.Typer(help="What /v1/events took up.", no_args_is_help=True)
 
 
@@ -45,8 +46,8 @@ def create(
     """Make a key and print it: this once, only its hash is kept."""
     from serving.state import keys as state_keys
 
-    with _state(load(config, overrides)) as engine:
-        key = state_keys.create(engine, name, [one.value for one in scope], _now_us())
+    with opened_state(load(config, overrides)) as engine:
+        key = state_keys.create(engine, name, [one.value for one in scope], now_us())
     print(key)  # noqa: T201 - alone on its line, for scripts
 
 
@@ -58,7 +59,7 @@ def list_keys(config: ConfigFile = None, overrides: Overrides = None) -> None:
     from features.snapshot import from_us
     from serving.state import keys as state_keys
 
-    with _state(load(config, overrides)) as engine:
+    with opened_state(load(config, overrides)) as engine:
         found = state_keys.every(engine)
     table = Table("prefix", "name", "scopes", "created (UTC)", "revoked (UTC)")
     for key in found:
@@ -79,8 +80,8 @@ def revoke(
     """Put a key out of force for good; services notice within seconds."""
     from serving.state import keys as state_keys
 
-    with _state(load(config, overrides)) as engine:
-        key = state_keys.revoke(engine, prefix, _now_us())
+    with opened_state(load(config, overrides)) as engine:
+        key = state_keys.revoke(engine, prefix, now_us())
     new_console().print(f"revoked: {key.prefix} ({key.name})", markup=False)
 
 
@@ -101,7 +102,7 @@ def export(
     from serving.state import export as exports
 
     settings = load(config, overrides)
-    with _state(settings) as engine:
+    with opened_state(settings) as engine:
         written = exports.export(settings, engine, out)
     console = new_console()
     for file, rows in written.items():
@@ -110,8 +111,56 @@ def export(
         console.print("no events")
 
 
+@audits.command("list")
+def list_audits(
+    most: Annotated[int, typer.Option(min=1, help="Of the newest, so many.")] = 100,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Print who pulled which list of customers, the newest first."""
+    from rich.table import Table
+
+    from features.snapshot import from_us
+    from serving.state import audits as state_audits
+
+    with opened_state(load(config, overrides)) as engine:
+        found = state_audits.latest(engine, most)
+    table = Table("at (UTC)", "who", "goal", "customers", "asked", "version")
+    for one in found:
+        at, count = f"{from_us(one.at):%Y-%m-%d %H:%M:%S}", f"{one.customers:,}"
+        table.add_row(at, one.who, one.goal, count, one.asked, one.version)
+    new_console().print(table if found else "no lists", markup=False)
+
+
+def forget(
+    customer_id: Annotated[str, typer.Argument(help="Of the customer to erase.")],
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+) -> None:
+    """Erase a customer, and print the receipt as JSON.
+
+    Gone from all answers within seconds; their events are deleted and later ones
+    refused; builds leave them out, and the next publish removes earlier versions
+    that hold them. Nothing of the id is kept but a salted hash.
+    """
+    import json
+
+    from serving.erasure import receipt
+    from serving.published import Published, current_version
+    from serving.state import tombstones
+
+    settings = load(config, overrides)
+    with opened_state(settings) as engine:
+        is_published = current_version(settings.workspace) is not None
+        current = Published.open(settings.workspace) if is_published else None
+        known = current is not None and current.customers.row(customer_id) is not None
+        erasure = tombstones.erase(engine, customer_id, now_us())
+    found = receipt(erasure, was_published=known)
+    print(json.dumps(found, indent=1))  # noqa: T201 - for scripts
+
+
 @contextmanager
-def _state(config: Config) -> Generator[Engine]:
+def opened_state(config: Config) -> Generator[Engine]:
     """The state's database while a command uses it.
 
     Raises:
@@ -130,5 +179,6 @@ def _state(config: Config) -> Generator[Engine]:
         database.close(engine)
 
 
-def _now_us() -> int:
+def now_us() -> int:
+    """Microseconds since 1970-01-01 UTC."""
     return time.time_ns() // 1000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from copy import copy
 from typing import Protocol
 
 import pyarrow as pa
@@ -50,6 +52,13 @@ class SortedIds(Texts):
     def __init__(self, column: pa.Array) -> None:
         super().__init__(column)
         self._marks = [self.raw(row) for row in range(0, len(self), _STEP)]
+        self._hidden: frozenset[int] = frozenset()
+
+    def without(self, rows: Iterable[int]) -> SortedIds:
+        """The same ids; those of some rows are not found."""
+        found = copy(self)
+        found._hidden = frozenset(rows)
+        return found
 
     def row(self, identifier: str) -> int | None:
         """The row of an id, None if it is not there."""
@@ -57,4 +66,5 @@ class SortedIds(Texts):
         low = max(bisect_right(self._marks, key) - 1, 0) * _STEP
         high = min(low + _STEP, len(self))
         row = bisect_left(range(high), key, low, high, key=self.raw)
-        return row if row < high and self.raw(row) == key else None
+        is_there = row < high and self.raw(row) == key and row not in self._hidden
+        return row if is_there else None

@@ -134,6 +134,7 @@ def _said(
         value=value,
         churn=churn,
         uplift=effect,
+        profiles=_profiles(rows),
     )
     return said, scored
 
@@ -183,6 +184,13 @@ def _customers(
         },
         schema=CUSTOMERS,
     )
+
+
+def _profiles(rows: pa.Table) -> pa.Table:
+    """The texts of the profile in force; no other feature is a text."""
+    texts = [f.name for f in rows.schema if pa.types.is_dictionary(f.type)]
+    ids = rows.column("customer_id").cast(pa.string())
+    return pa.table({"customer_id": ids, **{n: rows.column(n) for n in texts}})
 
 
 def _refused(rows: pa.Table) -> Bools:

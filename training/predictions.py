@@ -101,6 +101,7 @@ class OfCustomers:
     value: pa.Table
     churn: pa.Table | None
     uplift: pa.Table
+    profiles: pa.Table
 
     def columns(self) -> dict[str, Any]:
         """All but ``number``, by name."""
@@ -141,7 +142,7 @@ def joined(parts: Sequence[OfCustomers]) -> OfCustomers:
     def table(name: str) -> pa.Table:
         # Stable: rows of a customer stay in their order.
         rows = pa.concat_tables(getattr(part, name) for part in parts)
-        return rows.sort_by("customer_id").combine_chunks()
+        return rows.unify_dictionaries().sort_by("customer_id").combine_chunks()
 
     return OfCustomers(
         number=array("number")[order],
@@ -156,6 +157,7 @@ def joined(parts: Sequence[OfCustomers]) -> OfCustomers:
         value=table("value"),
         churn=None if parts[0].churn is None else table("churn"),
         uplift=table("uplift"),
+        profiles=table("profiles"),
     )
 
 
@@ -191,6 +193,9 @@ class Predictions:
         value: rows of ``value.predict_value``.
         churn: rows of ``Churn.predict``; None where no decline could be learned.
         uplift: rows of ``Uplift.predict``.
+        profiles: ``customer_id`` and the texts of the row of ``customers`` in force
+            at the cutoff, one row for each of ``customers``. Null: unknown, or a
+            column with too many words (``features.profile``).
         uplift_evidence: what its rankings are worth, by uplift and by extra spend.
         fresh: what it takes to fold later events into the offers.
     """
@@ -213,5 +218,6 @@ class Predictions:
     value: pa.Table
     churn: pa.Table | None
     uplift: pa.Table
+    profiles: pa.Table
     uplift_evidence: Evidence
     fresh: FreshBasis

@@ -44,6 +44,11 @@ class StateAwayError(Exception):
     """The database cannot be reached, is locked, or has no room; try again."""
 
 
+def file_of(workspace: Path) -> Path:
+    """Where SQLite keeps the state."""
+    return workspace / _FILE
+
+
 def open_state(workspace: Path, config: StateConfig) -> Engine:
     """The database, not yet connected to; ``upgrade`` before its first use.
 
@@ -57,7 +62,7 @@ def open_state(workspace: Path, config: StateConfig) -> Engine:
     """
     if config.url is not None:
         return _postgres(config.url)
-    file = workspace / _FILE
+    file = file_of(workspace)
     try:
         workspace.mkdir(parents=True, exist_ok=True)
         # It holds what customers do: for nobody else's eyes.
@@ -84,7 +89,8 @@ def _sqlite(file: Path) -> Engine:
         setattr(raw, "isolation_level", None)  # noqa: B010 - the type knows no such name
         cursor = raw.cursor()
         _to_wal(cursor)
-        for setting in ("synchronous=FULL", "fullfsync=ON"):
+        # What is deleted is overwritten: it may be a customer's who was erased.
+        for setting in ("synchronous=FULL", "fullfsync=ON", "secure_delete=ON"):
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
 
@@ -190,6 +196,25 @@ def writing(engine: Engine) -> Generator[Connection]:
         yield connection
 
 
+def wipe(engine: Engine) -> None:
+    """Leaves nothing of what was deleted in the log beside SQLite's file.
+
+    It waits a while for those who still read there. PostgreSQL does it by itself
+    (autovacuum).
+
+    Raises:
+        StateAwayError: the database cannot be reached.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with _told():
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            raw.close()
+
+
 @contextmanager
 def _told() -> Generator[None]:
     try:
@@ -233,7 +258,7 @@ def ready(workspace: Path, config: StateConfig) -> Engine:
         upgrade(engine)
     except (StateAwayError, exc.DatabaseError) as error:
         engine.dispose()
-        place = str(workspace / _FILE)
+        place = str(file_of(workspace))
         if config.url is not None:
             place = str(Database.parse(config.url))
         said = " ".join(str(getattr(error, "orig", None) or error).split())

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from serving.state.database import reading, writing
 from serving.state.tables import CONTENT, EVENTS
+from serving.state.tombstones import erased_among
 
 Event: TypeAlias = Mapping[str, Any]
 """``event_id`` and every column of ``CONTENT``; null where its table has none."""
@@ -24,6 +25,7 @@ _IDS_AT_ONCE = 500
 """In one query; databases limit their parameters."""
 
 _IN_LOG = "event_id: expected one of its own, got that of another event in the log"
+_ERASED = "customer_id: expected a customer who was not erased, got one who was"
 _IN_BATCH = (
     "event_id: expected one of its own, got that of another event of this request"
 )
@@ -134,13 +136,17 @@ def _append(
     """Inserts what is new of each batch; earlier batches come first."""
     ids = {event["event_id"] for batch in batches for event in batch}
     known = _contents(connection, sorted(ids))
+    customers = {event["customer_id"] for batch in batches for event in batch}
+    erased = erased_among(connection, customers)
     found: list[Appended] = []
     rows: list[dict[str, Any]] = []
     for batch in batches:
         appended, own = Appended(), set[str]()
         for place, event in enumerate(batch):
             event_id, content = event["event_id"], _content(event)
-            if event_id not in known:
+            if event["customer_id"] in erased:
+                appended.refused[place] = _ERASED
+            elif event_id not in known:
                 known[event_id] = content
                 own.add(event_id)
                 appended.accepted += 1

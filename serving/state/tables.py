@@ -57,18 +57,23 @@ def _merged() -> dict[str, contracts.Column]:
 CONTENT: tuple[str, ...] = ("table", *_merged())
 """What an event says, besides its id."""
 
+
+def _sequence() -> Column[int]:
+    # SQLite counts upwards in its own integer type only.
+    return Column(
+        "sequence",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    )
+
+
 METADATA = MetaData()
 
 EVENTS = Table(
     "events",
     METADATA,
-    # SQLite counts upwards in its own integer type only.
-    Column(
-        "sequence",
-        BigInteger().with_variant(Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
+    _sequence(),
     Column("event_id", Text, nullable=False, unique=True),
     Column("received_at", BigInteger, nullable=False, index=True),
     Column("table", Text, nullable=False),
@@ -96,3 +101,31 @@ KEYS = Table(
     Column("revoked_at", BigInteger),
 )
 """API keys; see ``keys``."""
+
+
+AUDITS = Table(
+    "audits",
+    METADATA,
+    _sequence(),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("who", Text, nullable=False),
+    Column("goal", Text, nullable=False),
+    Column("asked", Text, nullable=False),
+    Column("customers", BigInteger, nullable=False),
+    Column("version", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Who pulled which list of customers; see ``audits``."""
+
+TOMBSTONES = Table(
+    "tombstones",
+    METADATA,
+    _sequence(),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Customers who were erased, as salted hashes; see ``tombstones``."""
+
+SALTS = Table("salts", METADATA, Column("salt", LargeBinary, primary_key=True))
+"""One row: the salt of this installation's tombstones, made by the migration."""

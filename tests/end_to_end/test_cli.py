@@ -438,7 +438,7 @@ def nobody_who_refused(
         assert run(*goal, *words) == 0
         found = pd.read_csv(file, dtype={"customer_id": str})
         assert len(found) and not set(found["customer_id"]) & refused
-        assert (found["probability"].diff().dropna() <= 0).all()
+        assert (found["score"].diff().dropna() <= 0).all()
 
 
 def test_missing_stage_is_told(

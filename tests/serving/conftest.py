@@ -19,11 +19,12 @@ from features.config import RecommendConfig, ServingConfig, StateConfig
 from features.snapshot import DAY_US, to_us
 from serving.asgi import Gateway
 from serving.auth import Keyring
+from serving.erased import Erased
 from serving.live import Live
 from serving.publish import publish
 from serving.published import Published
 from serving.service import Api
-from serving.state import database, keys
+from serving.state import database, keys, tombstones
 from serving.state.log import EventLog
 from training.any_of import INDEPENDENT
 from training.buyers import Buyers
@@ -55,9 +56,27 @@ def table(schema: pa.Schema, rows: list[tuple]) -> pa.Table:
 
 
 REPLENISHMENT = pa.schema(
-    [("customer_id", pa.string()), ("product_group", pa.string())]
+    [
+        ("customer_id", pa.string()),
+        ("product_group", pa.string()),
+        ("due_at", pa.timestamp("us")),
+        ("due_p10", pa.timestamp("us")),
+        ("due_p90", pa.timestamp("us")),
+        ("probability", pa.float64()),
+        ("abstain", pa.bool_()),
+        ("probability_soon", pa.float64()),
+        ("alert", pa.bool_()),
+    ]
 )
-CHURN = pa.schema([("customer_id", pa.string()), ("churn_risk", pa.float64())])
+CHURN = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("visits_norm", pa.float64()),
+        ("spend_norm", pa.float64()),
+        ("churn_risk", pa.float64()),
+        ("expected_loss", pa.float64()),
+    ]
+)
 UPLIFT = pa.schema(
     [
         ("customer_id", pa.string()),
@@ -66,7 +85,34 @@ UPLIFT = pa.schema(
     ]
 )
 NO_HOLDOUT = Evidence(False, "No past campaign held customers out.", None, 0, 0, 0)
-VALUE = pa.schema([("customer_id", pa.string()), ("expected_spend", pa.float64())])
+VALUE = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        *(
+            (name, pa.float64())
+            for name in (
+                "expected_orders",
+                "expected_spend",
+                "expected_spend_365d",
+                "average_order_value",
+                "repurchases_per_year",
+                "remaining_lifetime_years",
+                "acquisition_cost",
+                "clv",
+            )
+        ),
+    ]
+)
+PROFILES = pa.schema(
+    [
+        (name, pa.string())
+        for name in ("customer_id", "segment", "region", "member_tier", "city")
+    ]
+)
+
+
+def days(count: float) -> datetime:
+    return CUTOFF + timedelta(days=count)
 
 
 def reverse(pairs: list[tuple[int, int, float]], products: int) -> Buyers:
@@ -179,11 +225,42 @@ def draw() -> Predictions:
         # 1 to 6 days before the cutoff.
         last_bought=to_us(CUTOFF) - np.arange(1, 7, dtype=np.int64) * DAY_US,
         bought_weight=np.array([2.5, 1.5, 0.5, 0.75, 0.25, 0.5], dtype=np.float32),
-        replenishment=table(REPLENISHMENT, [("anna", "dairy")]),
-        value=table(VALUE, [("anna", 12.5), ("bert", 3.0), ("carl", 1.0)]),
-        churn=table(CHURN, [("anna", 0.4), ("bert", None), ("carl", 0.1)]),
+        replenishment=table(
+            REPLENISHMENT,
+            [
+                ("anna", "bread", days(9), days(4), days(20), 0.6, False, 0.3, False),
+                ("anna", "dairy", days(2), days(1), days(5), 0.9, False, 0.8, True),
+                ("bert", "bread", days(1), days(0), days(90), 0.2, True, 0.1, False),
+                ("bert", "tea", days(3), days(1), days(6), 0.7, False, 0.4, False),
+                ("carl", "dairy", days(1), days(0), days(2), 0.9, False, 0.9, True),
+            ],
+        ),
+        value=table(
+            VALUE,
+            [
+                ("anna", 2.0, 12.5, 300.0, 6.0, 20.0, 2.0, 10.0, 24.0),
+                ("bert", 1.0, 3.0, 450.0, 3.0, 10.0, 1.5, None, None),
+                ("carl", 0.5, 1.0, 900.0, 2.0, 5.0, 1.0, 0.0, None),
+            ],
+        ),
+        churn=table(
+            CHURN,
+            [
+                ("anna", 4.0, 50.0, 0.4, 12.0),
+                ("bert", 1.0, 5.0, None, None),
+                ("carl", 2.0, 9.0, 0.1, 90.0),
+            ],
+        ),
         uplift=table(
             UPLIFT, [("anna", 0.1, 2.5), ("bert", 0.0, -1.0), ("carl", None, None)]
+        ),
+        profiles=table(
+            PROFILES,
+            [
+                ("anna", "family", "north", "gold", None),
+                ("bert", "single", "north", None, None),
+                ("carl", "family", "south", "silver", None),
+            ],
         ),
         uplift_evidence=NO_HOLDOUT,
         fresh=basis(8),
@@ -217,14 +294,46 @@ def draw_many(customers: int, offers: int) -> Predictions:
         reason,
     ]
     curve = np.sort(random.random((customers, HORIZONS.size)), axis=1)
+    ids = pa.array([f"c{row:08d}" for row in range(customers)])
+
+    def drawn(schema: pa.Schema) -> pa.Table:
+        figures = [random.random(customers) for _ in schema.names[1:]]
+        return pa.table([ids, *figures], schema=schema)
+
+    segment = pa.array(["a", "b"]).take(pa.array(random.integers(0, 2, customers)))
     return replace(
         small,
-        customers=table(
-            CUSTOMERS,
+        customers=pa.table(
             [
-                (f"c{row:08d}", None, None, None, ["often"], True)
-                for row in range(customers)
+                ids,
+                *(pa.nulls(customers, CUSTOMERS.field(at).type) for at in (1, 2, 3)),
+                pa.array([["often"]], CUSTOMERS.field("reasons").type).take(
+                    pa.array(np.zeros(customers, dtype=np.int64))
+                ),
+                pa.repeat(pa.scalar(True), customers),
             ],
+            schema=CUSTOMERS,
+        ),
+        value=drawn(VALUE),
+        churn=drawn(CHURN),
+        uplift=drawn(UPLIFT),
+        profiles=pa.table({"customer_id": ids, "segment": segment}),
+        replenishment=pa.table(
+            [
+                ids,
+                pa.repeat("k1", customers),
+                *(
+                    pa.repeat(
+                        pa.scalar(days(3), REPLENISHMENT.field(2).type), customers
+                    )
+                    for _ in range(3)
+                ),
+                random.random(customers),
+                pa.array(random.random(customers) < 0.5),
+                random.random(customers),
+                pa.array(random.random(customers) < 0.1),
+            ],
+            schema=REPLENISHMENT,
         ),
         curve=curve.astype(np.float32),
         products=table(
@@ -318,8 +427,16 @@ class Client:
         )
         self.keyring.refresh()
         log = EventLog(self.engine, lambda: to_us(NOW))
+        self.erased = Erased(lambda last: tombstones.since(self.engine, last))
+        self.erased.refresh(self.live.current)
         self.api = Api(
-            self.live, log, self.keyring, config.max_events_bytes, lambda: NOW
+            self.live,
+            log,
+            self.keyring,
+            config.max_events_bytes,
+            self.engine,
+            self.erased,
+            lambda: NOW,
         )
         self.app = Gateway(
             nothing, self.api.routes, self.api.metrics.observe, self.keyring, config

@@ -11,12 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from sqlalchemy import update
 
 from features import store
 from features.config import Config, EngineConfig
 from features.contracts import ContractError
 from features.profile import UNDATED
 from serving import stages
+from serving.state import database, tombstones
+from serving.state.tables import SALTS
 
 pytestmark = pytest.mark.spark
 
@@ -53,6 +56,30 @@ def test_table_and_stamp_are_those_of_duckdb(
         ["features: unchanged"] * 2
     )
     assert on_spark.stat().st_mtime_ns == before
+
+
+def test_who_was_erased_is_left_out_as_on_duckdb(
+    spark: SparkSession, shop_tables: dict[str, pa.Table], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("purchases", "customers"):
+        pq.write_table(shop_tables[name], data / f"{name}.parquet")
+    (gone, *_) = shop_tables["purchases"]["customer_id"].to_pylist()
+    made = []
+    for engine in ("duckdb", "spark"):
+        config = settings(data, tmp_path / engine, engine)
+        state = database.ready(config.workspace, config.state)
+        with database.writing(state) as connection:
+            # Elsewhere each workspace has its own.
+            connection.execute(update(SALTS).values(salt=b"salt"))
+        tombstones.erase(state, gone, 1)
+        database.close(state)
+        made.append(stages.features(config))
+    rows, others = map(store.read, made)
+    assert rows.equals(others)
+    assert store.stamp_of(made[0]) == store.stamp_of(made[1])
+    assert gone not in rows["customer_id"].to_pylist() and rows.num_rows > 500
 
 
 @pytest.mark.parametrize("dated", [True, False])

@@ -174,7 +174,7 @@ def test_another_format_is_refused(workspace):
     file = workspace / "published" / version / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ContractError, match="expected format 5, got format 99"):
+    with pytest.raises(ContractError, match="expected format 6, got format 99"):
         Published.open(workspace)
 
 
@@ -225,6 +225,40 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_written(
     with pytest.raises(ContractError, match=re.escape(line)):
         publish(tmp_path, replace(predictions, **{name: part}), "m1")
     assert not (tmp_path / "published").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["value", "churn", "uplift", "profiles", "replenishment"]
+)
+def test_tables_of_other_customers_are_refused(tmp_path, predictions, name):
+    wrong = getattr(predictions, name).take(pa.array([1, 0, 2]))
+    line = f"{name}.customer_id: expected"
+    if name == "replenishment":
+        wrong = getattr(predictions, name).take(pa.array([2, 0]))
+    with pytest.raises(ContractError, match=line):
+        publish(tmp_path, replace(predictions, **{name: wrong}), "m1")
+
+
+def test_what_is_known_of_customers_is_read_as_it_was_published(published, predictions):
+    known = published.known
+    for name, read in (("value", known.value), ("churn", known.churn)):
+        made = getattr(predictions, name)
+        for column, values in read.items():
+            expected = made[column].to_numpy(zero_copy_only=False).astype(float)
+            assert np.array_equal(values, expected, equal_nan=True)
+    assert known.due.offsets.tolist() == [0, 2, 4, 5]
+    assert [known.due.groups[code] for code in known.due.group] == [
+        "bread",
+        "dairy",
+        "bread",
+        "tea",
+        "dairy",
+    ]
+    assert known.due.alert.tolist() == [False, True, False, False, True]
+    # Nothing is known of any city.
+    assert set(known.profiles) == {"segment", "region", "member_tier"}
+    assert known.profiles["member_tier"].words == ("gold", "silver")
+    assert known.profiles["member_tier"].codes.tolist() == [0, -1, 1]
 
 
 def test_scores_must_stand_best_first(tmp_path, predictions):
@@ -295,6 +329,10 @@ def test_no_offers_and_no_customers_can_be_published(tmp_path, predictions):
         bought_products=np.zeros(0, dtype=np.int32),
         last_bought=np.zeros(0, dtype=np.int64),
         bought_weight=np.zeros(0, dtype=np.float32),
+        **{
+            name: getattr(predictions, name).slice(0, 0)
+            for name in ("replenishment", "value", "churn", "uplift", "profiles")
+        },
     )
     publish(tmp_path, empty, "m1")
     published = Published.open(tmp_path)

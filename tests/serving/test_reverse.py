@@ -11,7 +11,8 @@ import pytest
 from features.config import Config
 from features.contracts import SettingError
 from features.snapshot import DAY_US
-from serving.audience import audience, picked, products_of, write
+from serving.audience import Ask, lines, rank
+from serving.audience_file import picked, products_of, write
 from serving.publish import publish
 from serving.published import Published
 from serving.reverse import category_rows, product_rows, reasons, top_customers
@@ -125,27 +126,30 @@ def test_reasons_are_those_of_the_own_list_where_it_has_the_product(published):
 
 
 def test_an_audience_is_written_as_csv_and_json(published, tmp_path):
-    found = audience(published, np.array([P3, P6, 7]), 10)
-    assert found["customer_id"].tolist() == ["bert", "anna"]
-    assert found["rank"].tolist() == [1, 2]
-    assert found["product_id"].fillna("none").tolist() == ["p3", "none"]
+    def audience(*rows):
+        return rank(published, Ask("product", products=np.array(rows)), 10)
+
+    found = audience(P3, P6, 7)
     for name, read in (("a.csv", pd.read_csv), ("a.json", pd.read_json)):
-        write(found, tmp_path / name)
+        write(lines(published, found), tmp_path / name, 3)
         again = read(tmp_path / name)
-        assert list(again) == [
-            "customer_id",
-            "rank",
-            "probability",
-            "product_id",
-            "reason",
-        ]
         assert again["customer_id"].tolist() == ["bert", "anna"]
-        assert np.allclose(again["probability"], found["probability"])
+        assert again["rank"].tolist() == [1, 2]
+        assert np.allclose(again["score"], found.score)
+    csv = pd.read_csv(tmp_path / "a.csv")
+    assert csv["product_id_1"].fillna("none").tolist() == ["p3", "none"]
+    assert csv["product_id_2"].isna().all()
+    json = pd.read_json(tmp_path / "a.json")
+    assert [[one["product_id"] for one in line] for line in json["products"]] == [
+        ["p3"],
+        [],
+    ]
     with pytest.raises(SettingError, match=r"ends in .csv or .json, got 'a.txt'"):
-        write(found, tmp_path / "a.txt")
-    empty = audience(published, np.array([7]), 5)
-    write(empty, tmp_path / "none.csv")
-    assert (tmp_path / "none.csv").read_text().startswith("customer_id,rank,")
+        write(lines(published, found), tmp_path / "a.txt", 3)
+    write(lines(published, audience(7, 6)), tmp_path / "none.csv", 1)
+    write(lines(published, audience(7)), tmp_path / "none.json", 1)
+    assert (tmp_path / "none.csv").read_text().startswith("customer_id,rank,score,")
+    assert pd.read_json(tmp_path / "none.json").empty
 
 
 def test_products_are_asked_for_in_exactly_one_way(published):

@@ -1,0 +1,85 @@
+"""What becomes of a customer who was erased, outside the state's database."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from features.config import Config
+from features.contracts import SettingError
+from features.erased import NOBODY, Erased
+from features.snapshot import from_us
+from serving.publish import current_version
+from serving.state import database, tombstones
+from serving.state.tombstones import Erasure, tombstone
+from serving.texts import Texts
+
+REMAINING = (
+    "Answers no longer know the customer. Published files, feature tables and models "
+    "hold the id until the next features, train and publish, which leave the customer "
+    "out and remove versions that hold them; your input tables and backups are yours "
+    "to clean."
+)
+
+
+def receipt(erasure: Erasure, *, was_published: bool) -> dict[str, Any]:
+    """What a person who asked for it is told."""
+    return {
+        "erased_at": f"{from_us(erasure.at).isoformat()}Z",
+        "tombstone": erasure.tombstone,
+        "events_removed": erasure.events,
+        "was_published": was_published,
+        "remaining": REMAINING,
+    }
+
+
+def erased_of(config: Config) -> Erased:
+    """Whom builds leave out.
+
+    Raises:
+        SettingError: the state's database cannot be read, so nobody can tell.
+    """
+    if config.state.url is None and not database.file_of(config.workspace).exists():
+        return NOBODY
+    engine = database.ready(config.workspace, config.state)
+    try:
+        found = tombstones.since(engine)
+    except database.StateAwayError as error:
+        raise SettingError(
+            f"state: expected a database that answers who was erased, got {error}; try "
+            "again"
+        ) from None
+    finally:
+        database.close(engine)
+    return Erased(found.salt, frozenset(found.hashes))
+
+
+def purge(config: Config) -> int:
+    """Removes published versions, not in force, that hold somebody who was erased.
+
+    Services that still answer from one of them keep what they have opened.
+
+    Returns:
+        How many were removed.
+    """
+    erased = erased_of(config)
+    root = config.workspace / "published"
+    if not erased.hashes or not root.is_dir():
+        return 0
+    current, removed = current_version(config.workspace), 0
+    for folder in sorted(root.iterdir()):
+        customers = folder / "customers.arrow"
+        if folder.name != current and customers.is_file() and _holds(customers, erased):
+            shutil.rmtree(folder)
+            removed += 1
+    return removed
+
+
+def _holds(customers: Path, erased: Erased) -> bool:
+    with pa.memory_map(str(customers)) as source:
+        ids = Texts(pa.ipc.open_file(source).read_all()["customer_id"].combine_chunks())
+    rows = (ids.raw(row) for row in range(len(ids)))
+    return any(tombstone(erased.salt, one) in erased.hashes for one in rows)

@@ -1,0 +1,76 @@
+"""Whom an audience may have: consent, tag and profile, as one mask over customers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from features.contracts import SettingError
+from serving.published import Published
+
+Bools = npt.NDArray[np.bool_]
+Filters = Mapping[str, Sequence[str]]
+"""Column, and the values of which one must be the customer's."""
+
+TAG = "tag"
+TAGS = ("likely", "not_likely")
+
+_SHORT = {"tier": "member_tier", "channel": "preferred_channel"}
+
+
+class AskError(SettingError):
+    """Something that this version cannot be asked.
+
+    Attributes:
+        field: dotted name of the argument.
+    """
+
+    def __init__(self, field: str, said: str) -> None:
+        super().__init__(f"{field}: {said}")
+        self.field = field
+
+
+def choices(published: Published) -> dict[str, tuple[str, ...]]:
+    """Every column that can be filtered by, with its values."""
+    profiles = published.known.profiles
+    short = {s: profiles[name].words for s, name in _SHORT.items() if name in profiles}
+    return {TAG: TAGS, **short, **{n: p.words for n, p in profiles.items()}}
+
+
+def likely(published: Published) -> Bools:
+    """Who has the tag "likely to repurchase", ``[customer]``."""
+    # Compared as float32, the type in which the curve was cut.
+    threshold = np.float32(published.tag_threshold)
+    return published.curve[:, published.horizon_days - 1] >= threshold
+
+
+def eligible(published: Published, filters: Filters) -> Bools:
+    """Who gave consent and passes every filter, ``[customer]``.
+
+    A customer of whom a column says nothing passes no filter by it.
+
+    Raises:
+        AskError: the version has no such column, or no such value in it.
+    """
+    keep, columns = published.consent.copy(), choices(published)
+    for name, wanted in filters.items():
+        field = f"filters.{name}"
+        if name not in columns:
+            allowed = ", ".join(sorted(columns))
+            raise AskError(field, f"expected one of {allowed}, got another column")
+        unknown = sorted(set(wanted) - set(columns[name]))
+        if unknown or not wanted:
+            allowed = ", ".join(columns[name])
+            got = f"{unknown[0]!r:.80}" if unknown else "none"
+            raise AskError(field, f"expected some of {allowed}, got {got}")
+        if name == TAG:
+            keep &= np.isin(likely(published), [tag == TAGS[0] for tag in wanted])
+        else:
+            profile = published.known.profiles[_SHORT.get(name, name)]
+            chosen = np.zeros(len(profile.words) + 1, dtype=np.bool_)
+            chosen[[profile.words.index(word) for word in wanted]] = True
+            # The code of an unknown value is -1: the last place, never chosen.
+            keep &= chosen[profile.codes]
+    return keep
