@@ -64,8 +64,9 @@ def document() -> dict[str, Any]:
                 "Exactly `n` items where that many pass the filters, the cap of a "
                 "category and the service lives of what the customer has. Of the "
                 "rules, `min_new_arrivals` yields to these, `new_share` to both, and "
-                "the order by `weight_by` and `diversity` to all. Unknown customers "
-                "get the cold-start list.",
+                "the order by `weight_by` and `diversity` to all. What a customer "
+                "did since the snapshot counts at once. Unknown customers get the "
+                "cold-start list until they look at or buy something.",
                 _json(schema.RecommendationsRequest),
                 schema.RecommendationsAnswer,
                 "read",

@@ -213,7 +213,11 @@ class CustomerList(Answer):
 
     customer_id: Annotated[str, Field(examples=["2070"])]
     cold_start: Annotated[
-        bool, Field(description="True: no purchase is known before the cutoff.")
+        bool,
+        Field(
+            description="True: nothing is known of the customer: no purchase before "
+            "the cutoff, and nothing to go by since."
+        ),
     ]
     items: list[ItemOut]
 

@@ -1,7 +1,7 @@
 """The HTTP service: decode, look up, encode; BentoML runs it.
 
-A request costs one look-up in memory-mapped arrays; events go to the log in the
-state's database, in a thread. Paths and fields are in
+A request costs one look-up in memory-mapped arrays, and one in what came since; events
+go to the log in the state's database, in a thread. Paths and fields are in
 ``schema`` and, as a document, at ``/openapi.json``.
 """
 
@@ -28,14 +28,17 @@ from features.snapshot import to_us
 from serving import events, metrics, openapi, schema
 from serving.asgi import ApiError, Gateway, Reply, Route, Routes
 from serving.auth import Keyring, away
+from serving.follow import Follower
+from serving.fresh import lately_of, view_of
 from serving.launch import SETTINGS, STATE, WORKSPACE
 from serving.live import Live
 from serving.published import Published
-from serving.recommend import recommend
+from serving.recommend import listed
 from serving.rules import RuleError, Rules
 from serving.state import keys
 from serving.state.database import StateAwayError, open_state, upgrade
 from serving.state.log import EventLog
+from serving.view import View
 from serving.wishes import Wishes, wishes
 
 _DAY = 86_400.0
@@ -54,22 +57,25 @@ class Api:
     Args:
         live: what answers.
         log: where events go.
+        follower: what came since.
         keyring: only whether it can be relied on is asked here.
         max_events_bytes: limit of a batch of events.
-        now: naive UTC; the age of the snapshot depends on it, and which events lie
-            in the future.
+        now: naive UTC; the age of the snapshot depends on it, and how long ago events
+            were.
     """
 
     def __init__(
         self,
         live: Live,
         log: EventLog,
+        follower: Follower,
         keyring: Keyring,
         max_events_bytes: int,
         now: Callable[[], datetime] = _now,
     ) -> None:
         self._live = live
         self._log = log
+        self._follower = follower
         self._keyring = keyring
         self._max_events_bytes = max_events_bytes
         self._now = now
@@ -104,12 +110,12 @@ class Api:
         ask = _wishes(published, asked)
         lists: list[dict[str, Any]] = []
         for customer_id in asked.customer_ids:
-            row = published.customers.row(customer_id)
+            view = self._view(published, customer_id)
             lists.append(
                 {
                     "customer_id": customer_id,
-                    "cold_start": row is None,
-                    "items": recommend(published, row, ask),
+                    "cold_start": view is None,
+                    "items": listed(view, ask),
                 }
             )
         self._count("/v1/recommendations", lists)
@@ -141,6 +147,8 @@ class Api:
         except StateAwayError as error:
             logger.error("events: %s", error)
             raise away() from None
+        # What a shop has told, its next question is answered with.
+        self._follower.catch_up()
         ids = (event["event_id"] for event in asked.events)
         late = [
             events.Refused(asked.places[i], event_id, appended.refused[i])
@@ -167,11 +175,19 @@ class Api:
             raise away()
         return Reply(200, b"\n", b"text/plain")
 
+    def note_log(self) -> None:
+        """Tells the metrics how far the log was read."""
+        log = self._follower
+        self.metrics.followed(
+            log.lag_seconds, log.events, log.dropped, log.unknown, log.failures
+        )
+
     def exposition(self, _: bytes) -> Reply:
         """``GET /metrics``."""
         self._live.poll()
         served = self._live.current
         age = (self._now() - served.cutoff).total_seconds() if served else None
+        self.note_log()
         text = self.metrics.text(age, self._live.failures)
         return Reply(200, text, metrics.MEDIA)
 
@@ -186,6 +202,14 @@ class Api:
             said = self._live.problem or "nothing is published"
             raise ApiError(503, "not_ready", said)
         return published
+
+    def _view(self, published: Published, customer_id: str) -> View | None:
+        """A customer with what they did since; None: nothing is known of them."""
+        row, lately = published.customers.row(customer_id), None
+        rows = self._follower.of(customer_id)
+        if rows is not None:
+            lately = lately_of(published, rows, to_us(self._now()))
+        return view_of(published, row, lately)
 
     def _head(self, published: Published) -> dict[str, Any]:
         age = (self._now() - published.cutoff).total_seconds() / _DAY
@@ -261,12 +285,16 @@ class Front(Gateway):
         engine = open_state(workspace, state)
         keyring = Keyring(_keys_of(engine), config.requests_per_second)
         keyring.follow(config.reload_seconds)
+        live = Live(workspace, config.reload_seconds)
+        follower = Follower(engine, live)
         api = Api(
-            Live(workspace, config.reload_seconds),
+            live,
             EventLog(engine, lambda: to_us(_now())),
+            follower,
             keyring,
             config.max_events_bytes,
         )
+        follower.follow(config.reload_seconds, api.note_log)
         super().__init__(app, api.routes, api.metrics.observe, keyring, config)
         # A thread that checks events gives way to requests ten times as often as
         # Python would have it.

@@ -19,6 +19,7 @@ from features.config import RecommendConfig, ServingConfig, StateConfig
 from features.snapshot import DAY_US, to_us
 from serving.asgi import Gateway
 from serving.auth import Keyring
+from serving.follow import Follower
 from serving.live import Live
 from serving.publish import publish
 from serving.published import Published
@@ -318,8 +319,15 @@ class Client:
         )
         self.keyring.refresh()
         log = EventLog(self.engine, lambda: to_us(NOW))
+        self.follower = Follower(self.engine, self.live, lambda: self.seconds[0])
+        self.follower.catch_up()
         self.api = Api(
-            self.live, log, self.keyring, config.max_events_bytes, lambda: NOW
+            self.live,
+            log,
+            self.follower,
+            self.keyring,
+            config.max_events_bytes,
+            lambda: NOW,
         )
         self.app = Gateway(
             nothing, self.api.routes, self.api.metrics.observe, self.keyring, config
