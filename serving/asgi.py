@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -69,8 +70,14 @@ class ApiError(Exception):
         self.headers = headers
 
 
-Handler = Callable[[bytes], Reply]
-"""Body in, reply out; raises ``ApiError`` or pydantic's ``ValidationError``."""
+Later: TypeAlias = Callable[[], Reply]
+"""Work that takes too long between other requests; see ``Handler``."""
+
+Handler = Callable[[bytes], Reply | Later]
+"""Body in, reply out; raises ``ApiError`` or pydantic's ``ValidationError``.
+
+A reply that takes milliseconds is made later, in a thread.
+"""
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,10 @@ class Gateway:
                 reply = await self._beside(route, receive)
             else:
                 limit = route.max_body_bytes or self._limit
-                reply = route.handler(await self._body(receive, limit))
+                answer = route.handler(await self._body(receive, limit))
+                if not isinstance(answer, Reply):
+                    answer = await self._later(answer)
+                reply = answer
         except ValidationError as error:
             reply = error_reply(invalid(error))
         except ApiError as error:
@@ -190,6 +200,31 @@ class Gateway:
 
     async def _beside(self, route: Route, receive: Receive) -> Reply:
         """The reply of a handler that runs in a thread."""
+        with self._place():
+            body = await self._body(receive, route.max_body_bytes or self._limit)
+
+            def answer() -> Reply:
+                found = route.handler(body)
+                return found if isinstance(found, Reply) else found()
+
+            return await self._in_thread(answer)
+
+    async def _later(self, work: Later) -> Reply:
+        """The reply that is made in a thread."""
+        with self._place():
+            return await self._in_thread(work)
+
+    async def _in_thread(self, work: Later) -> Reply:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, work)
+
+    @contextmanager
+    def _place(self) -> Generator[None]:
+        """One of the places of requests that run in threads.
+
+        Raises:
+            ApiError: 503, all are taken.
+        """
         if self._in_threads >= _MOST_IN_THREADS:
             raise ApiError(
                 503,
@@ -200,9 +235,7 @@ class Gateway:
             )
         self._in_threads += 1
         try:
-            body = await self._body(receive, route.max_body_bytes or self._limit)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, route.handler, body)
+            yield
         finally:
             self._in_threads -= 1
 

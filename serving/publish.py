@@ -26,7 +26,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from features.kept import Kept
 from serving.handover import check
+from serving.kept_files import arrays_of, facts_of, tables_of
+from training import propensity
 from training.predictions import (
     COLD_START,
     CUSTOMERS,
@@ -35,7 +38,7 @@ from training.predictions import (
     Predictions,
 )
 
-FORMAT = 5
+FORMAT = 6
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"
@@ -71,8 +74,14 @@ def publish(workspace: Path, predictions: Predictions, model_version: str) -> Pa
         _clean(root)
         build = root / f"{_BUILD}{os.getpid()}"
         build.mkdir()
-        _write_files(build, predictions)
-        manifest = _manifest(build, predictions, model_version)
+        kept = Kept.of(predictions.history)
+        _write_files(build, predictions, kept)
+        manifest = _manifest(predictions, model_version) | {
+            # In the words of the bundle, so that both are read by the same code.
+            "propensity": propensity.save(predictions.propensity, build),
+            "kept": facts_of(kept),
+        }
+        manifest["files"] = _fingerprints(build)
         version = version_of(manifest)
         _write(build / MANIFEST, _encode({"version": version, **manifest}))
         _sync(build)
@@ -107,7 +116,7 @@ def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return np.asarray(column.to_numpy())
 
 
-def _write_files(folder: Path, p: Predictions) -> None:
+def _write_files(folder: Path, p: Predictions, kept: Kept) -> None:
     customer = _numpy(p.offers["customer"])
     starts = np.searchsorted(customer, np.arange(len(p.customers) + 1))
     offers = p.offers.cast(OFFERS).drop_columns(["customer"])
@@ -131,6 +140,8 @@ def _write_files(folder: Path, p: Predictions) -> None:
         "fresh_gram": p.fresh.gram.astype(np.float64, copy=False),
         "rebuy_log_odds": p.fresh.rebuy.log_odds.astype(np.float32, copy=False),
         "rebuy_gap_days": p.fresh.rebuy.gap_days.astype(np.float32, copy=False),
+        "launched": p.history.products.launched.astype(np.int64, copy=False),
+        **arrays_of(kept),
     }
     tables = {
         "customers": p.customers.cast(CUSTOMERS),
@@ -140,6 +151,7 @@ def _write_files(folder: Path, p: Predictions) -> None:
         "replenishment": p.replenishment,
         "value": p.value,
         "uplift": p.uplift,
+        **tables_of(kept),
     }
     if p.churn is not None:
         tables["churn"] = p.churn
@@ -156,7 +168,7 @@ def _write_files(folder: Path, p: Predictions) -> None:
             _flush(sink.fileno())
 
 
-def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any]:
+def _manifest(p: Predictions, model_version: str) -> dict[str, Any]:
     evidence = p.uplift_evidence
     # Where nothing could be measured, one sentence says why for both.
     of_spend = evidence.spend or evidence
@@ -174,8 +186,11 @@ def _manifest(folder: Path, p: Predictions, model_version: str) -> dict[str, Any
             "enough_evidence": of_spend.enough,
             "said": of_spend.said,
         },
-        "files": {file.name: fingerprint(file) for file in sorted(folder.iterdir())},
     }
+
+
+def _fingerprints(folder: Path) -> dict[str, dict[str, int | str]]:
+    return {file.name: fingerprint(file) for file in sorted(folder.iterdir())}
 
 
 def _settle(build: Path, target: Path, manifest: Mapping[str, Any]) -> None:

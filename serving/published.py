@@ -7,9 +7,10 @@ copied except what is small: one entry per product, one id in 64.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.contracts import ContractError
+from features.history import Products
+from features.kept import Kept
 from features.snapshot import to_us
 from serving.catalogue import Catalogue, catalogue_of
+from serving.kept_files import kept_from
 from serving.publish import FORMAT, MANIFEST, POINTER, fingerprint, version_of
 from serving.texts import SortedIds, Texts, Told
+from training import propensity
 from training.any_of import AnyOf
 from training.buyers import Buyers
 from training.fresh_basis import FreshBasis, popular_log_odds, shop_of
 from training.fresh_rows import Shop
+from training.propensity import Propensity
 from training.rebuy import Rebuy
 from training.service_life import ServiceLife, service_life_of
 
@@ -68,6 +74,9 @@ class Published:
         bought_offsets, bought_products, last_bought, bought_weight: see ``Predictions``.
         lives: how long durable goods last; None: the shop has none.
         fresh: what it takes to fold later events into the offers.
+        kept: what features read of the customers.
+        launched: microseconds ``[product]``; the smallest integer: unknown.
+        model: what the manifest says of ``propensity``.
     """
 
     folder: Path
@@ -92,6 +101,32 @@ class Published:
     bought_weight: npt.NDArray[np.float32]
     lives: ServiceLife | None
     fresh: FreshBasis
+    kept: Kept
+    launched: npt.NDArray[np.int64]
+    model: Mapping[str, Any]
+
+    @cached_property
+    def propensity(self) -> Propensity:
+        """The model of the curves; its trees are read when they are first needed."""
+        return propensity.load(self.folder, dict(self.model))
+
+    @cached_property
+    def range_(self) -> Products:
+        """The range as features see it."""
+        range_ = self.catalogue
+        return Products(
+            ids=np.array(range_.names, dtype=object),
+            names=np.array(range_.names, dtype=object),
+            category=range_.category,
+            subcategory=range_.subcategory,
+            brand=range_.brand,
+            price=range_.price,
+            margin_rate=range_.margin_rate,
+            service_life_days=np.full(len(range_.names), np.nan),
+            available=range_.available,
+            launched=self.launched,
+            words={},
+        )
 
     @cached_property
     def shop(self) -> Shop:
@@ -182,6 +217,11 @@ class Published:
                     _array(folder, "rebuy_log_odds"), _array(folder, "rebuy_gap_days")
                 ),
             ),
+            kept=kept_from(
+                manifest["kept"], partial(_array, folder), partial(_table, folder)
+            ),
+            launched=_array(folder, "launched"),
+            model=manifest["propensity"],
         )
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import bentoml
-import numpy as np
 from pydantic_core import to_json
 from sqlalchemy import Engine
 from starlette.types import ASGIApp
@@ -26,12 +25,13 @@ from starlette.types import ASGIApp
 from features.config import ServingConfig, StateConfig
 from features.snapshot import to_us
 from serving import events, metrics, openapi, schema
-from serving.asgi import ApiError, Gateway, Reply, Route, Routes
+from serving.asgi import ApiError, Gateway, Later, Reply, Route, Routes
 from serving.auth import Keyring, away
 from serving.follow import Follower
 from serving.fresh import lately_of, view_of
 from serving.launch import SETTINGS, STATE, WORKSPACE
 from serving.live import Live
+from serving.outlook import Outlook, Told, live_outlooks, published_outlook, told
 from serving.published import Published
 from serving.recommend import listed
 from serving.rules import RuleError, Rules
@@ -122,15 +122,48 @@ class Api:
         head = {**self._head(published), "list": asked.list_}
         return Reply(200, to_json({**head, "recommendations": lists}))
 
-    def propensity(self, body: bytes) -> Reply:
-        """``POST /v1/propensity``."""
+    def propensity(self, body: bytes) -> Reply | Later:
+        """``POST /v1/propensity``; what has to be computed is, in a thread."""
         asked = schema.PropensityRequest.model_validate_json(body)
         published = self._served()
+        changed = self._changed(published, asked.customer_ids)
+        if changed:
+            now_us = to_us(self._now())
+            return lambda: self._outlooks(
+                published, asked, live_outlooks(published, changed, now_us), changed
+            )
+        return self._outlooks(published, asked, [], [])
+
+    def _changed(self, published: Published, customer_ids: list[str]) -> list[Told]:
+        """Customers whose outlook is no longer the published one."""
+        found: dict[str, Told] = {}
+        for customer_id in customer_ids:
+            rows = self._follower.of(customer_id)
+            one = None if rows is None else told(published, customer_id, rows)
+            if one is not None:
+                found[customer_id] = one
+        return list(found.values())
+
+    def _outlooks(
+        self,
+        published: Published,
+        asked: schema.PropensityRequest,
+        live: Sequence[Outlook | None],
+        changed: Sequence[Told],
+    ) -> Reply:
         horizon = asked.horizon_days or published.horizon_days
-        outlooks = [
-            _outlook(published, customer_id, horizon)
-            for customer_id in asked.customer_ids
-        ]
+        fresh = {one.customer_id: new for one, new in zip(changed, live, strict=True)}
+        outlooks: list[dict[str, Any]] = []
+        for customer_id in asked.customer_ids:
+            outlook = fresh.get(customer_id)
+            if outlook is None:
+                row = published.customers.row(customer_id)
+                outlook = None if row is None else published_outlook(published, row)
+            outlooks.append(
+                _cold(customer_id)
+                if outlook is None
+                else outlook.answer(published, customer_id, horizon)
+            )
         self._count("/v1/propensity", outlooks)
         head = {
             **self._head(published),
@@ -249,29 +282,15 @@ def _wishes(published: Published, asked: schema.RecommendationsRequest) -> Wishe
         raise ApiError(422, "invalid", str(error), error.field) from None
 
 
-def _outlook(published: Published, customer_id: str, horizon: int) -> dict[str, Any]:
-    row = published.customers.row(customer_id)
-    if row is None:
-        return {
-            "customer_id": customer_id,
-            "cold_start": True,
-            "probability": None,
-            "tag": None,
-            "expected_next_at": None,
-            "reasons": [],
-        }
-    curve = published.curve[row]
-    # Compared as float32, the type in which the curve was cut.
-    threshold = np.float32(published.tag_threshold)
-    likely = curve[published.horizon_days - 1] >= threshold
-    expected = published.expected_next[row]
+def _cold(customer_id: str) -> dict[str, Any]:
+    """The outlook of a customer without a purchase."""
     return {
         "customer_id": customer_id,
-        "cold_start": False,
-        "probability": float(curve[horizon - 1]),
-        "tag": "likely" if likely else "not_likely",
-        "expected_next_at": None if np.isnat(expected) else f"{expected}Z",
-        "reasons": published.reasons[row].as_py() or [],
+        "cold_start": True,
+        "probability": None,
+        "tag": None,
+        "expected_next_at": None,
+        "reasons": [],
     }
 
 

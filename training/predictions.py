@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.history import Longs
+from features.history import History, Longs
+from features.samples import join
 from training.any_of import AnyOf
 from training.buyers import Buyers
 from training.fresh_basis import FreshBasis
 from training.uplift_evidence import Evidence
+
+if TYPE_CHECKING:
+    from training.propensity import Propensity
 
 LANES = ("mixed", "again", "new")
 """The three lists: both lanes merged, bought before, never bought."""
@@ -101,6 +105,7 @@ class OfCustomers:
     value: pa.Table
     churn: pa.Table | None
     uplift: pa.Table
+    history: History
 
     def columns(self) -> dict[str, Any]:
         """All but ``number``, by name."""
@@ -156,6 +161,7 @@ def joined(parts: Sequence[OfCustomers]) -> OfCustomers:
         value=table("value"),
         churn=None if parts[0].churn is None else table("churn"),
         uplift=table("uplift"),
+        history=join([part.history for part in parts]),
     )
 
 
@@ -193,6 +199,9 @@ class Predictions:
         uplift: rows of ``Uplift.predict``.
         uplift_evidence: what its rankings are worth, by uplift and by extra spend.
         fresh: what it takes to fold later events into the offers.
+        history: of the customers, as read before the cutoff, for features of a later
+            moment; its product codes are rows of ``products``.
+        propensity: the model of ``curve`` and of the reasons.
     """
 
     cutoff: datetime
@@ -215,3 +224,5 @@ class Predictions:
     uplift: pa.Table
     uplift_evidence: Evidence
     fresh: FreshBasis
+    history: History
+    propensity: Propensity

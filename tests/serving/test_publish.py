@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from features.contracts import ContractError
+from features.samples import take
 from serving import publish as module
 from serving.publish import publish, switch
 from serving.published import Published, current_version
@@ -174,7 +175,7 @@ def test_another_format_is_refused(workspace):
     file = workspace / "published" / version / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ContractError, match="expected format 5, got format 99"):
+    with pytest.raises(ContractError, match="expected format 6, got format 99"):
         Published.open(workspace)
 
 
@@ -295,6 +296,7 @@ def test_no_offers_and_no_customers_can_be_published(tmp_path, predictions):
         bought_products=np.zeros(0, dtype=np.int32),
         last_bought=np.zeros(0, dtype=np.int64),
         bought_weight=np.zeros(0, dtype=np.float32),
+        history=take(predictions.history, np.zeros(3, dtype=np.bool_)),
     )
     publish(tmp_path, empty, "m1")
     published = Published.open(tmp_path)
