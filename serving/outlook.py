@@ -111,9 +111,11 @@ def live_outlooks(
     rows = assemble(history, [history.until])
     if not rows.num_rows:
         return [None] * len(customers)
-    curves = published.propensity.curve(rows)
+    model = published.propensity
+    matrix = model.encoding.matrix(rows)
+    curves = model.curve_of(matrix)
     dates = np.asarray(next_dates(curves, history.until, _MEDIAN))
-    said = explain.reasons(published.propensity, rows)
+    said = explain.reasons(model, rows, matrix)
     found: list[Outlook | None] = [None] * len(customers)
     places: list[int] = rows.column("customer").to_pylist()
     for at, place in enumerate(places):

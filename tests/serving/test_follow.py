@@ -232,3 +232,48 @@ def test_offers_depend_on_some_kinds_and_known_products(workspace, new_client, e
     assert found.product.tolist() == [0, 0, 7]
     assert found.quantity.tolist() == [3.0, 2.0, 1.0]
     assert lately_of(published, rows[3:], 0) is None
+
+
+OUTLOOK = "/v1/propensity"
+
+
+def outlooks(client, *customers: str, **more) -> dict[str, dict[str, Any]]:
+    answer = client.post(OUTLOOK, customer_ids=list(customers), **more)
+    assert answer.status_code == 200, answer.text
+    return {one["customer_id"]: one for one in answer.json()["propensities"]}
+
+
+def test_the_outlook_of_who_just_bought_is_of_this_moment(workspace, new_client, buy):
+    client = new_client(workspace)
+    everyone = ("anna", "bert", "zoe", "yan")
+    before = outlooks(client, *everyone)
+    tell(client, buy("bert"), buy("zoe"), buy("bert", "p1"))
+    after = outlooks(client, *everyone)
+    assert after["anna"] == before["anna"] and after["yan"] == before["yan"]
+    assert before["zoe"]["cold_start"] and not after["zoe"]["cold_start"]
+    # bert: three orders now, the last of an hour ago; the published curve says .02.
+    assert after["bert"]["probability"] > before["bert"]["probability"] + 0.1
+    assert any("less than a day ago" in said for said in after["bert"]["reasons"])
+    assert after["zoe"]["expected_next_at"] > "2017-10-17"
+    for one in ("bert", "zoe"):
+        days = [outlooks(client, one, horizon_days=d)[one] for d in (1, 14, 180)]
+        chances = [found["probability"] for found in days]
+        assert chances == sorted(chances) and chances[0] < chances[-1]
+        tag = "likely" if chances[1] >= client.live.current.tag_threshold else None
+        assert days[0]["tag"] == (tag or "not_likely")
+
+
+def test_looks_alone_make_no_outlook(workspace, new_client, event):
+    client = new_client(workspace)
+    before = outlooks(client, "zoe")
+    tell(client, event("zoe"))
+    assert outlooks(client, "zoe") == before
+    assert before["zoe"]["cold_start"] and before["zoe"]["probability"] is None
+
+
+def test_too_many_live_outlooks_at_once_are_refused(workspace, new_client, buy):
+    client = new_client(workspace)
+    tell(client, buy("bert"))
+    client.app._in_threads = 32
+    assert client.post(OUTLOOK, customer_ids=["bert"]).status_code == 503
+    assert client.post(OUTLOOK, customer_ids=["anna"]).status_code == 200

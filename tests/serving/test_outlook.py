@@ -20,10 +20,12 @@ from features.history import History
 from features.simulate.shop import simulate
 from features.snapshot import to_us
 from serving.outlook import (
+    Outlook,
     Told,
     live_history,
     live_outlooks,
     published_outlook,
+    told,
 )
 from serving.publish import publish
 from serving.published import Published
@@ -229,3 +231,49 @@ def test_events_that_came_since_give_the_features_of_a_build_at_that_moment(shop
             atol=1e-9,
             err_msg=name,
         )
+
+
+def test_a_purchase_moves_the_curve_and_the_reasons_to_this_moment(shop):
+    row, now = 5, to_us(LATER)
+    one = Told(shop.history.customers[row], row, [])
+    (idle,) = live_outlooks(shop.published, [one], now)
+    bought = purchase(one.customer_id, now - 60 * 10**6)
+    (busy,) = live_outlooks(shop.published, [one._replace(events=[bought])], now)
+    for found in (idle, busy):
+        assert (np.diff(found.curve) >= 0).all()
+        assert np.isnat(found.expected_next) or found.expected_next > LATER
+    assert busy.reasons != idle.reasons
+    assert np.abs(idle.curve - busy.curve).max() > 0.01
+
+
+def test_only_what_was_bought_makes_a_stranger_known(shop):
+    now = to_us(LATER)
+    bought = purchase("stranger", now - 10**6)
+    returned = bought._replace(quantity=-1.0)
+    looked = bought._replace(table="browses", kind="view", quantity=None)
+    assert told(shop.published, "stranger", [returned, looked]) is None
+    assert told(shop.published, "stranger", [looked, bought]).row is None
+    ahead = bought._replace(ts_us=now + 3600 * 10**6)
+    outlooks = live_outlooks(
+        shop.published,
+        [Told("stranger", None, [bought, looked]), Told("ahead", None, [ahead])],
+        now,
+    )
+    # What happens in an hour, by a clock that is ahead, has not happened.
+    assert isinstance(outlooks[0], Outlook) and outlooks[1] is None
+    assert live_outlooks(shop.published, [Told("ahead", None, [ahead])], now) == [None]
+
+
+def test_a_customer_whose_events_the_version_has_seen_is_as_published(shop):
+    known = shop.history.customers[0]
+    seen = purchase(known, to_us(CUTOFF) - 1)
+    assert told(shop.published, known, [seen]) is None
+    late = seen._replace(received_us=to_us(CUTOFF))
+    assert told(shop.published, known, [seen, late]).events == [late]
+
+
+def purchase(customer: str, at_us: int) -> LogRow:
+    blank = dict.fromkeys(LogRow._fields)
+    said = {"table": "purchases", "customer_id": customer, "order_id": "new"}
+    moments = {"sequence": 1, "ts_us": at_us, "received_us": at_us}
+    return LogRow(**{**blank, **said, **moments, "quantity": 2.0, "amount": 9.5})

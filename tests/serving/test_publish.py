@@ -323,3 +323,29 @@ def test_ids_of_other_scripts_are_found():
 def test_a_sliced_column_is_read_from_its_offset():
     ids = SortedIds(pa.array(["a", "b", "c", "d"], pa.string()).slice(1, 2))
     assert [ids.row(text) for text in "abcd"] == [None, 0, 1, None]
+
+
+def test_the_history_must_be_that_of_customers_and_products(tmp_path, predictions):
+    history, lines = predictions.history, predictions.history.purchases
+    product = lines.columns["product"]
+    wrong = {
+        "history.customers: ": {"customers": history.customers[::-1]},
+        "history.products: ": {
+            "products": replace(history.products, ids=history.products.ids[:-1])
+        },
+        "history: expected customer": {
+            "purchases": replace(lines, offsets=lines.offsets[:-1])
+        },
+        "history: expected rows of products": {
+            "purchases": replace(
+                lines, columns={**lines.columns, "product": product + 8}
+            )
+        },
+        "history.purchases: expected one": {
+            "purchases": replace(lines, offsets=np.array([0, 0, 4, 6]))
+        },
+    }
+    for said, parts in wrong.items():
+        changed = replace(predictions, history=replace(history, **parts))
+        with pytest.raises(ContractError, match=said):
+            publish(tmp_path, changed, "m1")
