@@ -73,7 +73,9 @@ def document() -> dict[str, Any]:
             ),
             "/v1/propensity": _post(
                 "Probability that each customer buys within a horizon",
-                "Unknown customers are answered with nulls.",
+                "From the snapshot's cutoff on; of a customer with events since, from "
+                "now on, by the same features and model. Customers without a purchase "
+                "are answered with nulls.",
                 _json(schema.PropensityRequest),
                 schema.PropensityAnswer,
                 "read",

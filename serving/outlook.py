@@ -123,6 +123,13 @@ def live_outlooks(
     return found
 
 
+def warm(published: Published) -> None:
+    """Reads the model and compiles the kernels, so that no request waits for it."""
+    if len(published.customers):
+        first = Told(published.customers[0], 0, [])
+        live_outlooks(published, [first], published.cutoff_us)
+
+
 def live_history(
     published: Published, customers: Sequence[Told], now_us: int
 ) -> History:

@@ -239,7 +239,8 @@ class CustomerPropensity(Answer):
     probability: Annotated[
         float | None,
         Field(
-            description="At least one purchase within `horizon_days` of the cutoff.",
+            description="At least one purchase within `horizon_days` of the cutoff, or "
+            "of now if the customer has events since.",
             examples=[0.91],
         ),
     ]

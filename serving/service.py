@@ -31,7 +31,14 @@ from serving.follow import Follower
 from serving.fresh import lately_of, view_of
 from serving.launch import SETTINGS, STATE, WORKSPACE
 from serving.live import Live
-from serving.outlook import Outlook, Told, live_outlooks, published_outlook, told
+from serving.outlook import (
+    Outlook,
+    Told,
+    live_outlooks,
+    published_outlook,
+    told,
+    warm,
+)
 from serving.published import Published
 from serving.recommend import listed
 from serving.rules import RuleError, Rules
@@ -304,7 +311,7 @@ class Front(Gateway):
         engine = open_state(workspace, state)
         keyring = Keyring(_keys_of(engine), config.requests_per_second)
         keyring.follow(config.reload_seconds)
-        live = Live(workspace, config.reload_seconds)
+        live = Live(workspace, config.reload_seconds, taken_up=warm)
         follower = Follower(engine, live)
         api = Api(
             live,
