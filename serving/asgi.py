@@ -6,8 +6,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
@@ -96,8 +97,14 @@ class Call:
     query: bytes
 
 
-Handler = Callable[[Any], Reply]
-"""Body (or ``Call``) in, reply out; raises ``ApiError`` or ``ValidationError``."""
+Later: TypeAlias = Callable[[], Reply]
+"""Work that takes too long between other requests; see ``Handler``."""
+
+Handler = Callable[[Any], Reply | Later]
+"""Body (or ``Call``) in, reply out; raises ``ApiError`` or ``ValidationError``.
+
+A reply that takes milliseconds is made later, in a thread.
+"""
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,10 @@ class Gateway:
             else:
                 limit = route.max_body_bytes or self._limit
                 body = await self._body(receive, limit)
-                reply = route.handler(_asked(route, scope, who, parameter, body))
+                answer = route.handler(_asked(route, scope, who, parameter, body))
+                if not isinstance(answer, Reply):
+                    answer = await self._later(answer)
+                reply = answer
         except ValidationError as error:
             reply = error_reply(invalid(error))
         except ApiError as error:
@@ -258,6 +268,32 @@ class Gateway:
         self, route: Route, scope: Scope, who: str, parameter: str, receive: Receive
     ) -> Reply:
         """The reply of a handler that runs in a thread."""
+        with self._seat():
+            body = await self._body(receive, route.max_body_bytes or self._limit)
+            asked = _asked(route, scope, who, parameter, body)
+
+            def answer() -> Reply:
+                found = route.handler(asked)
+                return found if isinstance(found, Reply) else found()
+
+            return await self._in_thread(answer)
+
+    async def _later(self, work: Later) -> Reply:
+        """The reply that is made in a thread."""
+        with self._seat():
+            return await self._in_thread(work)
+
+    async def _in_thread(self, work: Later) -> Reply:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, work)
+
+    @contextmanager
+    def _seat(self) -> Generator[None]:
+        """One of the places of requests that run in threads.
+
+        Raises:
+            ApiError: 503, all are taken.
+        """
         if self._in_threads >= _MOST_IN_THREADS:
             raise ApiError(
                 503,
@@ -268,10 +304,7 @@ class Gateway:
             )
         self._in_threads += 1
         try:
-            body = await self._body(receive, route.max_body_bytes or self._limit)
-            loop = asyncio.get_running_loop()
-            asked = _asked(route, scope, who, parameter, body)
-            return await loop.run_in_executor(self._threads, route.handler, asked)
+            yield
         finally:
             self._in_threads -= 1
 

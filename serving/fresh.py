@@ -7,6 +7,7 @@ the snapshot said and what the events change in it (``training.fresh``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,10 @@ from scipy.special import expit
 
 from serving.fresh_words import Words, sources_and_reasons
 from serving.published import Offers, Published
+from serving.state.log import LogRow
 from serving.view import View, published_view
 from training.fresh_rows import NOBODY, Before, rows_of
-from training.since import Fresh, Since, since_of
+from training.since import BOUGHT, KINDS, RETURNED, Fresh, Since, since_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,46 @@ class Lately:
 
     events: Fresh
     now_us: int
+
+
+def lately_of(
+    published: Published, rows: Sequence[LogRow], now_us: int
+) -> Lately | None:
+    """Rows of the log that offers depend on; None: there are none.
+
+    Args:
+        published: the version; what happened before its cutoff, and products that
+            it lacks, are left out.
+        rows: of one customer.
+        now_us: see ``Lately``.
+    """
+    found: list[tuple[int, int, int, float]] = []
+    for row in rows:
+        kind = _kind(row)
+        if kind is None or row.product_id is None or row.ts_us < published.cutoff_us:
+            continue
+        product = published.catalogue.ids.row(row.product_id)
+        if product is not None:
+            pieces = 1.0 if row.quantity is None else abs(row.quantity)
+            found.append((kind, product, row.ts_us, pieces))
+    if not found:
+        return None
+    kinds, products, moments, quantities = zip(*found, strict=True)
+    fresh = Fresh(
+        kind=np.array(kinds, np.int8),
+        product=np.array(products, np.int32),
+        ts=np.array(moments, np.int64),
+        quantity=np.array(quantities, np.float32),
+    )
+    return Lately(fresh, now_us)
+
+
+def _kind(row: LogRow) -> int | None:
+    """Kind of a fresh event; None: offers do not depend on it."""
+    if row.table == "purchases":
+        returned = row.quantity is not None and row.quantity < 0
+        return RETURNED if returned else BOUGHT
+    return KINDS.get(row.table, {}).get(row.kind or "")
 
 
 def view_of(

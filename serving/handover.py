@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.contracts import ContractError
+from features.kept import EVENT_TABLES
 from serving.known import NUMBERS, PROFILES, rows_of
 from training.buyers import Buyers
 from training.predictions import HORIZONS, Predictions
@@ -73,6 +74,7 @@ def check(predictions: Predictions) -> None:
         **_known_rules(p),
         **_buyer_rules(p),
         **_fresh_rules(p),
+        **_history_rules(p),
     }
     broken = [f"{rule} in predictions" for rule, holds in rules.items() if not holds]
     if broken:
@@ -134,6 +136,40 @@ def _fresh_rules(p: Predictions) -> dict[str, bool]:
         "fresh.rebuy: expected finite log odds and a gap for each of products": (
             rebuy.log_odds.shape == rebuy.gap_days.shape == (size,)
             and bool(np.isfinite(rebuy.log_odds).all())
+        ),
+    }
+
+
+def _history_rules(p: Predictions) -> dict[str, bool]:
+    """What a later moment is answered from; see ``Kept``."""
+    history, size = p.history, len(p.products)
+    ids = p.customers["customer_id"].to_pylist()
+    tables = {
+        table.name: events
+        for table in EVENT_TABLES
+        if (events := history.events(table)) is not None
+    }
+    bounds = {name: events.offsets for name, events in tables.items()}
+    products = (e.columns["product"] for e in tables.values() if "product" in e.columns)
+    return {
+        "history.customers: expected those of customers": (
+            history.customers.tolist() == ids
+        ),
+        "history.products: expected those of products": (
+            history.products.ids.tolist() == p.products["product_id"].to_pylist()
+        ),
+        "history: expected customer + 1 ascending bounds in every table": all(
+            offsets.shape == (len(ids) + 1,)
+            and offsets[0] == 0
+            and offsets[-1] == len(tables[name])
+            and bool((np.diff(offsets) >= 0).all())
+            for name, offsets in bounds.items()
+        ),
+        "history: expected rows of products, or -1, in every table": all(
+            _within(codes + 1, size + 1) for codes in products
+        ),
+        "history.purchases: expected one of every customer": bool(
+            (np.diff(bounds["purchases"]) > 0).all()
         ),
     }
 

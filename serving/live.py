@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from features.contracts import ContractError
@@ -34,6 +35,7 @@ class Live:
         workspace: Path,
         every_seconds: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
+        taken_up: Callable[[Published], None] | None = None,
     ) -> None:
         self.current: Published | None = None
         self.problem: str | None = None
@@ -41,6 +43,7 @@ class Live:
         self._workspace = workspace
         self._every = every_seconds
         self._clock = clock
+        self._taken_up = taken_up
         self._due = 0.0
         self._refused: str | None = None
         self._retry = 0.0
@@ -85,3 +88,7 @@ class Live:
                 return
             self.current, self.problem, self._refused = fresh, None, None
         logger.info("answering from %s", fresh.version)
+        if self._taken_up is not None:
+            # It answers already; this only makes its first answers quick.
+            work = partial(self._taken_up, fresh)
+            threading.Thread(target=work, name="warm", daemon=True).start()

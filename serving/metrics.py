@@ -20,6 +20,17 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 MEDIA = CONTENT_TYPE_LATEST.encode()
 
 
+_OF_LOG = {
+    "lag_seconds": "Since the event log was last read to its end, of the slowest "
+    "worker; NaN: never yet.",
+    "events": "Events since the cutoff that answers take into account.",
+    "dropped": "Events that found no room in memory, since the start.",
+    "unknown_products": "Events of products that the served version lacks, since the "
+    "start.",
+    "failures": "Rounds in which the event log could not be read, since the start.",
+}
+
+
 class Metrics:
     """Counters of one service process."""
 
@@ -71,6 +82,16 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._log = {
+            name: Gauge(
+                f"repurchase_log_{name}",
+                said,
+                multiprocess_mode="livemax",
+                registry=self._registry,
+            )
+            for name, said in _OF_LOG.items()
+        }
+
     def observe(self, path: str, reply: Reply, seconds: float) -> None:
         """Counts one reply."""
         # Looking a label up costs more than counting it.
@@ -96,6 +117,20 @@ class Metrics:
         for outcome, count in outcomes.items():
             if count:
                 self._events.labels(outcome).inc(count)
+
+    def followed(
+        self,
+        lag_seconds: float | None,
+        events: int,
+        dropped: int,
+        unknown_products: int,
+        failures: int,
+    ) -> None:
+        """How far this process has read the log; see ``Follower``."""
+        lag = float("nan") if lag_seconds is None else lag_seconds
+        values = (lag, events, dropped, unknown_products, failures)
+        for gauge, value in zip(self._log.values(), values, strict=True):
+            gauge.set(value)
 
     def text(self, age_seconds: float | None, refused: int) -> bytes:
         """The exposition text.

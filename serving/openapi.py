@@ -68,15 +68,18 @@ def document() -> dict[str, Any]:
                 "Exactly `n` items where that many pass the filters, the cap of a "
                 "category and the service lives of what the customer has. Of the "
                 "rules, `min_new_arrivals` yields to these, `new_share` to both, and "
-                "the order by `weight_by` and `diversity` to all. Unknown customers "
-                "get the cold-start list.",
+                "the order by `weight_by` and `diversity` to all. What a customer "
+                "did since the snapshot counts at once. Unknown customers get the "
+                "cold-start list until they look at or buy something.",
                 _json(schema.RecommendationsRequest),
                 schema.RecommendationsAnswer,
                 "read",
             ),
             "/v1/propensity": _post(
                 "Probability that each customer buys within a horizon",
-                "Unknown customers are answered with nulls.",
+                "From the snapshot's cutoff on; of a customer with events since, from "
+                "now on, by the same features and model. Customers without a purchase "
+                "are answered with nulls.",
                 _json(schema.PropensityRequest),
                 schema.PropensityAnswer,
                 "read",

@@ -26,8 +26,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from features.kept import Kept
 from serving.handover import check
+from serving.kept_files import arrays_of, facts_of, tables_of
 from serving.known import written
+from training import propensity
 from training.predictions import (
     COLD_START,
     CUSTOMERS,
@@ -36,7 +39,7 @@ from training.predictions import (
     Predictions,
 )
 
-FORMAT = 6
+FORMAT = 7
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"
@@ -72,8 +75,14 @@ def publish(workspace: Path, predictions: Predictions, model_version: str) -> Pa
         _clean(root)
         build = root / f"{_BUILD}{os.getpid()}"
         build.mkdir()
-        words = _write_files(build, predictions)
-        manifest = _manifest(build, predictions, model_version, words)
+        kept = Kept.of(predictions.history)
+        words = _write_files(build, predictions, kept)
+        manifest = _manifest(predictions, model_version, words) | {
+            # In the words of the bundle, so that both are read by the same code.
+            "propensity": propensity.save(predictions.propensity, build),
+            "kept": facts_of(kept),
+        }
+        manifest["files"] = _fingerprints(build)
         version = version_of(manifest)
         _write(build / MANIFEST, _encode({"version": version, **manifest}))
         _sync(build)
@@ -116,7 +125,7 @@ def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     return np.asarray(column.to_numpy())
 
 
-def _write_files(folder: Path, p: Predictions) -> dict[str, list[str]]:
+def _write_files(folder: Path, p: Predictions, kept: Kept) -> dict[str, list[str]]:
     """Writes all tables and arrays; the words of the coded profile columns."""
     customer = _numpy(p.offers["customer"])
     starts = np.searchsorted(customer, np.arange(len(p.customers) + 1))
@@ -143,6 +152,8 @@ def _write_files(folder: Path, p: Predictions) -> dict[str, list[str]]:
         "fresh_gram": p.fresh.gram.astype(np.float64, copy=False),
         "rebuy_log_odds": p.fresh.rebuy.log_odds.astype(np.float32, copy=False),
         "rebuy_gap_days": p.fresh.rebuy.gap_days.astype(np.float32, copy=False),
+        "launched": p.history.products.launched.astype(np.int64, copy=False),
+        **arrays_of(kept),
     }
     tables = {
         "customers": p.customers.cast(CUSTOMERS),
@@ -150,6 +161,7 @@ def _write_files(folder: Path, p: Predictions) -> dict[str, list[str]]:
         "offers": offers,
         "cold_start": p.cold_start.cast(COLD_START),
         **known,
+        **tables_of(kept),
     }
     for name, array in arrays.items():
         with (folder / f"{name}.npy").open("wb") as stream:
@@ -166,7 +178,7 @@ def _write_files(folder: Path, p: Predictions) -> dict[str, list[str]]:
 
 
 def _manifest(
-    folder: Path, p: Predictions, model_version: str, words: Mapping[str, list[str]]
+    p: Predictions, model_version: str, words: Mapping[str, list[str]]
 ) -> dict[str, Any]:
     evidence = p.uplift_evidence
     # Where nothing could be measured, one sentence says why for both.
@@ -186,8 +198,11 @@ def _manifest(
             "enough_evidence": of_spend.enough,
             "said": of_spend.said,
         },
-        "files": {file.name: fingerprint(file) for file in sorted(folder.iterdir())},
     }
+
+
+def _fingerprints(folder: Path) -> dict[str, dict[str, int | str]]:
+    return {file.name: fingerprint(file) for file in sorted(folder.iterdir())}
 
 
 def _settle(build: Path, target: Path, manifest: Mapping[str, Any]) -> None:

@@ -7,9 +7,10 @@ copied except what is small: one entry per product, one id in 64.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.contracts import ContractError
+from features.history import Products
+from features.kept import Kept
 from features.snapshot import to_us
 from serving.catalogue import Catalogue, catalogue_of
+from serving.kept_files import kept_from
 from serving.known import NUMBERS, PROFILES, REPLENISHMENT, Known, known_of
 from serving.publish import (
     FORMAT,
@@ -29,10 +33,12 @@ from serving.publish import (
     version_of,
 )
 from serving.texts import SortedIds, Texts, Told
+from training import propensity
 from training.any_of import AnyOf
 from training.buyers import Buyers
 from training.fresh_basis import FreshBasis, popular_log_odds, shop_of
 from training.fresh_rows import Shop
+from training.propensity import Propensity
 from training.rebuy import Rebuy
 from training.service_life import ServiceLife, service_life_of
 
@@ -79,6 +85,9 @@ class Published:
         fresh: what it takes to fold later events into the offers.
         known: due groups, value, churn, uplift and profile of each customer.
         next_low, next_high: bounds of an 80 % interval around ``expected_next``.
+        kept: what features read of the customers.
+        launched: microseconds ``[product]``; the smallest integer: unknown.
+        model: what the manifest says of ``propensity``.
         erased: customers who are hidden, see ``without``.
     """
 
@@ -107,7 +116,33 @@ class Published:
     known: Known
     next_low: npt.NDArray[np.datetime64]
     next_high: npt.NDArray[np.datetime64]
+    kept: Kept
+    launched: npt.NDArray[np.int64]
+    model: Mapping[str, Any]
     erased: int = 0
+
+    @cached_property
+    def propensity(self) -> Propensity:
+        """The model of the curves; its trees are read when they are first needed."""
+        return propensity.load(self.folder, dict(self.model))
+
+    @cached_property
+    def range_(self) -> Products:
+        """The range as features see it."""
+        range_ = self.catalogue
+        return Products(
+            ids=np.array(range_.names, dtype=object),
+            names=np.array(range_.names, dtype=object),
+            category=range_.category,
+            subcategory=range_.subcategory,
+            brand=range_.brand,
+            price=range_.price,
+            margin_rate=range_.margin_rate,
+            service_life_days=np.full(len(range_.names), np.nan),
+            available=range_.available,
+            launched=self.launched,
+            words={},
+        )
 
     @cached_property
     def shop(self) -> Shop:
@@ -211,6 +246,11 @@ class Published:
             known=_known(folder, manifest),
             next_low=np.asarray(_column(customers, "next_p10_at")),
             next_high=np.asarray(_column(customers, "next_p90_at")),
+            kept=kept_from(
+                manifest["kept"], partial(_array, folder), partial(_table, folder)
+            ),
+            launched=_array(folder, "launched"),
+            model=manifest["propensity"],
         )
 
 

@@ -19,9 +19,10 @@ from serving.fresh import Lately, view_of
 from serving.lines import Item, filled, offered
 from serving.published import Published
 from serving.ruled import ruled
+from serving.view import View
 from serving.wishes import ProductRows, Wishes, wishes
 
-__all__ = ["Item", "Lately", "Wishes", "recommend", "wishes"]
+__all__ = ["Item", "Lately", "Wishes", "listed", "recommend", "wishes"]
 
 
 def recommend(
@@ -40,7 +41,11 @@ def recommend(
         ask: see ``wishes``.
         lately: what they did since the version's cutoff; None: nothing.
     """
-    view = view_of(published, customer, lately)
+    return listed(view_of(published, customer, lately), ask)
+
+
+def listed(view: View | None, ask: Wishes) -> list[Item]:
+    """The same from a view of the customer; None: nothing is known of them."""
     if view is None and ask.lane == "again":
         return []
     if ask.rules is not None:

@@ -213,7 +213,11 @@ class CustomerList(Answer):
 
     customer_id: Annotated[str, Field(examples=["2070"])]
     cold_start: Annotated[
-        bool, Field(description="True: no purchase is known before the cutoff.")
+        bool,
+        Field(
+            description="True: nothing is known of the customer: no purchase before "
+            "the cutoff, and nothing to go by since."
+        ),
     ]
     items: list[ItemOut]
 
@@ -235,7 +239,8 @@ class CustomerPropensity(Answer):
     probability: Annotated[
         float | None,
         Field(
-            description="At least one purchase within `horizon_days` of the cutoff.",
+            description="At least one purchase within `horizon_days` of the cutoff, or "
+            "of now if the customer has events since.",
             examples=[0.91],
         ),
     ]

@@ -1,7 +1,7 @@
 """The HTTP service: decode, look up, encode; BentoML runs it.
 
-A request costs one look-up in memory-mapped arrays; events go to the log in the
-state's database, in a thread. Paths and fields are in
+A request costs one look-up in memory-mapped arrays, and one in what came since; events
+go to the log in the state's database, in a thread. Paths and fields are in
 ``schema`` and, as a document, at ``/openapi.json``.
 """
 
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import bentoml
-import numpy as np
 from pydantic_core import to_json
 from sqlalchemy import Engine
 from starlette.types import ASGIApp
@@ -26,19 +25,30 @@ from starlette.types import ASGIApp
 from features.config import ServingConfig, StateConfig
 from features.snapshot import to_us
 from serving import events, metrics, openapi, schema
-from serving.asgi import ApiError, Gateway, Reply, Route, Routes
+from serving.asgi import ApiError, Gateway, Later, Reply, Route, Routes
 from serving.audience_api import Audiences
 from serving.auth import Keyring, away
 from serving.customer_api import Customers
 from serving.erased import Erased
+from serving.follow import Follower
+from serving.fresh import lately_of, view_of
 from serving.launch import SETTINGS, STATE, WORKSPACE
 from serving.live import Live
+from serving.outlook import (
+    Outlook,
+    Told,
+    live_outlooks,
+    published_outlook,
+    told,
+    warm,
+)
 from serving.published import Published
-from serving.recommend import recommend
+from serving.recommend import listed
 from serving.rules import RuleError, Rules
 from serving.state import keys, tombstones
 from serving.state.database import StateAwayError, open_state, upgrade
 from serving.state.log import EventLog
+from serving.view import View
 from serving.wishes import Wishes, wishes
 
 _DAY = 86_400.0
@@ -57,18 +67,20 @@ class Api:
     Args:
         live: what answers.
         log: where events go.
+        follower: what came since.
         keyring: only whether it can be relied on is asked here.
         max_events_bytes: limit of a batch of events.
         engine: where lists that are pulled, and erasures, go on record.
         erased: who is in no answer.
-        now: naive UTC; the age of the snapshot depends on it, and which events lie
-            in the future.
+        now: naive UTC; the age of the snapshot depends on it, and how long ago events
+            were.
     """
 
     def __init__(
         self,
         live: Live,
         log: EventLog,
+        follower: Follower,
         keyring: Keyring,
         max_events_bytes: int,
         engine: Engine,
@@ -77,6 +89,7 @@ class Api:
     ) -> None:
         self._live = live
         self._log = log
+        self._follower = follower
         self._keyring = keyring
         self._max_events_bytes = max_events_bytes
         self._now = now
@@ -123,27 +136,60 @@ class Api:
         ask = _wishes(published, asked)
         lists: list[dict[str, Any]] = []
         for customer_id in asked.customer_ids:
-            row = published.customers.row(customer_id)
+            view = self._view(published, customer_id)
             lists.append(
                 {
                     "customer_id": customer_id,
-                    "cold_start": row is None,
-                    "items": recommend(published, row, ask),
+                    "cold_start": view is None,
+                    "items": listed(view, ask),
                 }
             )
         self._count("/v1/recommendations", lists)
         head = {**self._head(published), "list": asked.list_}
         return Reply(200, to_json({**head, "recommendations": lists}))
 
-    def propensity(self, body: bytes) -> Reply:
-        """``POST /v1/propensity``."""
+    def propensity(self, body: bytes) -> Reply | Later:
+        """``POST /v1/propensity``; what has to be computed is, in a thread."""
         asked = schema.PropensityRequest.model_validate_json(body)
         published = self._served()
+        changed = self._changed(published, asked.customer_ids)
+        if changed:
+            now_us = to_us(self._now())
+            return lambda: self._outlooks(
+                published, asked, live_outlooks(published, changed, now_us), changed
+            )
+        return self._outlooks(published, asked, [], [])
+
+    def _changed(self, published: Published, customer_ids: list[str]) -> list[Told]:
+        """Customers whose outlook is no longer the published one."""
+        found: dict[str, Told] = {}
+        for customer_id in customer_ids:
+            rows = self._follower.of(customer_id)
+            one = None if rows is None else told(published, customer_id, rows)
+            if one is not None:
+                found[customer_id] = one
+        return list(found.values())
+
+    def _outlooks(
+        self,
+        published: Published,
+        asked: schema.PropensityRequest,
+        live: Sequence[Outlook | None],
+        changed: Sequence[Told],
+    ) -> Reply:
         horizon = asked.horizon_days or published.horizon_days
-        outlooks = [
-            _outlook(published, customer_id, horizon)
-            for customer_id in asked.customer_ids
-        ]
+        fresh = {one.customer_id: new for one, new in zip(changed, live, strict=True)}
+        outlooks: list[dict[str, Any]] = []
+        for customer_id in asked.customer_ids:
+            outlook = fresh.get(customer_id)
+            if outlook is None:
+                row = published.customers.row(customer_id)
+                outlook = None if row is None else published_outlook(published, row)
+            outlooks.append(
+                _cold(customer_id)
+                if outlook is None
+                else outlook.answer(published, customer_id, horizon)
+            )
         self._count("/v1/propensity", outlooks)
         head = {
             **self._head(published),
@@ -160,6 +206,8 @@ class Api:
         except StateAwayError as error:
             logger.error("events: %s", error)
             raise away() from None
+        # What a shop has told, its next question is answered with.
+        self._follower.catch_up()
         ids = (event["event_id"] for event in asked.events)
         late = [
             events.Refused(asked.places[i], event_id, appended.refused[i])
@@ -186,11 +234,19 @@ class Api:
             raise away()
         return Reply(200, b"\n", b"text/plain")
 
+    def note_log(self) -> None:
+        """Tells the metrics how far the log was read."""
+        log = self._follower
+        self.metrics.followed(
+            log.lag_seconds, log.events, log.dropped, log.unknown, log.failures
+        )
+
     def exposition(self, _: bytes) -> Reply:
         """``GET /metrics``."""
         self._live.poll()
         served = self._live.current
         age = (self._now() - served.cutoff).total_seconds() if served else None
+        self.note_log()
         text = self.metrics.text(age, self._live.failures)
         return Reply(200, text, metrics.MEDIA)
 
@@ -205,6 +261,14 @@ class Api:
             said = self._live.problem or "nothing is published"
             raise ApiError(503, "not_ready", said)
         return self._erased.seen(published)
+
+    def _view(self, published: Published, customer_id: str) -> View | None:
+        """A customer with what they did since; None: nothing is known of them."""
+        row, lately = published.customers.row(customer_id), None
+        rows = self._follower.of(customer_id)
+        if rows is not None:
+            lately = lately_of(published, rows, to_us(self._now()))
+        return view_of(published, row, lately)
 
     def _head(self, published: Published) -> dict[str, Any]:
         age = (self._now() - published.cutoff).total_seconds() / _DAY
@@ -244,29 +308,15 @@ def _wishes(published: Published, asked: schema.RecommendationsRequest) -> Wishe
         raise ApiError(422, "invalid", str(error), error.field) from None
 
 
-def _outlook(published: Published, customer_id: str, horizon: int) -> dict[str, Any]:
-    row = published.customers.row(customer_id)
-    if row is None:
-        return {
-            "customer_id": customer_id,
-            "cold_start": True,
-            "probability": None,
-            "tag": None,
-            "expected_next_at": None,
-            "reasons": [],
-        }
-    curve = published.curve[row]
-    # Compared as float32, the type in which the curve was cut.
-    threshold = np.float32(published.tag_threshold)
-    likely = curve[published.horizon_days - 1] >= threshold
-    expected = published.expected_next[row]
+def _cold(customer_id: str) -> dict[str, Any]:
+    """The outlook of a customer without a purchase."""
     return {
         "customer_id": customer_id,
-        "cold_start": False,
-        "probability": float(curve[horizon - 1]),
-        "tag": "likely" if likely else "not_likely",
-        "expected_next_at": None if np.isnat(expected) else f"{expected}Z",
-        "reasons": published.reasons[row].as_py() or [],
+        "cold_start": True,
+        "probability": None,
+        "tag": None,
+        "expected_next_at": None,
+        "reasons": [],
     }
 
 
@@ -280,17 +330,20 @@ class Front(Gateway):
         engine = open_state(workspace, state)
         keyring = Keyring(_keys_of(engine), config.requests_per_second)
         keyring.follow(config.reload_seconds)
-        live = Live(workspace, config.reload_seconds)
+        live = Live(workspace, config.reload_seconds, taken_up=warm)
+        follower = Follower(engine, live)
         erased = Erased(lambda last: tombstones.since(engine, last))
         erased.follow(lambda: live.current, config.reload_seconds)
         api = Api(
             live,
             EventLog(engine, lambda: to_us(_now())),
+            follower,
             keyring,
             config.max_events_bytes,
             engine,
             erased,
         )
+        follower.follow(config.reload_seconds, api.note_log)
         super().__init__(app, api.routes, api.metrics.observe, keyring, config)
         # A thread that checks events gives way to requests ten times as often as
         # Python would have it.

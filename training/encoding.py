@@ -60,12 +60,14 @@ class Encoding:
             )
         matrix = np.empty((table.num_rows, len(self.columns)), dtype=np.float32)
         for place, name in enumerate(self.columns):
-            column = table.column(name).combine_chunks()
-            matrix[:, place] = (
-                _codes(column, self.words[name])
-                if name in self.words
-                else column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
-            )
+            column = table.column(name)
+            if name in self.words:
+                matrix[:, place] = _codes(column.combine_chunks(), self.words[name])
+            else:
+                if not pa.types.is_floating(column.type):
+                    column = column.cast(pa.float64())
+                # Nulls become NaN.
+                matrix[:, place] = column.to_numpy()
         return matrix
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ import pyarrow as pa
 
 from features.assemble import FEATURES
 from features.history import Floats
-from training.boosting import batches
+from training.boosting import Matrix, batches
 from training.propensity import Propensity
 from training.trees import with_horizon
 
@@ -206,12 +207,15 @@ STORIES = (
 _DIMENSION = {feature.name: feature.dimension for feature in FEATURES}
 
 
-def reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
+def reasons(
+    model: Propensity, features: pa.Table, matrix: Matrix | None = None
+) -> list[list[str]]:
     """The strongest stories behind each score, strongest first.
 
     Args:
         model: a fitted model.
         features: rows of ``assemble``.
+        matrix: their encoding, where it is at hand.
 
     Returns:
         For each row up to three sentences; each ends in ``(raises)`` or
@@ -220,12 +224,16 @@ def reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
     return [
         said
         for part in batches(features.num_rows)
-        for said in _reasons(model, features[part])
+        for said in _reasons(
+            model, features[part], None if matrix is None else matrix[part]
+        )
     ]
 
 
-def _reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
-    effect, strongest = effects(model, features)
+def _reasons(
+    model: Propensity, features: pa.Table, matrix: Matrix | None
+) -> list[list[str]]:
+    effect, strongest = effects(model, features, matrix)
     sentences = _sentences(model, features)
     order = np.argsort(-np.abs(effect), axis=1, kind="stable")
     found: list[list[str]] = []
@@ -242,6 +250,7 @@ def _reasons(model: Propensity, features: pa.Table) -> list[list[str]]:
     return found
 
 
+@cache
 def owner_of(name: str) -> int:
     """The story of a feature; profile features share the last place.
 
@@ -254,7 +263,7 @@ def owner_of(name: str) -> int:
 
 
 def effects(
-    model: Propensity, features: pa.Table
+    model: Propensity, features: pa.Table, matrix: Matrix | None = None
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
     """What each story did, and which of its features did most of it.
 
@@ -263,7 +272,7 @@ def effects(
         story), the horizon left out; and the strongest feature's place in
         ``model.encoding.columns``, same shape.
     """
-    parts = contributions(model, features)
+    parts = contributions(model, features, matrix)
     owner = np.array([owner_of(name) for name in model.encoding.columns])
     total = np.zeros((len(parts), len(STORIES) + 1))
     strongest = np.zeros(total.shape, dtype=np.int64)
@@ -275,17 +284,28 @@ def effects(
     return total, strongest
 
 
-def contributions(model: Propensity, features: pa.Table) -> Floats:
+def contributions(
+    model: Propensity, features: pa.Table, matrix: Matrix | None = None
+) -> Floats:
     """What each feature did to each score at the model's horizon.
+
+    Args:
+        model: a fitted model.
+        features: rows of ``assemble``.
+        matrix: their encoding, where it is at hand.
 
     Returns:
         Exact contributions on log odds, shape ``[row, column]`` in the order of
         ``model.encoding.columns``; the horizon is left out.
     """
-    matrix = with_horizon(model.encoding.matrix(features), model.horizon_days)
+    if matrix is None:
+        matrix = model.encoding.matrix(features)
+    matrix = with_horizon(matrix, model.horizon_days)
+    # Threads cost more than they save for one row; 0: all.
+    threads = 1 if len(matrix) == 1 else 0
     # The score is the boosters' mean, so its parts are the means of theirs.
     parts = [
-        np.asarray(booster.predict(matrix, pred_contrib=True))
+        np.asarray(booster.predict(matrix, pred_contrib=True, num_threads=threads))
         for booster in model.trees.boosters
     ]
     return np.mean(parts, axis=0)[:, :-2]  # without horizon and expected value

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from features.history import Bools, History
+from features.history import Bools, History, Ints
+from features.samples import take
 from training import explain
 from training.artifacts import Bundle
 from training.build import Steps, at_cutoff
@@ -135,6 +136,7 @@ def _said(
         churn=churn,
         uplift=effect,
         profiles=_profiles(rows),
+        history=_of(history, spine),
     )
     return said, scored
 
@@ -153,8 +155,16 @@ def _predictions(
         cold_start=_cold_start(cold_start(ground.moment)),
         uplift_evidence=bundle.uplift.evidence,
         fresh=ground.fresh,
+        propensity=bundle.propensity,
         **said.columns(),
     )
+
+
+def _of(history: History, spine: Ints) -> History:
+    """The history of the customers of whom something is said."""
+    keep = np.zeros(len(history.customers), dtype=np.bool_)
+    keep[spine] = True
+    return take(history, keep)
 
 
 def _cold_start(cold: ColdStart) -> pa.Table:

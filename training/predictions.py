@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.history import Longs
+from features.history import History, Longs
+from features.samples import join
 from training.any_of import AnyOf
 from training.buyers import Buyers
 from training.fresh_basis import FreshBasis
 from training.uplift_evidence import Evidence
+
+if TYPE_CHECKING:
+    from training.propensity import Propensity
 
 LANES = ("mixed", "again", "new")
 """The three lists: both lanes merged, bought before, never bought."""
@@ -102,6 +106,7 @@ class OfCustomers:
     churn: pa.Table | None
     uplift: pa.Table
     profiles: pa.Table
+    history: History
 
     def columns(self) -> dict[str, Any]:
         """All but ``number``, by name."""
@@ -158,6 +163,7 @@ def joined(parts: Sequence[OfCustomers]) -> OfCustomers:
         churn=None if parts[0].churn is None else table("churn"),
         uplift=table("uplift"),
         profiles=table("profiles"),
+        history=join([part.history for part in parts]),
     )
 
 
@@ -198,6 +204,9 @@ class Predictions:
             column with too many words (``features.profile``).
         uplift_evidence: what its rankings are worth, by uplift and by extra spend.
         fresh: what it takes to fold later events into the offers.
+        history: of the customers, as read before the cutoff, for features of a later
+            moment; its product codes are rows of ``products``.
+        propensity: the model of ``curve`` and of the reasons.
     """
 
     cutoff: datetime
@@ -221,3 +230,5 @@ class Predictions:
     profiles: pa.Table
     uplift_evidence: Evidence
     fresh: FreshBasis
+    history: History
+    propensity: Propensity

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from statsmodels.duration.survfunc import SurvfuncRight
 
 from features.config import PropensityConfig
 from features.history import Floats
@@ -168,6 +167,9 @@ def _interval(model: Propensity, rows: Rows, seed: int) -> tuple[float, float]:
     Using Calibrated Regression", with the estimator of Kaplan and Meier for rows
     that were still waiting when they were last seen.
     """
+    # Only a fit needs it, and it takes 25 MB that a service can do without.
+    from statsmodels.duration.survfunc import SurvfuncRight
+
     random = np.random.default_rng(seed)
     few = random.permutation(len(rows.mature))[:_INTERVAL_ROWS]
     bought = np.isfinite(rows.next_days[few])

@@ -57,6 +57,10 @@ class LogRow(NamedTuple):
         ts_us: microseconds since 1970-01-01 UTC.
         quantity: negative: a return; None for all but purchases.
         amount: as ``quantity``.
+        received_us: when it was acknowledged, as ``ts_us``.
+        order_id, list_amount, channel, campaign_id, dwell_seconds,
+        response_seconds, resolved, score: of the event contract; None where the
+            table has none, or the event does not say.
     """
 
     sequence: int
@@ -67,6 +71,15 @@ class LogRow(NamedTuple):
     ts_us: int
     quantity: float | None
     amount: float | None
+    received_us: int
+    order_id: str | None
+    list_amount: float | None
+    channel: str | None
+    campaign_id: str | None
+    dwell_seconds: float | None
+    response_seconds: float | None
+    resolved: bool | None
+    score: float | None
 
 
 _ROW = (
@@ -78,6 +91,8 @@ _ROW = (
     EVENTS.c.ts,
     EVENTS.c.quantity,
     EVENTS.c.amount,
+    EVENTS.c.received_at,
+    *(EVENTS.c[name] for name in LogRow._fields[9:]),
 )
 
 

@@ -22,6 +22,7 @@ from serving.recommend import recommend, wishes
 from training.artifacts import load
 from training.fresh_basis import basis_of, popular_log_odds, shop_of
 from training.fresh_rows import Before, rows_of
+from training.moment import sort_history
 from training.offers import cold_start
 from training.since import BOUGHT, VIEWED, Fresh, since_of
 
@@ -381,9 +382,10 @@ def fresh_events_mean_what_was_learned(
     model = load(workspace / "models" / published.model_version).recommender
     with Tables(shop_dir) as tables:
         history = tables.history(published.cutoff)
-    ordered, generators = model.at(history, published.cutoff)
+    ordered = sort_history(history)
+    generators = model.generators(ordered, published.cutoff)
     basis = basis_of(ordered, generators, 14, model.fresh, model.config)
-    cold = cold_start(history, published.cutoff, 14)
+    cold = cold_start(generators.moment)
     popular = popular_log_odds(cold.product, cold.probability, len(history.products))
     groups = generators.moment.group_of["subcategory"]
     available = history.products.available

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ import pyarrow as pa
 import pytest
 
 from features.config import RecommendConfig, ServingConfig, StateConfig
+from features.history import ALWAYS, Events, History, Products, offsets_of
 from features.snapshot import DAY_US, to_us
 from serving.asgi import Gateway
 from serving.auth import Keyring
 from serving.erased import Erased
+from serving.follow import Follower
 from serving.live import Live
 from serving.publish import publish
 from serving.published import Published
@@ -27,7 +30,10 @@ from serving.service import Api
 from serving.state import database, keys, tombstones
 from serving.state.log import EventLog
 from training.any_of import INDEPENDENT
+from training.boosting import lgb
 from training.buyers import Buyers
+from training.calibration import HorizonPlatt, Platt
+from training.encoding import Encoding
 from training.fold_in import gram_of
 from training.fresh import FreshModel
 from training.fresh_basis import FreshBasis
@@ -39,13 +45,18 @@ from training.predictions import (
     PRODUCTS,
     Predictions,
 )
+from training.propensity import Propensity
 from training.rebuy import Rebuy
 from training.since import weights_of
+from training.trees import Trees
 from training.uplift_evidence import Evidence
 
 CUTOFF = datetime(2017, 10, 15)
 OLD = datetime(2016, 1, 1)
 DAY_14, DAY_28 = CUTOFF - timedelta(days=14), CUTOFF - timedelta(days=28)
+
+
+Rows = list[tuple[int, int, int]]
 
 
 def table(schema: pa.Schema, rows: list[tuple]) -> pa.Table:
@@ -153,6 +164,78 @@ def basis(products: int, factors: int = 2) -> FreshBasis:
     )
 
 
+ORDINARY: dict[str, tuple[str, ...]] = {"channel": (), "campaign_id": ()}
+
+
+def lived(customers: list[str], products: pa.Table, bought: Rows) -> History:
+    """Order lines of one piece each: customer, product, days before the cutoff."""
+    rows = np.array(sorted((c, -days, p) for c, p, days in bought), dtype=np.int64)
+    customer, product = rows[:, 0].astype(np.int32), rows[:, 2].astype(np.int32)
+    ts, size = to_us(CUTOFF) + rows[:, 1] * DAY_US, len(products)
+    ids = products["product_id"].to_numpy(zero_copy_only=False)
+    category = products["category"].combine_chunks().dictionary_encode()
+    codes = category.indices.fill_null(-1).to_numpy().astype(np.int32)
+    unknown = np.full(size, np.nan)
+    none = np.full(len(rows), -1, dtype=np.int32)
+    columns = {"product": product, "order": np.arange(len(rows), dtype=np.int32)}
+    columns |= dict.fromkeys(("quantity", "amount"), np.ones(len(rows)))
+    columns |= {"list_amount": np.full(len(rows), np.nan)}
+    columns |= dict.fromkeys(ORDINARY, none)
+    offsets = offsets_of(customer, len(customers))
+    return History(
+        until=CUTOFF,
+        customers=np.array(customers, dtype=object),
+        products=Products(
+            ids=ids,
+            names=ids,
+            **dict.fromkeys(("category", "subcategory", "brand"), codes),
+            **dict.fromkeys(("price", "margin_rate", "service_life_days"), unknown),
+            available=np.ones(size, dtype=np.bool_),
+            launched=np.full(size, ALWAYS),
+            words={},
+        ),
+        purchases=Events(customer, ts, ts, columns, ORDINARY, offsets),
+        **dict.fromkeys(("browses", "inquiries", "feedback", "touches")),
+        **dict.fromkeys(("profiles", "campaigns", "promotions")),
+        since={"purchases": int(ts.min())},
+        wordy=(),
+        fingerprint="",
+    )
+
+
+@cache
+def propensity() -> Propensity:
+    """A model that knows two features: who bought lately, or often, buys sooner."""
+    random = np.random.default_rng(5)
+    rows = random.random((400, 3)) * (60, 6, 180)
+    label = rows[:, 0] - 5 * rows[:, 1] < rows[:, 2] / 4
+    settings = {"objective": "binary", "verbosity": -1, "num_leaves": 6}
+    more = {"monotone_constraints": [0, 0, 1], "seed": 1, "num_threads": 1}
+    booster = lgb.train(settings | more, lgb.Dataset(rows, label), 8)
+    start = np.log(HORIZONS / 200.0)
+    return Propensity(
+        trees=Trees((booster,), tuple(start.tolist())),
+        encoding=Encoding(("days_since_last_order", "orders_count"), {}),
+        calibration=HorizonPlatt(Platt(), 14),
+        longest_horizon=180,
+        horizon_days=14,
+        interval=(0.1, 0.9),
+        tag_threshold=0.5,
+    )
+
+
+RANGE = [
+    ("p1", "milk", "dairy", "fresh", "ada", 1.0, 0.5, None, OLD, True),
+    ("p2", "cheese", "dairy", "hard", "bea", 4.0, 0.25, None, OLD, True),
+    ("p3", "butter", "dairy", "fresh", "ada", 2.0, 0.3, None, DAY_28, True),
+    ("p4", "rye", "bread", "loaf", "cid", 3.0, 0.1, None, OLD, True),
+    ("p5", "rolls", "bread", "small", "cid", None, None, None, None, True),
+    ("p6", "green", "tea", "leaf", "ada", 4.5, 0.4, None, DAY_14, True),
+    ("p7", "black", "tea", "leaf", "bea", 5.0, 0.4, None, OLD, False),
+    ("p8", "bag", None, None, None, 10.0, None, None, OLD, True),
+]
+
+
 def draw() -> Predictions:
     """Three customers, eight products.
 
@@ -161,6 +244,7 @@ def draw() -> Predictions:
     """
     curve = np.linspace(0.01, 0.99, HORIZONS.size, dtype=np.float32)
     next_at = datetime(2017, 10, 20, 6)
+    products = table(PRODUCTS, RANGE)
     return Predictions(
         cutoff=CUTOFF,
         horizon_days=14,
@@ -181,19 +265,7 @@ def draw() -> Predictions:
         ),
         curve=np.stack([curve, curve / 10, curve]).astype(np.float32),
         tag_threshold=float(curve[13]),
-        products=table(
-            PRODUCTS,
-            [
-                ("p1", "milk", "dairy", "fresh", "ada", 1.0, 0.5, None, OLD, True),
-                ("p2", "cheese", "dairy", "hard", "bea", 4.0, 0.25, None, OLD, True),
-                ("p3", "butter", "dairy", "fresh", "ada", 2.0, 0.3, None, DAY_28, True),
-                ("p4", "rye", "bread", "loaf", "cid", 3.0, 0.1, None, OLD, True),
-                ("p5", "rolls", "bread", "small", "cid", None, None, None, None, True),
-                ("p6", "green", "tea", "leaf", "ada", 4.5, 0.4, None, DAY_14, True),
-                ("p7", "black", "tea", "leaf", "bea", 5.0, 0.4, None, OLD, False),
-                ("p8", "bag", None, None, None, 10.0, None, None, OLD, True),
-            ],
-        ),
+        products=products,
         offers=table(
             OFFERS,
             [
@@ -264,7 +336,36 @@ def draw() -> Predictions:
         ),
         uplift_evidence=NO_HOLDOUT,
         fresh=basis(8),
+        history=lived(
+            ["anna", "bert", "carl"],
+            products,
+            [(0, 0, 1), (0, 1, 2), (0, 6, 3), (1, 3, 4), (2, 0, 5), (2, 2, 6)],
+        ),
+        propensity=propensity(),
     )
+
+
+def plain(customers: list[str]) -> dict[str, pa.Table]:
+    """What ``Predictions`` hold of customers of whom little is known, by name."""
+    ids = pa.array(customers, pa.string())
+
+    def nulls(schema: pa.Schema) -> pa.Table:
+        others = [pa.nulls(len(ids), field.type) for field in list(schema)[1:]]
+        return pa.table([ids, *others], schema=schema)
+
+    return {
+        "value": nulls(VALUE),
+        "churn": nulls(CHURN),
+        "uplift": nulls(UPLIFT),
+        "profiles": pa.table({"customer_id": ids}),
+        "replenishment": REPLENISHMENT.empty_table(),
+    }
+
+
+@pytest.fixture(scope="session")
+def plain_of() -> Callable[[list[str]], dict[str, pa.Table]]:
+    """``plain``."""
+    return plain
 
 
 def draw_many(customers: int, offers: int) -> Predictions:
@@ -294,13 +395,32 @@ def draw_many(customers: int, offers: int) -> Predictions:
         reason,
     ]
     curve = np.sort(random.random((customers, HORIZONS.size)), axis=1)
-    ids = pa.array([f"c{row:08d}" for row in range(customers)])
+    names = [f"c{row:08d}" for row in range(customers)]
+    ids = pa.array(names)
 
     def drawn(schema: pa.Schema) -> pa.Table:
         figures = [random.random(customers) for _ in schema.names[1:]]
         return pa.table([ids, *figures], schema=schema)
 
     segment = pa.array(["a", "b"]).take(pa.array(random.integers(0, 2, customers)))
+    range_ = table(
+        PRODUCTS,
+        [
+            (
+                f"p{row:06d}",
+                None,
+                f"k{row % 9}",
+                f"k{row % 9}.{row % 4}",
+                f"b{row % 20}",
+                1.0 + row % 13,
+                row % 10 / 20,
+                None,
+                CUTOFF - timedelta(days=row % 400),
+                True,
+            )
+            for row in range(products)
+        ],
+    )
     return replace(
         small,
         customers=pa.table(
@@ -336,24 +456,7 @@ def draw_many(customers: int, offers: int) -> Predictions:
             schema=REPLENISHMENT,
         ),
         curve=curve.astype(np.float32),
-        products=table(
-            PRODUCTS,
-            [
-                (
-                    f"p{row:06d}",
-                    None,
-                    f"k{row % 9}",
-                    f"k{row % 9}.{row % 4}",
-                    f"b{row % 20}",
-                    1.0 + row % 13,
-                    row % 10 / 20,
-                    None,
-                    CUTOFF - timedelta(days=row % 400),
-                    True,
-                )
-                for row in range(products)
-            ],
-        ),
+        products=range_,
         offers=pa.table(columns, schema=OFFERS),
         buyers=reverse([], products),
         fresh=basis(products),
@@ -365,6 +468,9 @@ def draw_many(customers: int, offers: int) -> Predictions:
         bought_products=np.ascontiguousarray(bought.ravel()),
         last_bought=np.full(bought.size, to_us(CUTOFF) - DAY_US, dtype=np.int64),
         bought_weight=np.ones(bought.size, dtype=np.float32),
+        history=lived(
+            names, range_, [(row, int(one), 1) for row, one in enumerate(start)]
+        ),
     )
 
 
@@ -376,6 +482,11 @@ def predictions() -> Predictions:
 @pytest.fixture(scope="session")
 def basis_for() -> Callable[..., FreshBasis]:
     return basis
+
+
+@pytest.fixture(scope="session")
+def lived_by() -> Callable[..., History]:
+    return lived
 
 
 @pytest.fixture(scope="session")
@@ -429,9 +540,12 @@ class Client:
         log = EventLog(self.engine, lambda: to_us(NOW))
         self.erased = Erased(lambda last: tombstones.since(self.engine, last))
         self.erased.refresh(self.live.current)
+        self.follower = Follower(self.engine, self.live, lambda: self.seconds[0])
+        self.follower.catch_up()
         self.api = Api(
             self.live,
             log,
+            self.follower,
             self.keyring,
             config.max_events_bytes,
             self.engine,

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from features.contracts import ContractError
+from features.samples import take
 from serving import publish as module
 from serving.publish import publish, switch
 from serving.published import Published, current_version
@@ -174,7 +175,7 @@ def test_another_format_is_refused(workspace):
     file = workspace / "published" / version / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ContractError, match="expected format 6, got format 99"):
+    with pytest.raises(ContractError, match="expected format 7, got format 99"):
         Published.open(workspace)
 
 
@@ -333,6 +334,7 @@ def test_no_offers_and_no_customers_can_be_published(tmp_path, predictions):
             name: getattr(predictions, name).slice(0, 0)
             for name in ("replenishment", "value", "churn", "uplift", "profiles")
         },
+        history=take(predictions.history, np.zeros(3, dtype=np.bool_)),
     )
     publish(tmp_path, empty, "m1")
     published = Published.open(tmp_path)
@@ -359,3 +361,29 @@ def test_ids_of_other_scripts_are_found():
 def test_a_sliced_column_is_read_from_its_offset():
     ids = SortedIds(pa.array(["a", "b", "c", "d"], pa.string()).slice(1, 2))
     assert [ids.row(text) for text in "abcd"] == [None, 0, 1, None]
+
+
+def test_the_history_must_be_that_of_customers_and_products(tmp_path, predictions):
+    history, lines = predictions.history, predictions.history.purchases
+    product = lines.columns["product"]
+    wrong = {
+        "history.customers: ": {"customers": history.customers[::-1]},
+        "history.products: ": {
+            "products": replace(history.products, ids=history.products.ids[:-1])
+        },
+        "history: expected customer": {
+            "purchases": replace(lines, offsets=lines.offsets[:-1])
+        },
+        "history: expected rows of products": {
+            "purchases": replace(
+                lines, columns={**lines.columns, "product": product + 8}
+            )
+        },
+        "history.purchases: expected one": {
+            "purchases": replace(lines, offsets=np.array([0, 0, 4, 6]))
+        },
+    }
+    for said, parts in wrong.items():
+        changed = replace(predictions, history=replace(history, **parts))
+        with pytest.raises(ContractError, match=said):
+            publish(tmp_path, changed, "m1")

@@ -371,7 +371,7 @@ class TestDeepFill:
     """What the list needs stands behind hundreds of more popular products."""
 
     @pytest.fixture
-    def shop(self, tmp_path, predictions, basis_for) -> Published:
+    def shop(self, tmp_path, predictions, basis_for, lived_by) -> Published:
         """a00 to a49, then b000 to b499, then a50 (arrived lately), by popularity.
 
         anna bought a00 to a49 and has no offers.
@@ -413,6 +413,9 @@ class TestDeepFill:
             bought_products=np.arange(50, dtype=np.int32),
             last_bought=np.full(50, 0, dtype=np.int64),
             bought_weight=np.ones(50, dtype=np.float32),
+            history=lived_by(
+                ["anna", "bert", "carl"], products, [(0, 0, 1), (1, 0, 1), (2, 0, 1)]
+            ),
             fresh=basis_for(len(products)),
         )
         publish(tmp_path, changed, "m1")

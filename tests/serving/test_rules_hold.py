@@ -121,7 +121,7 @@ def draw_products(random: np.random.Generator, cutoff) -> list[dict[str, Any]]:
 
 
 def draw_shop(
-    base: Predictions, basis_for, seed: int
+    base: Predictions, basis_for, lived_by, plain_of, seed: int
 ) -> tuple[Predictions, list, list]:
     random = np.random.default_rng(seed)
     products = draw_products(random, base.cutoff)
@@ -165,11 +165,12 @@ def draw_shop(
         schema=base.customers.schema,
     )
     sizes = [len(mine) for mine in bought]
+    range_ = pa.Table.from_pylist(products, schema=PRODUCTS)
     shop = replace(
         base,
         customers=customers,
         curve=base.curve[[0] * CUSTOMERS],
-        products=pa.Table.from_pylist(products, schema=PRODUCTS),
+        products=range_,
         offers=pa.Table.from_pylist(offers, schema=OFFERS),
         cold_start=pa.Table.from_pylist(popular, schema=COLD_START),
         buyers=Buyers(
@@ -182,17 +183,25 @@ def draw_shop(
         last_bought=np.array([t for m in bought for t in m.values()], dtype=np.int64),
         bought_weight=np.ones(sum(sizes), dtype=np.float32),
         fresh=basis_for(PRODUCTS_COUNT),
+        **plain_of(customers["customer_id"].to_pylist()),
+        history=lived_by(
+            customers["customer_id"].to_pylist(),
+            range_,
+            [(row, 0, 1) for row in range(CUSTOMERS)],
+        ),
     )
     return shop, products, bought
 
 
 @pytest.fixture(scope="module")
-def shop_of(small, basis_for):
+def shop_of(small, basis_for, lived_by, plain_of):
     with TemporaryDirectory() as folder:
 
         @cache
         def of(seed: int) -> Shop:
-            made, products, bought = draw_shop(small, basis_for, seed)
+            made, products, bought = draw_shop(
+                small, basis_for, lived_by, plain_of, seed
+            )
             workspace = Path(folder) / str(seed)
             publish(workspace, made, "m1")
             opened = Published.open(workspace)

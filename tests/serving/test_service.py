@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from serving import schema
 from serving.examples import EXAMPLES
 from serving.live import Live
+from serving.outlook import warm
 from serving.publish import publish
 from serving.published import current_version
 
@@ -428,3 +430,18 @@ def test_a_thousand_customers_of_many_are_answered(
         assert len({item["product_id"] for item in one["items"]}) == 100
         scores = [item["score"] for item in one["items"]]
         assert scores == sorted(scores, reverse=True)
+
+
+def test_each_version_that_begins_to_answer_is_made_ready(workspace, predictions):
+    ready: Queue[str] = Queue()
+    live = Live(workspace, every_seconds=0, taken_up=lambda one: ready.put(one.version))
+    first = live.current.version
+    later = replace(predictions, cutoff=predictions.cutoff + timedelta(days=1))
+    publish(workspace, later, "m2")
+    live.load()
+    assert {ready.get(timeout=10), ready.get(timeout=10)} == {
+        first,
+        live.current.version,
+    }
+    warm(live.current)
+    assert "propensity" in vars(live.current)

@@ -294,7 +294,23 @@ def test_the_log_is_read_in_order_and_in_pieces(
         to_us(NOON + timedelta(minutes=1)),
     ]
     assert first[0] == LogRow(
-        first[0].sequence, "purchases", "c2", "p1", None, first[0].ts_us, -1.0, 2.25
+        sequence=first[0].sequence,
+        table="purchases",
+        customer_id="c2",
+        product_id="p1",
+        kind=None,
+        ts_us=first[0].ts_us,
+        quantity=-1.0,
+        amount=2.25,
+        received_us=first[0].received_us,
+        order_id="o2",
+        list_amount=None,
+        channel=None,
+        campaign_id=None,
+        dwell_seconds=None,
+        response_seconds=None,
+        resolved=None,
+        score=None,
     )
     (rest,) = events_since(engine, first[-1].sequence)
     assert rest.customer_id == "c0" and rest.sequence > first[-1].sequence
