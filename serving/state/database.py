@@ -84,12 +84,14 @@ def _sqlite(file: Path) -> Engine:
         # Python's driver would begin transactions by itself, and too late.
         setattr(raw, "isolation_level", None)  # noqa: B010 - the type knows no such name
         cursor = raw.cursor()
-        # What is deleted is overwritten: it may be a customer's who was erased.
+        # What is deleted is overwritten, and cut off the log once its pages are in
+        # the file: it may be a customer's who was erased.
         for setting in (
             "journal_mode=WAL",
             "synchronous=FULL",
             "fullfsync=ON",
             "secure_delete=ON",
+            "journal_size_limit=0",
         ):
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
