@@ -89,8 +89,14 @@ def _sqlite(file: Path) -> Engine:
         setattr(raw, "isolation_level", None)  # noqa: B010 - the type knows no such name
         cursor = raw.cursor()
         _to_wal(cursor)
-        # What is deleted is overwritten: it may be a customer's who was erased.
-        for setting in ("synchronous=FULL", "fullfsync=ON", "secure_delete=ON"):
+        # What is deleted is overwritten, and cut off the log once its pages are in
+        # the file: it may be a customer's who was erased.
+        for setting in (
+            "synchronous=FULL",
+            "fullfsync=ON",
+            "secure_delete=ON",
+            "journal_size_limit=0",
+        ):
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
 
