@@ -311,7 +311,7 @@ class Front(Gateway):
         engine = open_state(workspace, state)
         keyring = Keyring(_keys_of(engine), config.requests_per_second)
         keyring.follow(config.reload_seconds)
-        live = Live(workspace, config.reload_seconds, taken_up=warm)
+        live = Live(workspace, config.reload_seconds, taken_up=_readying())
         follower = Follower(engine, live)
         api = Api(
             live,
@@ -325,9 +325,27 @@ class Front(Gateway):
         # A thread that checks events gives way to requests ten times as often as
         # Python would have it.
         sys.setswitchinterval(_SWITCH_SECONDS)
-        # What stands now stays: the collector need not walk it again and again.
-        gc.collect()
-        gc.freeze()
+        _freeze()
+
+
+def _readying() -> Callable[[Published], None]:
+    """Makes versions ready; kernels that the first one brings along stay, too."""
+    is_first = True
+
+    def make_ready(published: Published) -> None:
+        nonlocal is_first
+        warm(published)
+        if is_first:
+            is_first = False
+            _freeze()
+
+    return make_ready
+
+
+def _freeze() -> None:
+    # What stands now stays: the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
 
 
 def _keys_of(engine: Engine) -> Callable[[], Sequence[keys.Key]]:
