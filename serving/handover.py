@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.contracts import ContractError
-from features.kept import EVENT_TABLES
+from features.kept_events import EVENT_TABLES
 from serving.known import NUMBERS, PROFILES, rows_of
 from training.buyers import Buyers
 from training.predictions import HORIZONS, Predictions

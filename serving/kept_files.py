@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from features.history import Array
-from features.kept import Kept, KeptEvents
+from features.kept import Kept
+from features.kept_events import KeptEvents
 
 _PROFILES, _CAMPAIGNS = "kept_profiles", "kept_campaigns"
 _PROFILE_OFFSETS = "kept_profile_offsets"

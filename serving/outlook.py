@@ -17,7 +17,7 @@ import numpy.typing as npt
 from features.assemble import assemble
 from features.contracts import PURCHASES
 from features.history import History
-from features.kept import FreshEvent
+from features.kept_events import FreshEvent
 from features.snapshot import from_us
 from serving.published import Published
 from serving.recent import is_fresh

@@ -47,7 +47,7 @@ from serving.recommend import listed
 from serving.rules import RuleError, Rules
 from serving.state import keys, tombstones
 from serving.state.database import StateAwayError, open_state, upgrade
-from serving.state.log import EventLog
+from serving.state.log import EventLog, LogRow
 from serving.view import View
 from serving.wishes import Wishes, wishes
 
@@ -164,7 +164,7 @@ class Api:
         """Customers whose outlook is no longer the published one."""
         found: dict[str, Told] = {}
         for customer_id in customer_ids:
-            rows = self._follower.of(customer_id)
+            rows = self._since(customer_id)
             one = None if rows is None else told(published, customer_id, rows)
             if one is not None:
                 found[customer_id] = one
@@ -265,10 +265,16 @@ class Api:
     def _view(self, published: Published, customer_id: str) -> View | None:
         """A customer with what they did since; None: nothing is known of them."""
         row, lately = published.customers.row(customer_id), None
-        rows = self._follower.of(customer_id)
+        rows = self._since(customer_id)
         if rows is not None:
             lately = lately_of(published, rows, to_us(self._now()))
         return view_of(published, row, lately)
+
+    def _since(self, customer_id: str) -> list[LogRow] | None:
+        """What a customer did since about the cutoff; None: nothing, or erased."""
+        rows = self._follower.of(customer_id)
+        # Held events outlive the erasure in memory: nobody may be told of them.
+        return None if rows is None or self._erased.has(customer_id) else rows
 
     def _head(self, published: Published) -> dict[str, Any]:
         age = (self._now() - published.cutoff).total_seconds() / _DAY
@@ -330,7 +336,7 @@ class Front(Gateway):
         engine = open_state(workspace, state)
         keyring = Keyring(_keys_of(engine), config.requests_per_second)
         keyring.follow(config.reload_seconds)
-        live = Live(workspace, config.reload_seconds, taken_up=warm)
+        live = Live(workspace, config.reload_seconds, taken_up=_readying())
         follower = Follower(engine, live)
         erased = Erased(lambda last: tombstones.since(engine, last))
         erased.follow(lambda: live.current, config.reload_seconds)
@@ -348,9 +354,27 @@ class Front(Gateway):
         # A thread that checks events gives way to requests ten times as often as
         # Python would have it.
         sys.setswitchinterval(_SWITCH_SECONDS)
-        # What stands now stays: the collector need not walk it again and again.
-        gc.collect()
-        gc.freeze()
+        _freeze()
+
+
+def _readying() -> Callable[[Published], None]:
+    """Makes versions ready; kernels that the first one brings along stay, too."""
+    is_first = True
+
+    def make_ready(published: Published) -> None:
+        nonlocal is_first
+        warm(published)
+        if is_first:
+            is_first = False
+            _freeze()
+
+    return make_ready
+
+
+def _freeze() -> None:
+    # What stands now stays: the collector need not walk it again and again.
+    gc.collect()
+    gc.freeze()
 
 
 def _keys_of(engine: Engine) -> Callable[[], Sequence[keys.Key]]:

@@ -12,7 +12,8 @@ import pytest
 from features.assemble import OF_EVENTS, assemble
 from features.contracts import CUSTOMERS, PURCHASES, TABLES
 from features.history import History
-from features.kept import EVENT_TABLES, FreshEvent, Kept, _narrow
+from features.kept import Kept
+from features.kept_events import EVENT_TABLES, FreshEvent, narrow
 from features.snapshot import to_us
 
 EVENTS = tuple(f.name for dimension in OF_EVENTS for f in dimension.features)
@@ -195,7 +196,7 @@ def test_a_table_without_a_row_begins_with_the_first_event(small):
     ],
 )
 def test_numbers_take_the_least_room_that_holds_them_exactly(values, dtype):
-    kept = _narrow(np.array(values, np.float64))
+    kept = narrow(np.array(values, np.float64))
     assert kept.dtype == dtype
     np.testing.assert_array_equal(kept.astype(np.float64), values)
 
@@ -205,5 +206,5 @@ def test_numbers_take_the_least_room_that_holds_them_exactly(values, dtype):
     [([-1, 127], np.int8), ([128], np.int16), ([-1, 32768], np.int32), ([], np.int8)],
 )
 def test_codes_take_the_least_room(values, dtype):
-    kept = _narrow(np.array(values, np.int32))
+    kept = narrow(np.array(values, np.int32))
     assert kept.dtype == dtype and kept.tolist() == values

@@ -28,6 +28,7 @@ VIEW = {
     "customer_id": "anna",
     "ts": "2017-10-17T11:00:00Z",
     "kind": "view",
+    "product_id": "p5",
 }
 
 

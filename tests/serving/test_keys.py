@@ -108,7 +108,8 @@ def test_who_gets_in_where(headers, place, holder) -> None:
 
 def test_who_is_not_let_in_changes_nothing(headers) -> None:
     client, sent = headers
-    body = {"events": [EVENT | {"event_id": "e2"}]}
+    # Not the one whom the requests above have erased.
+    body = {"events": [EVENT | {"event_id": "e2", "customer_id": "bert"}]}
     for holder in ("none", "wrong", "revoked", "read"):
         client("POST", "/v1/events", json=body, headers=sent[holder])
     answer = client("POST", "/v1/events", json=body, headers=sent["write"])
