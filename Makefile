@@ -17,7 +17,7 @@ serve: $(VENV)/.runtime         ## the API on what was published last
 	$(BIN)/repurchase serve --config $(CONFIG)
 
 test: check                     ## all checks and all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev             ## format, lint, types, layers, clean notebooks
 	$(BIN)/ruff format --check .

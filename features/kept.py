@@ -24,6 +24,7 @@ from features.contracts import (
 from features.history import Events, History, Longs, Products, offsets_of
 from features.kept_events import EVENT_TABLES, READ, FreshEvent, KeptEvents
 from features.merged import ProductCodes, SomeEvents
+from features.profile import left_out
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class Kept:
         if profiles is not None:
             customer = profiles.column("customer").to_numpy().astype(np.int32)
             bounds = offsets_of(customer, n)
-            profiles = _coded(profiles.drop_columns(["customer"]))
+            # Names and addresses, say: no feature reads them, so no version holds them.
+            unread = {"customer", *left_out(history)} & {*profiles.column_names}
+            profiles = _coded(profiles.drop_columns(sorted(unread)))
         events = {
             table.name: KeptEvents.keep(found, READ[table.name])
             for table in EVENT_TABLES

@@ -254,7 +254,7 @@ class Gateway:
     def _place(self, scope: Scope) -> tuple[str, str]:
         """The path as routed, and its parameter."""
         path: str = scope["path"]
-        if path in self._routes:
+        if path in self._routes and not path.endswith("}"):
             return path, ""
         # As it was sent: a slash of an id comes as %2F.
         raw: bytes = scope.get("raw_path") or path.encode()

@@ -285,7 +285,14 @@ def _offers(
         group = due.groups[code]
         if group in published.catalogue.categories:
             return wishes(published, n, "again", [group])
-        return usual
+        # A product without a category is a group of its own, named by its id.
+        product = published.catalogue.ids.row(group)
+        if product is None:
+            return usual
+        others = np.ones(len(published.catalogue.names), dtype=np.bool_)
+        others[product] = False
+        again = wishes(published, n, "again")
+        return replace(again, allowed=again.allowed & ~others)
 
     if ranking.pair is None:
         asks = [usual] * len(customers)

@@ -170,7 +170,11 @@ class Audiences:
                 self._now_us(),
                 call.who,
                 goal,
-                {k: v for k, v in asked.items() if v and k != "goal"},
+                {
+                    k: v
+                    for k, v in asked.items()
+                    if v not in (None, [], {}) and k != "goal"
+                },
                 count,
                 published.version,
             )

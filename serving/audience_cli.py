@@ -87,7 +87,7 @@ def audience(
         ranking = audiences.rank(published, ask, top)
         asked |= {"filters": filters, "horizon_days": horizon, "category": category}
         asked |= {"within_days": within_days, "product_ids": product, "list": picks}
-        asked = {name: value for name, value in asked.items() if value}
+        asked = {k: v for k, v in asked.items() if v not in (None, [], {})}
         count, version = len(ranking.customer), published.version
         audits.record(engine, now_us(), audits.LOCAL, goal, asked, count, version)
     files.write(audiences.lines(published, ranking, 0, offers), out, offers)

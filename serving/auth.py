@@ -184,6 +184,17 @@ def _unknown(said: str) -> ApiError:
     return ApiError(401, "unauthorized", f"authorization: {said}", headers=challenge)
 
 
+_OF_PROXIES = (
+    b"forwarded",
+    b"via",
+    b"x-real-ip",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+)
+"""Headers that say that somebody else asks by way of this machine."""
+
+
 def _is_local(request: Request) -> bool:
     """Whether the request is from this machine, by every sign of it.
 
@@ -195,9 +206,8 @@ def _is_local(request: Request) -> bool:
     if server is None or not _is_own(server[0].encode()):
         return False
     return all(
-        _is_own(value)
+        name not in _OF_PROXIES and (name not in (b"host", b"origin") or _is_own(value))
         for name, value in request["headers"]
-        if name in (b"host", b"origin")
     )
 
 

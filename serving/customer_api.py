@@ -12,12 +12,10 @@ from serving.asgi import ApiError, Call, Reply, Route, Routes
 from serving.auth import away
 from serving.customer import page
 from serving.erased import Erased
-from serving.erasure import receipt
+from serving.erasure import receipt, unfit
 from serving.published import Published
 from serving.state.database import StateAwayError
 from serving.state.tombstones import erase
-
-_LONGEST_ID = 256
 
 
 class Customers:
@@ -73,12 +71,8 @@ class Customers:
 
     def erase(self, call: Call) -> Reply:
         """``DELETE /v1/customers/{id}``; again gives the same tombstone."""
-        if len(call.parameter) > _LONGEST_ID or "\0" in call.parameter:
-            raise ApiError(
-                422,
-                "invalid",
-                f"id: expected 1 to {_LONGEST_ID} characters, got others",
-            )
+        if said := unfit(call.parameter):
+            raise ApiError(422, "invalid", f"id: {said}")
         current = self._current()
         try:
             erasure = erase(self._engine, call.parameter, self._now_us())

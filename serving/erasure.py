@@ -25,8 +25,30 @@ REMAINING = (
 )
 
 
-def receipt(erasure: Erasure, *, was_published: bool) -> dict[str, Any]:
-    """What a person who asked for it is told."""
+LONGEST_ID = 256
+
+
+def unfit(customer_id: str) -> str | None:
+    """Why a text can be nobody's id; None: it can be one.
+
+    A tombstone of a text that was meant otherwise would hide rows, and not the
+    customer's.
+    """
+    if not 0 < len(customer_id) <= LONGEST_ID or "\0" in customer_id:
+        return f"expected 1 to {LONGEST_ID} characters, got others"
+    if customer_id != customer_id.strip():
+        return "expected no blanks around it, got some"
+    return None
+
+
+def receipt(erasure: Erasure, *, was_published: bool | None) -> dict[str, Any]:
+    """What a person who asked for it is told.
+
+    Args:
+        erasure: what was done.
+        was_published: whether the version in force held them; None: it cannot be
+            read.
+    """
     return {
         "erased_at": f"{from_us(erasure.at).isoformat()}Z",
         "tombstone": erasure.tombstone,

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contracts import SettingError
+from serving.known import Profile
 from serving.published import Published
 
 Bools = npt.NDArray[np.bool_]
@@ -34,9 +35,18 @@ class AskError(SettingError):
 
 def choices(published: Published) -> dict[str, tuple[str, ...]]:
     """Every column that can be filtered by, with its values."""
-    profiles = published.known.profiles
-    short = {s: profiles[name].words for s, name in _SHORT.items() if name in profiles}
-    return {TAG: TAGS, **short, **{n: p.words for n, p in profiles.items()}}
+    words = {name: profile.words for name, profile in _profiles(published).items()}
+    return words | {TAG: TAGS}
+
+
+def _profiles(published: Published) -> dict[str, Profile]:
+    """Columns of the profile, under their own names and the short ones.
+
+    A shop's own column of a short name is meant by it; the tag is always ours.
+    """
+    own = published.known.profiles
+    short = {name: own[column] for name, column in _SHORT.items() if column in own}
+    return {**short, **own}
 
 
 def likely(published: Published) -> Bools:
@@ -68,7 +78,7 @@ def eligible(published: Published, filters: Filters) -> Bools:
         if name == TAG:
             keep &= np.isin(likely(published), [tag == TAGS[0] for tag in wanted])
         else:
-            profile = published.known.profiles[_SHORT.get(name, name)]
+            profile = _profiles(published)[name]
             chosen = np.zeros(len(profile.words) + 1, dtype=np.bool_)
             chosen[[profile.words.index(word) for word in wanted]] = True
             # The code of an unknown value is -1: the last place, never chosen.

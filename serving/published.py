@@ -181,7 +181,12 @@ class Published:
         consent = self.consent.copy()
         consent[rows] = False
         hidden = self.customers.without(rows.tolist())
-        return replace(self, customers=hidden, consent=consent, erased=len(rows))
+        made = replace(self, customers=hidden, consent=consent, erased=len(rows))
+        # What was read and worked out already is the same, and its files may be gone.
+        for name in ("propensity", "range_", "shop"):
+            if name in vars(self):
+                vars(made)[name] = vars(self)[name]
+        return made
 
     @classmethod
     def open(cls, workspace: Path) -> Published:

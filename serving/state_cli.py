@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from features.config import Config
-from features.contracts import SettingError
+from features.contracts import ContractError, SettingError
 from serving.options import ConfigFile, Overrides, load, new_console
 
 if TYPE_CHECKING:
@@ -145,16 +145,23 @@ def forget(
     """
     import json
 
-    from serving.erasure import receipt
+    from serving.erasure import receipt, unfit
     from serving.published import Published, current_version
     from serving.state import tombstones
 
     settings = load(config, overrides)
+    if said := unfit(customer_id):
+        raise SettingError(f"customer_id: {said}; check it")
     with opened_state(settings) as engine:
-        is_published = current_version(settings.workspace) is not None
-        current = Published.open(settings.workspace) if is_published else None
-        known = current is not None and current.customers.row(customer_id) is not None
+        # First of all: a damaged version must not stand in the way.
         erasure = tombstones.erase(engine, customer_id, now_us())
+    known: bool | None = None
+    if current_version(settings.workspace) is None:
+        known = False
+    else:
+        with suppress(ContractError):
+            current = Published.open(settings.workspace)
+            known = current.customers.row(customer_id) is not None
     found = receipt(erasure, was_published=known)
     print(json.dumps(found, indent=1))  # noqa: T201 - for scripts
 

@@ -37,6 +37,12 @@ Rows = list[dict[str, Any]]
 ReadHistory = Callable[[Mapping[str, Rows | pa.Table], datetime], History]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: the last process must not end with one."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def _table(rows: Rows) -> pa.Table:
     """Rows as Arrow; every time column is a timestamp in microseconds."""
     table = pa.Table.from_pylist(rows)

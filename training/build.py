@@ -103,7 +103,7 @@ def at_cutoff(features: pa.Table, cutoff: datetime) -> pa.Table:
 
 def fit_propensity(history: History, features: pa.Table, config: Config) -> Propensity:
     """The repurchase model from the feature rows of ``build_features``."""
-    cutoffs = training_cutoffs(history, config)
+    cutoffs = cutoffs_in(features, history.until)
     us = features.column("cutoff").cast(pa.int64()).to_numpy()
     past = features.filter(pa.array(us < to_us(history.until)))
     return propensity.fit(
@@ -115,6 +115,16 @@ def fit_propensity(history: History, features: pa.Table, config: Config) -> Prop
         config.propensity,
         config.seed,
     )
+
+
+def cutoffs_in(features: pa.Table, until: datetime) -> list[datetime]:
+    """Cutoffs of a feature table before a moment, ascending.
+
+    Not ``training_cutoffs`` of the history: where it is of some customers only, the
+    first purchase of all, from which cutoffs are counted, may be none of theirs.
+    """
+    us = np.unique(features.column("cutoff").cast(pa.int64()).to_numpy())
+    return [from_us(int(cutoff)) for cutoff in us[us < to_us(until)]]
 
 
 def next_purchase(

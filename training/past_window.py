@@ -28,7 +28,7 @@ def past_windows(
 ) -> list[Snapshot]:
     """Latest first, each with purchases before it and its window over."""
     events = history.purchases
-    known = events.ts[events.before(to_us(cutoff))]
+    known = events.ts[events.before(to_us(cutoff)) & events.bought]
     first = int(known.min()) if len(known) else to_us(cutoff)
     return windows_since(first, cutoff, horizon_days, most)
 

@@ -108,6 +108,26 @@ def test_without_later_events_it_is_the_history_to_the_bit(shop_tables, read_his
         assert texts(found[name]).equals(texts(batch[name])), name
 
 
+def test_what_no_feature_reads_of_a_profile_is_not_kept(read_history):
+    rows = [
+        {
+            "customer_id": f"c{n}",
+            "segment": "ab"[n % 2],
+            "email": f"c{n}@shop.example",
+            "card_made_at": T,
+        }
+        for n in range(400)
+    ]
+    lines = purchases(
+        ("c0", "p", T - HOUR, "o", 1.0, 1.0),
+        *((f"c{n}", "p", T, f"o{n}", 1.0, 1.0) for n in range(400)),
+    )
+    history = read_history({"purchases": lines, "customers": rows}, T + HOUR)
+    kept = Kept.of(history).profiles
+    assert kept is not None and "segment" in kept.column_names
+    assert not {"email", "card_made_at"} & {*kept.column_names}
+
+
 def purchases(*rows: tuple) -> list[dict]:
     names = ("customer_id", "product_id", "ts", "order_id", "quantity", "amount")
     return [dict(zip(names, row, strict=True)) for row in rows]

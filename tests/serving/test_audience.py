@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -207,6 +208,35 @@ def test_filters_are_any_value_of_a_column_and_all_columns(
 def test_what_a_version_does_not_know_is_refused(published, filters, line):
     with pytest.raises(AskError, match=line):
         asked(published, "value", filters=filters)
+
+
+@pytest.mark.parametrize("with_tier", [True, False])
+def test_a_shops_own_column_goes_before_a_short_name_and_never_before_the_tag(
+    tmp_path, predictions, with_tier
+):
+    profiles = predictions.profiles
+    profiles = profiles.append_column("tier", pa.array(["a", "b", "a"]))
+    profiles = profiles.append_column("tag", pa.array(["vip", "vip", "new"]))
+    if not with_tier:
+        profiles = profiles.drop_columns(["member_tier"])
+    publish(tmp_path, replace(predictions, profiles=profiles), "m1")
+    shop = everyone(Published.open(tmp_path))
+    found = asked(shop, "repurchase", filters={"tier": ["a"]})
+    assert sorted(found.customer.tolist()) == [ANNA, CARL]
+    with pytest.raises(AskError, match="of likely, not_likely, got 'vip'"):
+        asked(shop, "repurchase", filters={"tag": ["vip"]})
+
+
+def test_a_product_without_a_category_that_is_due_is_what_is_offered(
+    tmp_path, predictions
+):
+    due = predictions.replenishment
+    due = due.set_column(1, "product_group", pa.array(["p1"] * len(due)))
+    publish(tmp_path, replace(predictions, replenishment=due), "m1")
+    shop = Published.open(tmp_path)
+    ranking = asked(shop, "replenish", within_days=99)
+    (row,) = (r for r in lines(shop, ranking, 0, 3) if r["customer_id"] == "anna")
+    assert [offer["product_id"] for offer in row["products"]] == ["p1"]
 
 
 # -- whatever is asked -----------------------------------------------------------

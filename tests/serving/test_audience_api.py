@@ -217,6 +217,8 @@ def test_who_pulled_which_list_is_on_record(workspace, new_client, state: StateC
     ]
     assert json.loads(found[2].asked) == {"filters": {"tag": "not_likely"}}
     assert found[0].version == current_version(workspace)
+    client("GET", f"{ALERTS}?within_days=0", headers=sent)
+    assert json.loads(audits.latest(client.engine, 1)[0].asked)["within_days"] == 0
 
 
 def test_without_a_record_there_is_no_list(client, monkeypatch):

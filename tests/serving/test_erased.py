@@ -204,6 +204,26 @@ def test_builds_know_whom_to_leave_out(workspace, new_client):
         erased_of(config)
 
 
+@pytest.mark.parametrize("place", ["%7Bid%7D", "%20anna", "anna%20", "a%00b"])
+def test_a_text_that_is_nobodys_id_leaves_no_tombstone(workspace, new_client, place):
+    client = new_client(workspace)
+    answer = client("DELETE", f"/v1/customers/{place}")
+    if place == "%7Bid%7D":
+        # Somebody may be called so: it is an id like any other.
+        assert answer.status_code == 200
+        assert client.erased.has("{id}") and not client.erased.has("")
+        return
+    assert answer.status_code == 422
+    assert not tombstones.since(client.engine).hashes
+
+
+def test_hiding_a_customer_keeps_what_was_read_of_the_version(workspace):
+    published = Published.open(workspace)
+    model, shop = published.propensity, published.shop
+    hidden = published.without(np.array([0]))
+    assert hidden.propensity is model and hidden.shop is shop
+
+
 def test_only_versions_that_hold_an_erased_customer_are_removed(
     workspace, new_client, predictions
 ):

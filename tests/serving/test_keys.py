@@ -204,6 +204,10 @@ def test_the_last_key_revoked_opens_nothing(workspace, new_client) -> None:
         # A page of the web that sends a form here.
         ({"Origin": "https://evil.example"}, 401),
         ({"Origin": "null"}, 401),
+        # Somebody else, by way of a proxy on this machine.
+        ({"X-Forwarded-For": "203.0.113.7"}, 401),
+        ({"Forwarded": "for=203.0.113.7"}, 401),
+        ({"Via": "1.1 proxy"}, 401),
     ],
 )
 def test_without_keys_pages_of_the_web_do_not_get_in(

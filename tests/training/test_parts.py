@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from features.assemble import assemble
@@ -20,12 +21,14 @@ from features.config import (
 )
 from features.engine import Tables
 from features.history import History
+from features.samples import take
 from features.simulate import Truths, simulate
 from features.snapshot import Snapshot, to_us
 from training import build
 from training.artifacts import Bundle
 from training.ground import ground_of
 from training.moment import moment_at, sort_history
+from training.past_window import past_windows, windows_since
 from training.predict import predict, predict_parts
 from training.predictions import Predictions
 from training.ranker import moments_of
@@ -176,3 +179,39 @@ def test_rows_of_later_days_change_no_count(shop: Path, history: History) -> Non
     assert np.array_equal(now.buyers, then.buyers[code])
     first = now.first_us < to_us(CUTOFF)
     assert np.array_equal(now.first_us[first], then.first_us[code][first])
+
+
+def test_a_sample_learns_at_the_cutoffs_of_the_table(
+    history: History, features: pa.Table
+) -> None:
+    # Whoever bought first is not drawn: counted from their own first purchase, the
+    # sample's cutoffs would be fewer.
+    late = history.purchases.ts[history.purchases.offsets[:-1]] > to_us(
+        datetime(2023, 9, 1)
+    )
+    some = take(history, late)
+    rows = features.filter(pc.field("customer_id").isin(some.customers.tolist()))
+    assert build.training_cutoffs(history, CONFIG)[0] < datetime(2024, 5, 1)
+    found = build.cutoffs_in(features, CUTOFF)
+    assert found == list(build.training_cutoffs(history, CONFIG))
+    assert build.cutoffs_in(rows, CUTOFF)[-1] == found[-1]
+
+
+def test_a_return_before_the_first_purchase_begins_no_window(
+    read_history: Callable[..., History],
+) -> None:
+    def line(days: float, quantity: float) -> dict[str, Any]:
+        return {
+            "customer_id": "a",
+            "product_id": "p",
+            "ts": CUTOFF - timedelta(days=days),
+            "order_id": str(days),
+            "quantity": quantity,
+            "amount": quantity,
+        }
+
+    rows = [line(200, -1.0), line(90, 1.0), line(5, 1.0)]
+    found = past_windows(read_history({"purchases": rows}, CUTOFF), CUTOFF, 28, 9)
+    first = to_us(CUTOFF - timedelta(days=90))
+    assert found == windows_since(first, CUTOFF, 28, 9)
+    assert len(found) == 2
