@@ -373,7 +373,7 @@ class ServingConfig(Section):
 
 
 class StateConfig(Section):
-    """The database of the service: events and API keys.
+    """The database of the service: events, API keys, audits and erasures.
 
     Attributes:
         url: ``postgresql://user@host:port/name`` with ``?schema=NAME`` and options

@@ -66,7 +66,7 @@ class FreshModel:
     """Fitted weights.
 
     Attributes:
-        weights: of ``since.COLUMNS``, ``[group, column]``.
+        weights: of ``fresh_rows.COLUMNS``, ``[group, column]``.
     """
 
     weights: Floats
