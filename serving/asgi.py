@@ -29,6 +29,7 @@ _PATIENCE = 64
 
 _THREADS = 8
 _MOST_IN_THREADS = 32
+_MOST_STREAMS = 8
 """Requests at work or waiting for a thread; their bodies are in memory."""
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
@@ -197,6 +198,7 @@ class Gateway:
         self._admit = admit
         self._threads = ThreadPoolExecutor(_THREADS, "repurchase")
         self._in_threads = 0
+        self._streams = 0
         self._limit = config.max_body_bytes
         self._timeout = config.body_timeout_seconds
 
@@ -240,16 +242,26 @@ class Gateway:
         if reply.chunks is None:
             await _send(reply, send)
             return
+        # Counted apart: whoever reads slowly must not keep others from being answered.
+        if self._streams >= _MOST_STREAMS:
+            said = (
+                f"request: expected at most {_MOST_STREAMS} streams at a time, got more"
+            )
+            await _send(error_reply(ApiError(503, "busy", f"{said}; try later")), send)
+            return
         headers = [(b"content-type", reply.media), *reply.headers]
         start = {**_START, "status": reply.status, "headers": headers}
-        self._in_threads += 1
+        self._streams += 1
         try:
             await stream(start, reply.body, reply.chunks, self._threads, receive, send)
+        except TimeoutError:
+            logger.warning("%s: a client stopped to read", path)
+            raise
         except Exception:
             logger.exception("%s failed", path)
             raise
         finally:
-            self._in_threads -= 1
+            self._streams -= 1
 
     def _place(self, scope: Scope) -> tuple[str, str]:
         """The path as routed, and its parameter."""

@@ -8,6 +8,9 @@ from concurrent.futures import Executor
 
 from starlette.types import Message, Receive, Send
 
+PATIENCE_SECONDS = 30.0
+"""A client that takes nothing for so long is given up."""
+
 
 async def stream(
     start: Message,
@@ -19,8 +22,9 @@ async def stream(
 ) -> None:
     """Sends a reply whose end is not known yet.
 
-    An error of ``chunks`` goes to the server, which breaks the connection off: it is
-    too late for another status, and what the client got has no end.
+    An error of ``chunks``, or a client that stops to read, goes to the server, which
+    breaks the connection off: it is too late for another status, and what the client
+    got has no end.
 
     Args:
         start: status and headers.
@@ -29,6 +33,9 @@ async def stream(
         threads: where the parts are made.
         receive: tells when the client has gone.
         send: takes the parts; it waits where the client reads slowly.
+
+    Raises:
+        TimeoutError: the client took nothing for ``PATIENCE_SECONDS``.
     """
     loop = asyncio.get_running_loop()
     left = asyncio.ensure_future(_left(receive))
@@ -37,7 +44,8 @@ async def stream(
         chunk: bytes | None = first
         while chunk is not None and not left.done():
             body = {"type": "http.response.body", "body": chunk, "more_body": True}
-            await send(body)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await send(body)
             chunk = await loop.run_in_executor(threads, lambda: next(chunks, None))
         if chunk is None:
             await send({"type": "http.response.body", "body": b""})

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from features.config import ServingConfig
+from serving.asgi import Gateway, Reply, Route
 from serving.streams import stream
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
@@ -75,3 +77,70 @@ def test_a_part_that_cannot_be_made_leaves_the_answer_without_an_end() -> None:
     with pytest.raises(RuntimeError, match="broken"):
         reader.read()
     assert reader.made == 3 and not reader.is_whole
+
+
+def test_a_client_that_stops_to_read_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serving.streams.PATIENCE_SECONDS", 0.01)
+
+    class Idle(Reader):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if len(self.sent) == 4:
+                await asyncio.Event().wait()
+
+    reader = Idle()
+    with pytest.raises(TimeoutError):
+        reader.read()
+    assert len(reader.sent) == 4 and not reader.is_whole
+
+
+def test_slow_readers_take_no_place_of_other_requests() -> None:
+    async def run() -> list[int]:
+        go, statuses = asyncio.Event(), list[int]()
+
+        def csv(_: bytes) -> Reply:
+            return Reply(200, b"head", chunks=iter([b"tail"]))
+
+        def quick(_: bytes) -> Reply:
+            return Reply(200, b"quick")
+
+        routes = {
+            "/csv": {"GET": Route(csv, None, in_thread=True)},
+            "/quick": {"GET": Route(quick, None, in_thread=True)},
+        }
+        gateway = Gateway(
+            lambda *_: None, routes, lambda *_: None, lambda *_: "", ServingConfig()
+        )
+
+        async def ask(path: str) -> None:
+            body = iter([{"type": "http.request", "body": b""}])
+
+            async def receive() -> dict[str, Any]:
+                for message in body:
+                    return message
+                await asyncio.Event().wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message: Any) -> None:
+                if message["type"] == "http.response.start":
+                    statuses.append(message["status"])
+                elif message["body"] == b"head":
+                    await go.wait()
+
+            scope = {"type": "http", "path": path, "method": "GET", "headers": []}
+            await gateway(scope, receive, send)
+
+        slow = [asyncio.ensure_future(ask("/csv")) for _ in range(40)]
+        while len(statuses) < 40:
+            await asyncio.sleep(0.01)
+        await ask("/quick")
+        go.set()
+        await asyncio.gather(*slow)
+        return statuses
+
+    statuses = asyncio.run(run())
+    # Eight streams, no more; and what is asked beside them is answered.
+    assert statuses[:40].count(200) == 8 and statuses[:40].count(503) == 32
+    assert statuses[40] == 200
