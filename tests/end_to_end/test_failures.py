@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,9 @@ class Commands:
         # Readable: it is done.
         pipe = [self._process.stdout]
         if kill_after is not None and not select.select(pipe, [], [], kill_after)[0]:
-            os.kill(child, signal.SIGKILL)
+            # It may have ended just now.
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         return int(self._process.stdout.readline())
 
     @property
