@@ -69,11 +69,6 @@ class Recent:
                     left[customer_id] = rows
             self._of, self.events = left, sum(map(len, left.values()))
 
-    def forget(self, customer_id: str) -> None:
-        """Drops all rows of a customer."""
-        with self._writing:
-            self.events -= len(self._of.pop(customer_id, ()))
-
     def _put(self, customer_id: str, row: bytes) -> None:
         held = self._of.setdefault(customer_id, [])
         held.append(row)

@@ -70,12 +70,3 @@ def test_a_version_has_seen_what_had_happened_and_was_received(
     recent.drop_before(100)
     assert recent.of("anna") == ([one] if is_left else None)
     assert recent.events == is_left
-
-
-def test_a_customer_can_be_forgotten(row):
-    recent = Recent()
-    recent.add([row(), row(), row("bert")])
-    recent.forget("anna")
-    recent.forget("nobody")
-    assert recent.of("anna") is None
-    assert recent.events == 1
