@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from functools import lru_cache
 from starlette.types import Scope as Request
 
 from serving.asgi import ApiError
+from serving.rounds import in_rounds
 from serving.state.audits import LOCAL
 from serving.state.database import StateAwayError
 from serving.state.keys import Key, Scope, hashed
@@ -25,7 +25,6 @@ from serving.state.keys import Key, Scope, hashed
 _STALE_SECONDS = 300.0
 """Keys that could not be read anew for so long are relied on no more."""
 
-_LEAST_SECONDS = 0.05
 _BEARER = b"bearer "
 
 logger = logging.getLogger("repurchase.serving")
@@ -98,19 +97,7 @@ class Keyring:
 
     def follow(self, every_seconds: float) -> Callable[[], None]:
         """Refreshes now, and from now on in a thread; returns what ends that."""
-        self.refresh()
-        pause, ends = max(every_seconds, _LEAST_SECONDS), threading.Event()
-
-        def again() -> None:
-            while not ends.wait(pause):
-                try:
-                    self.refresh()
-                except Exception:
-                    # Whatever it is: without this thread no key is ever revoked.
-                    logger.exception("keys: not read")
-
-        threading.Thread(target=again, name="keys", daemon=True).start()
-        return ends.set
+        return in_rounds(self.refresh, every_seconds, "keys")
 
     def __call__(self, request: Request, needed: Scope) -> str:
         """Lets a request in that has a key with the scope; whose it is.

@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from serving.auth import away
 from serving.published import Published
+from serving.rounds import in_rounds
 from serving.state.database import StateAwayError
 from serving.state.tombstones import Tombstones, encoded, tombstone
 from serving.texts import Texts
 
-_LEAST_SECONDS = 0.05
 _CHUNK = 65_536
 
 logger = logging.getLogger("repurchase.serving")
@@ -98,20 +98,9 @@ class Erased:
         self, served: Callable[[], Published | None], every_seconds: float
     ) -> Callable[[], None]:
         """Refreshes now, and from now on in a thread; returns what ends that."""
-        self.refresh(served())
-        pause, ends = max(every_seconds, _LEAST_SECONDS), threading.Event()
-
-        def again() -> None:
-            while not ends.wait(pause):
-                try:
-                    self.refresh(served())
-                except Exception:
-                    # Whatever it is: without this thread nobody is hidden any more.
-                    logger.exception("tombstones: not read")
-
-        threading.Thread(target=again, name="tombstones", daemon=True).start()
+        ends = in_rounds(lambda: self.refresh(served()), every_seconds, "tombstones")
         self._is_followed = True
-        return ends.set
+        return ends
 
     @staticmethod
     def _is_of(view: _View, published: Published, hashes: frozenset[bytes]) -> bool:

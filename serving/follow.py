@@ -14,12 +14,12 @@ from serving.events import AHEAD
 from serving.live import Live
 from serving.published import Published
 from serving.recent import MAX_EVENTS, Recent, is_fresh
+from serving.rounds import in_rounds
 from serving.state.database import StateAwayError
 from serving.state.log import LogRow, events_since, last_sequence
 
 _AHEAD_US = AHEAD // timedelta(microseconds=1)
 _ROWS_AT_ONCE = 2_000
-_LEAST_SECONDS = 0.1
 
 logger = logging.getLogger("repurchase.serving")
 
@@ -105,22 +105,12 @@ class Follower:
             every_seconds: between rounds.
             after: called after each round.
         """
-        self.catch_up()
-        after()
-        pause, ends = max(every_seconds, _LEAST_SECONDS), threading.Event()
 
-        def again() -> None:
-            while not ends.wait(pause):
-                try:
-                    self.catch_up()
-                    after()
-                except Exception:
-                    # Whatever it is: without this thread other workers' events
-                    # never arrive.
-                    logger.exception("event log: not read")
+        def work() -> None:
+            self.catch_up()
+            after()
 
-        threading.Thread(target=again, name="events", daemon=True).start()
-        return ends.set
+        return in_rounds(work, every_seconds, "event log")
 
     def _catch_up(self, published: Published) -> None:
         cutoff = published.cutoff_us
