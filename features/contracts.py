@@ -279,6 +279,9 @@ PICKS = Table(
 SegmentBy = Literal["channel", "segment", "region", "member_tier"]
 """What tells segments apart: the channel of purchases, or a column of customers."""
 
+EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
+"""Tables whose rows happen to a customer at a moment."""
+
 TABLES: tuple[Table, ...] = (
     PURCHASES,
     BROWSES,

@@ -20,6 +20,7 @@ from features import quality, scores
 from features.connection import connect
 from features.contracts import (
     CUSTOMERS,
+    EVENT_TABLES,
     PURCHASES,
     TABLES,
     ContractError,
@@ -29,7 +30,7 @@ from features.customers import BOUGHT
 from features.database import Database
 from features.erased import NOBODY, Erased
 from features.history import History
-from features.parts import EVENT_TABLES, Reader
+from features.parts import Reader
 from features.postgres import local
 from features.scratch import scratch
 from features.snapshot import from_us, to_us

@@ -16,13 +16,14 @@ import pyarrow as pa
 from features.contracts import (
     BROWSES,
     CAMPAIGNS,
+    EVENT_TABLES,
     FEEDBACK,
     INQUIRIES,
     PURCHASES,
     TOUCHES,
 )
 from features.history import Events, History, Longs, Products, offsets_of
-from features.kept_events import EVENT_TABLES, READ, FreshEvent, KeptEvents
+from features.kept_events import READ, FreshEvent, KeptEvents
 from features.merged import ProductCodes, SomeEvents
 from features.profile import left_out
 

@@ -9,11 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from features.assemble import OF_EVENTS
-from features.contracts import BROWSES, FEEDBACK, INQUIRIES, PURCHASES, TOUCHES, Table
+from features.contracts import Table
 from features.dimension import columns_read
 from features.history import Array, Events, Longs
-
-EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
 
 READ = columns_read(OF_EVENTS)
 """By name of the table, the columns of ``Events`` that features read."""

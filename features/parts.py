@@ -21,15 +21,12 @@ import pyarrow as pa
 
 from features.columns import decide_texts
 from features.contracts import (
-    BROWSES,
     CAMPAIGNS,
     CUSTOMERS,
-    FEEDBACK,
-    INQUIRIES,
+    EVENT_TABLES,
     PRODUCTS,
     PROMOTIONS,
     PURCHASES,
-    TOUCHES,
     Column,
     ContractError,
     Table,
@@ -43,8 +40,6 @@ from features.slices import edges_of, in_slices
 from features.small import campaigns_of, products_of, promotions_of
 from features.spool import Memory, Spool
 from features.sql import identifier, quoted
-
-EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
 
 BATCH_ROWS = 122_880
 

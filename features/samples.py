@@ -13,10 +13,8 @@ import numpy as np
 import pyarrow as pa
 from pandas.util import hash_array
 
-from features.contracts import BROWSES, FEEDBACK, INQUIRIES, PURCHASES, TOUCHES
+from features.contracts import EVENT_TABLES
 from features.history import Array, Bools, Events, Floats, History, Ints, offsets_of
-
-_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
 
 
 def lots(ids: Array, seed: int) -> Floats:
@@ -45,7 +43,7 @@ def take(history: History, keep: Bools) -> History:
     n = int(keep.sum())
     events = {
         table.name: _recoded(found.take(keep[found.customer]), code, n)
-        for table in _TABLES
+        for table in EVENT_TABLES
         if (found := history.events(table)) is not None
     }
     profiles = history.profiles
@@ -78,7 +76,7 @@ def join(parts: Sequence[History]) -> History:
     codes = np.split(code, np.cumsum([len(part.customers) for part in parts])[:-1])
     joined = {
         table.name: _joined([part.events(table) for part in parts], codes, len(ids))
-        for table in _TABLES
+        for table in EVENT_TABLES
         if parts[0].events(table) is not None
     }
     profiles = None

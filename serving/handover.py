@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.contracts import ContractError
-from features.kept_events import EVENT_TABLES
+from features.contracts import EVENT_TABLES, ContractError
 from serving.known import NUMBERS, PROFILES, rows_of
 from training.buyers import Buyers
 from training.predictions import HORIZONS, Predictions

@@ -21,10 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from features import contracts
-from features.contracts import BROWSES, FEEDBACK, INQUIRIES, PURCHASES, TOUCHES, Dtype
+from features.contracts import Dtype
 
 EVENT_TABLES: dict[str, contracts.Table] = {
-    table.name: table for table in (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
+    table.name: table for table in contracts.EVENT_TABLES
 }
 """Input tables whose rows may come as events, by name."""
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 
 from features.assemble import OF_EVENTS, assemble
-from features.contracts import CUSTOMERS, PURCHASES, TABLES
+from features.contracts import CUSTOMERS, EVENT_TABLES, PURCHASES, TABLES
 from features.history import History
 from features.kept import Kept
-from features.kept_events import EVENT_TABLES, FreshEvent, narrow
+from features.kept_events import FreshEvent, narrow
 from features.snapshot import to_us
 
 EVENTS = tuple(f.name for dimension in OF_EVENTS for f in dimension.features)

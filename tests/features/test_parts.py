@@ -15,11 +15,10 @@ import pytest
 
 from features import engine, parts, slices
 from features.assemble import FEATURES, OF_EVENTS, assemble, assemble_parts
-from features.contracts import BROWSES, SettingError
+from features.contracts import BROWSES, EVENT_TABLES, SettingError
 from features.dimension import columns_read
 from features.engine import Tables
 from features.history import Events, History, Longs
-from features.parts import EVENT_TABLES
 from features.spool import Spool
 
 UNTIL = datetime(2024, 9, 1)
