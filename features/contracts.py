@@ -283,11 +283,7 @@ EVENT_TABLES = (PURCHASES, BROWSES, INQUIRIES, FEEDBACK, TOUCHES)
 """Tables whose rows happen to a customer at a moment."""
 
 TABLES: tuple[Table, ...] = (
-    PURCHASES,
-    BROWSES,
-    INQUIRIES,
-    FEEDBACK,
-    TOUCHES,
+    *EVENT_TABLES,
     CUSTOMERS,
     PRODUCTS,
     CAMPAIGNS,
