@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: demo test check serve bench lock clean
+.PHONY: demo test thorough check serve bench lock clean
 
 demo: $(VENV)/.runtime          ## the whole main job on real data
 	$(BIN)/repurchase demo --config $(CONFIG)
@@ -18,6 +18,10 @@ serve: $(VENV)/.runtime         ## the API on what was published last
 
 test: check                     ## all checks and all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+thorough: $(VENV)/.dev          ## what tests draw, drawn more often
+	THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	  tests/features/test_engines_agree.py
 
 check: $(VENV)/.dev             ## format, lint, types, layers, clean notebooks
 	$(BIN)/ruff format --check .
