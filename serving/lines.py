@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from serving.catalogue import Catalogue
 from serving.published import Offers
+from serving.render import rounded
 
 FILL_POPULAR = "popularity"
 FILL_BOUGHT = "bought"
@@ -73,8 +74,8 @@ def offered(
         {
             "product_id": names[product],
             "rank": rank,
-            "score": score,
-            "probability": chance,
+            "score": rounded(score),
+            "probability": rounded(chance),
             "reason": reasons[reason],
             "source": sources[source],
         }
@@ -106,8 +107,8 @@ def filled(
         reason = REASON_CATALOGUE
         if place < catalogue.scored:
             score = float(catalogue.score[place] if scores is None else scores[line])
-            score = score if cap is None else min(score, cap)
-            chance = float(catalogue.probability[place])
+            score = rounded(score if cap is None else min(score, cap))
+            chance = rounded(float(catalogue.probability[place]))
             reason = catalogue.reasons[place]
         items.append(
             {

@@ -32,6 +32,7 @@ from serving.publish import (
     fingerprint,
     version_of,
 )
+from serving.render import Renderer
 from serving.texts import SortedIds, Texts, Told
 from training import propensity
 from training.any_of import AnyOf
@@ -87,6 +88,7 @@ class Published:
         next_low, next_high: bounds of an 80 % interval around ``expected_next``.
         kept: what features read of the customers.
         launched: microseconds ``[product]``; the smallest integer: unknown.
+        renderer: writes ``offers`` as answers.
         model: what the manifest says of ``propensity``.
         erased: customers who are hidden, see ``without``.
     """
@@ -118,6 +120,7 @@ class Published:
     next_high: npt.NDArray[np.datetime64]
     kept: Kept
     launched: npt.NDArray[np.int64]
+    renderer: Renderer
     model: Mapping[str, Any]
     erased: int = 0
 
@@ -226,14 +229,16 @@ class Published:
             expected_next=np.asarray(_column(customers, "expected_next_at")),
             reasons=_column(customers, "reasons"),
             consent=_flags(customers, "consent"),
-            offers=_offers(folder),
+            offers=(offers := _offers(folder)),
             buyers=Buyers(
                 _array(folder, "buyer_offsets"),
                 _array(folder, "buyer_customers"),
                 _array(folder, "buyer_probability"),
             ),
             any_of=AnyOf.from_json(manifest["any_of"]),
-            catalogue=catalogue_of(products, _table(folder, "cold_start")),
+            catalogue=(
+                catalogue := catalogue_of(products, _table(folder, "cold_start"))
+            ),
             bought_offsets=_array(folder, "bought_offsets"),
             bought_products=_array(folder, "bought_products"),
             last_bought=_array(folder, "last_bought"),
@@ -255,6 +260,7 @@ class Published:
                 manifest["kept"], partial(_array, folder), partial(_table, folder)
             ),
             launched=_array(folder, "launched"),
+            renderer=_renderer(folder, offers, catalogue),
             model=manifest["propensity"],
         )
 
@@ -335,3 +341,17 @@ def _offers(folder: Path) -> Offers:
         sources=tuple(source.dictionary.to_pylist()),
         reasons=Texts(reason.dictionary),
     )
+
+
+def _renderer(folder: Path, offers: Offers, catalogue: Catalogue) -> Renderer:
+    reasons = Texts(_column(_table(folder, "offers"), "reason").dictionary)
+    columns = (
+        offers.product,
+        offers.is_new,
+        offers.score,
+        offers.probability,
+        offers.source,
+        offers.reason,
+    )
+    sources = Texts(pa.array(offers.sources, pa.string()))
+    return Renderer(columns, catalogue.ids, reasons, sources)

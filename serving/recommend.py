@@ -22,7 +22,7 @@ from serving.ruled import ruled
 from serving.view import View
 from serving.wishes import ProductRows, Wishes, wishes
 
-__all__ = ["Item", "Lately", "Wishes", "listed", "recommend", "wishes"]
+__all__ = ["Item", "Lately", "Wishes", "listed", "recommend", "wishes", "written"]
 
 
 def recommend(
@@ -71,6 +71,22 @@ def listed(view: View | None, ask: Wishes) -> list[Item]:
         again = [ask.lane == "again"] * more.size
         items += filled(ask.catalogue, more, items, again)
     return items
+
+
+def written(published: Published, customer: int, ask: Wishes) -> bytes | None:
+    """The same as JSON, of a customer who did nothing since.
+
+    Returns:
+        None: the list has rules or must be filled, so ``listed`` has to make it.
+    """
+    if ask.rules is not None:
+        return None
+    allowed, resting = ask.allowed, published.resting(customer)
+    if resting is not None:
+        allowed = allowed.copy()
+        allowed[resting] = False
+    start, stop = published.offers.offsets[customer : customer + 2]
+    return published.renderer.lines(start, stop, ask.lane, allowed, ask.n)
 
 
 def _more(

@@ -19,6 +19,7 @@ from serving.live import Live
 from serving.outlook import warm
 from serving.publish import publish
 from serving.published import current_version
+from serving.render import rounded
 
 
 @pytest.fixture
@@ -40,8 +41,8 @@ def test_recommendations_are_answered_in_the_order_asked(client):
     assert lists[1]["items"][1] == {
         "product_id": "p1",
         "rank": 2,
-        "score": float(np.float32(0.8)),
-        "probability": float(np.float32(0.45)),
+        "score": rounded(np.float32(0.8)),
+        "probability": rounded(np.float32(0.45)),
         "reason": "bought 3 times",
         "source": "history",
     }
