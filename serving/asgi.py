@@ -27,6 +27,15 @@ _START = {"type": "http.response.start"}
 _PATIENCE = 64
 """Times the body limit that is read before the connection is given up."""
 
+SAFETY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""Headers of every reply: no browser guesses its type, keeps, runs or frames it."""
+
 _THREADS = 8
 _MOST_IN_THREADS = 32
 _MOST_STREAMS = 8
@@ -249,7 +258,7 @@ class Gateway:
             )
             await _send(error_reply(ApiError(503, "busy", f"{said}; try later")), send)
             return
-        headers = [(b"content-type", reply.media), *reply.headers]
+        headers = [(b"content-type", reply.media), *SAFETY, *reply.headers]
         start = {**_START, "status": reply.status, "headers": headers}
         self._streams += 1
         try:
@@ -365,9 +374,9 @@ def _route(path: str, methods: Mapping[str, Route] | None, method: str) -> Route
     # A server sends no body after HEAD, so the reply to GET serves.
     route = methods.get("GET" if method == "HEAD" else method)
     if route is None:
-        allowed = " or ".join(sorted(methods))
-        message = f"method: expected {allowed} for {path}, got {method}"
-        allow = ((b"allow", ", ".join(sorted(methods)).encode()),)
+        known = sorted({*methods, "HEAD"} if "GET" in methods else methods)
+        message = f"method: expected {' or '.join(known)} for {path}, got {method:.20}"
+        allow = ((b"allow", ", ".join(known).encode()),)
         raise ApiError(405, "method_not_allowed", message, headers=allow)
     return route
 
@@ -377,6 +386,7 @@ async def _send(reply: Reply, send: Send) -> None:
     headers = [
         (b"content-type", reply.media),
         (b"content-length", length),
+        *SAFETY,
         *reply.headers,
     ]
     await send({**_START, "status": reply.status, "headers": headers})
