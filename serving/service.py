@@ -29,6 +29,7 @@ from serving.asgi import ApiError, Gateway, Later, Reply, Route, Routes
 from serving.audience_api import Audiences
 from serving.auth import Keyring, away
 from serving.customer_api import Customers
+from serving.drift import Answers
 from serving.erased import Erased
 from serving.follow import Follower
 from serving.fresh import lately_of, view_of
@@ -94,6 +95,7 @@ class Api:
         self._max_events_bytes = max_events_bytes
         self._now = now
         self.metrics = metrics.Metrics()
+        self._scores = Answers()
         self._erased = erased
 
         def now_us() -> int:
@@ -180,16 +182,19 @@ class Api:
         horizon = asked.horizon_days or published.horizon_days
         fresh = {one.customer_id: new for one, new in zip(changed, live, strict=True)}
         outlooks: list[dict[str, Any]] = []
+        chances: list[float] = []
+        at = published.horizon_days - 1
         for customer_id in asked.customer_ids:
             outlook = fresh.get(customer_id)
             if outlook is None:
                 row = published.customers.row(customer_id)
                 outlook = None if row is None else published_outlook(published, row)
-            outlooks.append(
-                _cold(customer_id)
-                if outlook is None
-                else outlook.answer(published, customer_id, horizon)
-            )
+            if outlook is None:
+                outlooks.append(_cold(customer_id))
+                continue
+            outlooks.append(outlook.answer(published, customer_id, horizon))
+            chances.append(float(outlook.curve[at]))
+        self._scores.add(published.version, published.curve[:, at], chances)
         self._count("/v1/propensity", outlooks)
         head = {
             **self._head(published),
@@ -234,19 +239,20 @@ class Api:
             raise away()
         return Reply(200, b"\n", b"text/plain")
 
-    def note_log(self) -> None:
-        """Tells the metrics how far the log was read."""
+    def note(self) -> None:
+        """Tells the metrics how far the log was read, and which scores were answered."""
         log = self._follower
         self.metrics.followed(
             log.lag_seconds, log.events, log.dropped, log.unknown, log.failures
         )
+        self.metrics.scores(*self._scores.take())
 
     def exposition(self, _: bytes) -> Reply:
         """``GET /metrics``."""
         self._live.poll()
         served = self._live.current
         age = (self._now() - served.cutoff).total_seconds() if served else None
-        self.note_log()
+        self.note()
         text = self.metrics.text(age, self._live.failures)
         return Reply(200, text, metrics.MEDIA)
 
@@ -349,7 +355,7 @@ class Front(Gateway):
             engine,
             erased,
         )
-        follower.follow(config.reload_seconds, api.note_log)
+        follower.follow(config.reload_seconds, api.note)
         super().__init__(app, api.routes, api.metrics.observe, keyring, config)
         # A thread that checks events gives way to requests ten times as often as
         # Python would have it.
