@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.config import ServingConfig
+from serving.notable import Notable
 from serving.state.keys import Scope as KeyScope
 from serving.streams import stream
 
@@ -208,6 +209,7 @@ class Gateway:
         self._threads = ThreadPoolExecutor(_THREADS, "repurchase")
         self._in_threads = 0
         self._streams = 0
+        self._notable = Notable(config.slow_seconds)
         self._limit = config.max_body_bytes
         self._timeout = config.body_timeout_seconds
 
@@ -219,6 +221,7 @@ class Gateway:
         started = time.perf_counter()
         path, parameter = self._place(scope)
         methods = self._routes.get(path)
+        place = path if methods else "other"
         try:
             route = _route(path, methods, scope["method"])
             who = self._admit(scope, route.scope) if route.scope is not None else ""
@@ -235,15 +238,17 @@ class Gateway:
             reply = error_reply(invalid(error))
         except ApiError as error:
             reply = error_reply(error)
-        except Exception:
-            logger.exception("%s failed", path if methods else "request")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            self._notable.fault(place, error)
             fault = ApiError(500, "internal", "the service failed; see its log")
             reply = error_reply(fault)
+        if reply.status != 500:
+            made = time.perf_counter() - started
+            self._notable.request(place, reply.status, reply.code, made)
         try:
-            await self._reply(path, reply, receive, send)
+            await self._reply(place, reply, receive, send)
         finally:
-            spent = time.perf_counter() - started
-            self._observe(path if methods else "other", reply, spent)
+            self._observe(place, reply, time.perf_counter() - started)
 
     async def _reply(
         self, path: str, reply: Reply, receive: Receive, send: Send
@@ -264,10 +269,10 @@ class Gateway:
         try:
             await stream(start, reply.body, reply.chunks, self._threads, receive, send)
         except TimeoutError:
-            logger.warning("%s: a client stopped to read", path)
+            logger.warning("a client stopped to read", extra={"path": path})
             raise
-        except Exception:
-            logger.exception("%s failed", path)
+        except Exception as error:
+            self._notable.fault(path, error)
             raise
         finally:
             self._streams -= 1

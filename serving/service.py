@@ -24,7 +24,7 @@ from starlette.types import ASGIApp
 
 from features.config import ServingConfig, StateConfig
 from features.snapshot import to_us
-from serving import events, metrics, openapi, schema
+from serving import events, logs, metrics, openapi, schema
 from serving.asgi import ApiError, Gateway, Later, Reply, Route, Routes
 from serving.audience_api import Audiences
 from serving.auth import Keyring, away
@@ -397,14 +397,12 @@ def _keys_of(engine: Engine) -> Callable[[], Sequence[keys.Key]]:
     return load
 
 
-def _quiet() -> None:
-    # One line a request costs more than the request; /metrics counts them.
-    access = logging.getLogger("uvicorn.access")
-    access.handlers.clear()
-    access.propagate = False
-
-
-_quiet()
+if WORKSPACE in os.environ:
+    # Here, because the server has set up its own logging, in each of its processes,
+    # just before it imports this.
+    logs.set_up(
+        ServingConfig.model_validate_json(os.environ.get(SETTINGS, "{}")).log_format
+    )
 
 
 @bentoml.service(
