@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: demo test check serve bench lock clean
+.PHONY: demo test check audit serve bench fuzz lock clean
 
 demo: $(VENV)/.runtime          ## the whole main job on real data
 	$(BIN)/repurchase demo --config $(CONFIG)
@@ -25,9 +25,17 @@ check: $(VENV)/.dev             ## format, lint, types, layers, clean notebooks
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/python tests/audit.py
+
+audit: $(VENV)/.dev             ## known vulnerabilities of the locked packages, or fail
+	$(BIN)/python tests/audit.py --must-reach
 
 bench: $(VENV)/.dev             ## speed beside named rivals, ratios printed
 	$(BIN)/python -m pytest tests/benchmarks/bench_*.py -s -p no:cacheprovider
+
+fuzz: $(VENV)/.dev             ## 20,000 generated requests against the document
+	FUZZ_REQUESTS=20000 $(BIN)/python -m pytest tests/serving/test_fuzz.py -q -rP \
+	  -p no:cacheprovider
 
 lock: $(VENV)/.dev              ## resolve pyproject.toml anew into the lock files
 	$(BIN)/uv pip compile pyproject.toml --extra build --python-version 3.11 \
