@@ -39,13 +39,15 @@ OPERATIONS = {
     for method in methods
 }
 WEIGHTS = {"/v1/recommendations": 4, "/v1/audiences": 4, "/v1/propensity": 3}
-WEIGHTS |= {"/v1/events": 3, "/v1/alerts": 3, "/v1/customers/{id}": 2}
+WEIGHTS |= {"/v1/events": 3, "/v1/alerts": 3, "/v1/customers/{id}": 2, "/metrics": 1}
+_WHOLE = sum(WEIGHTS.get(path, 0) for path, _ in OPERATIONS.values())
+_FEW = 8
+"""For what takes no input."""
 
 
 def share(path: str) -> int:
     """Requests of one operation; more where there is more to go wrong."""
-    whole = sum(WEIGHTS.get(one, 1) for one, _ in OPERATIONS.values())
-    return max(REQUESTS * WEIGHTS.get(path, 1) // whole, 1)
+    return max(REQUESTS * WEIGHTS.get(path, 0) // _WHOLE, _FEW)
 
 
 @pytest.fixture(scope="module")
