@@ -240,7 +240,12 @@ class Api:
         return Reply(200, b"\n", b"text/plain")
 
     def note(self) -> None:
-        """Tells the metrics how far the log was read, and which scores were answered."""
+        """What is done every second, whether or not anybody asks.
+
+        A new version is looked for, and the metrics are told how far the log was read
+        and which scores were answered.
+        """
+        self._live.poll()
         log = self._follower
         self.metrics.followed(
             log.lag_seconds, log.events, log.dropped, log.unknown, log.failures
@@ -249,10 +254,9 @@ class Api:
 
     def exposition(self, _: bytes) -> Reply:
         """``GET /metrics``."""
-        self._live.poll()
+        self.note()
         served = self._live.current
         age = (self._now() - served.cutoff).total_seconds() if served else None
-        self.note()
         text = self.metrics.text(age, self._live.failures)
         return Reply(200, text, metrics.MEDIA)
 
