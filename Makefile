@@ -8,7 +8,7 @@ export OPENBLAS_NUM_THREADS := 1
 export OMP_WAIT_POLICY := PASSIVE
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: demo test thorough check serve bench lock clean
+.PHONY: demo test thorough check audit serve bench lock clean
 
 demo: $(VENV)/.runtime          ## the whole main job on real data
 	$(BIN)/repurchase demo --config $(CONFIG)
@@ -21,7 +21,7 @@ test: check                     ## all checks and all tests
 
 thorough: $(VENV)/.dev          ## what tests draw, drawn more often
 	THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	  tests/features/test_engines_agree.py
+	  -rP -p no:cacheprovider tests/features/test_engines_agree.py tests/serving/test_fuzz.py
 
 check: $(VENV)/.dev             ## format, lint, types, layers, clean notebooks
 	$(BIN)/ruff format --check .
@@ -29,6 +29,10 @@ check: $(VENV)/.dev             ## format, lint, types, layers, clean notebooks
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/python tests/audit.py
+
+audit: $(VENV)/.dev             ## known vulnerabilities of the locked packages, or fail
+	$(BIN)/python tests/audit.py --must-reach
 
 bench: $(VENV)/.dev             ## speed beside named rivals, ratios printed
 	$(BIN)/python -m pytest tests/benchmarks/bench_*.py -s -p no:cacheprovider

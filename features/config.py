@@ -360,6 +360,10 @@ class ServingConfig(Section):
             as many again may come at once after a pause. Null: no limit.
         body_timeout_seconds: a body that takes longer is refused with 408.
         reload_seconds: how often the pointer to the version in force is read.
+        log_format: json: an object a line; text: for people; auto: text on a
+            terminal, else json.
+        slow_seconds: a request that takes as long is told in the log.
+        grace_seconds: for requests at work, once the service is asked to stop.
     """
 
     host: str = "127.0.0.1"
@@ -370,6 +374,9 @@ class ServingConfig(Section):
     requests_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     body_timeout_seconds: float = Field(default=4.0, gt=0, le=60)
     reload_seconds: float = Field(default=1.0, ge=0)
+    log_format: Literal["auto", "json", "text"] = "auto"
+    slow_seconds: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    grace_seconds: int = Field(default=20, ge=1, le=3600)
 
 
 class StateConfig(Section):

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.config import ServingConfig
+from serving.notable import Notable
 from serving.state.keys import Scope as KeyScope
 from serving.streams import stream
 
@@ -26,6 +27,15 @@ _START = {"type": "http.response.start"}
 
 _PATIENCE = 64
 """Times the body limit that is read before the connection is given up."""
+
+SAFETY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""Headers of every reply: no browser guesses its type, keeps, runs or frames it."""
 
 _THREADS = 8
 _MOST_IN_THREADS = 32
@@ -199,6 +209,7 @@ class Gateway:
         self._threads = ThreadPoolExecutor(_THREADS, "repurchase")
         self._in_threads = 0
         self._streams = 0
+        self._notable = Notable(config.slow_seconds)
         self._limit = config.max_body_bytes
         self._timeout = config.body_timeout_seconds
 
@@ -210,6 +221,7 @@ class Gateway:
         started = time.perf_counter()
         path, parameter = self._place(scope)
         methods = self._routes.get(path)
+        place = path if methods else "other"
         try:
             route = _route(path, methods, scope["method"])
             who = self._admit(scope, route.scope) if route.scope is not None else ""
@@ -226,15 +238,17 @@ class Gateway:
             reply = error_reply(invalid(error))
         except ApiError as error:
             reply = error_reply(error)
-        except Exception:
-            logger.exception("%s failed", path if methods else "request")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            self._notable.fault(place, error)
             fault = ApiError(500, "internal", "the service failed; see its log")
             reply = error_reply(fault)
+        if reply.status != 500:
+            made = time.perf_counter() - started
+            self._notable.request(place, reply.status, reply.code, made)
         try:
-            await self._reply(path, reply, receive, send)
+            await self._reply(place, reply, receive, send)
         finally:
-            spent = time.perf_counter() - started
-            self._observe(path if methods else "other", reply, spent)
+            self._observe(place, reply, time.perf_counter() - started)
 
     async def _reply(
         self, path: str, reply: Reply, receive: Receive, send: Send
@@ -249,16 +263,16 @@ class Gateway:
             )
             await _send(error_reply(ApiError(503, "busy", f"{said}; try later")), send)
             return
-        headers = [(b"content-type", reply.media), *reply.headers]
+        headers = [(b"content-type", reply.media), *SAFETY, *reply.headers]
         start = {**_START, "status": reply.status, "headers": headers}
         self._streams += 1
         try:
             await stream(start, reply.body, reply.chunks, self._threads, receive, send)
         except TimeoutError:
-            logger.warning("%s: a client stopped to read", path)
+            logger.warning("a client stopped to read", extra={"path": path})
             raise
-        except Exception:
-            logger.exception("%s failed", path)
+        except Exception as error:
+            self._notable.fault(path, error)
             raise
         finally:
             self._streams -= 1
@@ -365,9 +379,9 @@ def _route(path: str, methods: Mapping[str, Route] | None, method: str) -> Route
     # A server sends no body after HEAD, so the reply to GET serves.
     route = methods.get("GET" if method == "HEAD" else method)
     if route is None:
-        allowed = " or ".join(sorted(methods))
-        message = f"method: expected {allowed} for {path}, got {method}"
-        allow = ((b"allow", ", ".join(sorted(methods)).encode()),)
+        known = sorted({*methods, "HEAD"} if "GET" in methods else methods)
+        message = f"method: expected {' or '.join(known)} for {path}, got {method:.20}"
+        allow = ((b"allow", ", ".join(known).encode()),)
         raise ApiError(405, "method_not_allowed", message, headers=allow)
     return route
 
@@ -377,6 +391,7 @@ async def _send(reply: Reply, send: Send) -> None:
     headers = [
         (b"content-type", reply.media),
         (b"content-length", length),
+        *SAFETY,
         *reply.headers,
     ]
     await send({**_START, "status": reply.status, "headers": headers})

@@ -19,8 +19,6 @@ SETTINGS = "REPURCHASE_SERVING"
 STATE = "REPURCHASE_STATE"
 """Environment of the worker processes: a path, and two sections as JSON."""
 
-_GRACE_SECONDS = 5
-
 
 def run(
     workspace: Path,
@@ -46,7 +44,7 @@ def run(
             port is taken, or the state's database cannot be opened.
         ContractError: nothing is published, or the version is damaged.
     """
-    state = state or StateConfig()
+    config, state = config or ServingConfig(), state or StateConfig()
     address, is_loopback = address_of(host)
     Published.open(workspace)
     engine = database.ready(workspace, state)
@@ -65,7 +63,7 @@ def run(
     environment = {
         **os.environ,
         WORKSPACE: str(workspace.absolute()),
-        SETTINGS: (config or ServingConfig()).model_dump_json(),
+        SETTINGS: config.model_dump_json(),
         STATE: state.model_dump_json(),
         "BENTOML_HOME": str(home),
         "BENTOML_DO_NOT_TRACK": "True",
@@ -74,7 +72,7 @@ def run(
     command = [
         *(sys.executable, "-m", "bentoml", "serve", "serving.service:Repurchase"),
         *("--working-dir", str(root), "--host", address, "--port", str(port)),
-        *("--timeout-graceful-shutdown", str(_GRACE_SECONDS)),
+        *("--timeout-graceful-shutdown", str(config.grace_seconds)),
     ]
     sys.stdout.flush()
     sys.stderr.flush()

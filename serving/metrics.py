@@ -1,4 +1,4 @@
-"""What Prometheus may ask: requests, latency, errors, snapshot, cold starts.
+"""What Prometheus may ask: requests, latency, errors, snapshot, cold starts, drift.
 
 BentoML's own metrics are off: they measure the same requests a second time.
 With several worker processes the counts are shared through the folder that
@@ -8,11 +8,15 @@ BentoML names in ``PROMETHEUS_MULTIPROC_DIR``, and a scrape shows their sum.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
+from serving import drift
 from serving.asgi import Reply
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -29,6 +33,29 @@ _OF_LOG = {
     "start.",
     "failures": "Rounds in which the event log could not be read, since the start.",
 }
+
+
+_ANSWERED = "repurchase_scores_answered"
+_EXPECTED = "repurchase_scores_expected"
+_PSI = "repurchase_scores_psi"
+_OF_PSI = (
+    "Population stability index of the probabilities answered by /v1/propensity since "
+    "the start, at the published horizon, against those of all customers of the version "
+    "that answered: below .1 alike, above .25 not. Whoever is asked for often counts "
+    "often: a shop that asks for its best customers only has a high one, always. A "
+    "change of it is the sign, of other customers or of other behaviour. NaN: fewer "
+    f"than {drift.ENOUGH} answers."
+)
+
+
+class _Collected(Collector):
+    """What was collected, once more."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
 
 
 class Metrics:
@@ -81,7 +108,22 @@ class Metrics:
             multiprocess_mode="max",
             registry=self._registry,
         )
-
+        self._scores = [
+            Counter(name, said, ("bin",), registry=self._registry)
+            for name, said in (
+                (
+                    _ANSWERED,
+                    "Customers whose probability /v1/propensity answered, by tenths of "
+                    "the published distribution, 0 the lowest; each as often as asked "
+                    "for.",
+                ),
+                (
+                    _EXPECTED,
+                    "The same for as many customers drawn at random; the index over "
+                    "any time is in the increase of both.",
+                ),
+            )
+        ]
         self._log = {
             name: Gauge(
                 f"repurchase_log_{name}",
@@ -132,6 +174,13 @@ class Metrics:
         for gauge, value in zip(self._log.values(), values, strict=True):
             gauge.set(value)
 
+    def scores(self, answered: Sequence[float], expected: Sequence[float]) -> None:
+        """Counts answers by bin; see ``drift.Answers.take``."""
+        for counter, counts in zip(self._scores, (answered, expected), strict=True):
+            for at, count in enumerate(counts):
+                if count:
+                    counter.labels(str(at)).inc(count)
+
     def text(self, age_seconds: float | None, refused: int) -> bytes:
         """The exposition text.
 
@@ -146,4 +195,17 @@ class Metrics:
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)
-        return generate_latest(registry)
+        families = list(registry.collect())
+        return generate_latest(_Collected([*families, _drift(families)]))
+
+
+def _drift(families: Iterable[Metric]) -> Metric:
+    """The index, out of the counts of all workers."""
+    counts = {name: [0.0] * drift.BINS for name in (_ANSWERED, _EXPECTED)}
+    for family in families:
+        for sample in family.samples if family.name in counts else ():
+            if sample.name.endswith("_total"):
+                counts[family.name][int(sample.labels["bin"])] += sample.value
+    found = GaugeMetricFamily(_PSI, _OF_PSI)
+    found.add_metric([], drift.psi(counts[_ANSWERED], counts[_EXPECTED]))
+    return found

@@ -24,11 +24,12 @@ from starlette.types import ASGIApp
 
 from features.config import ServingConfig, StateConfig
 from features.snapshot import to_us
-from serving import events, metrics, openapi, schema
+from serving import events, logs, metrics, openapi, schema
 from serving.asgi import ApiError, Gateway, Later, Reply, Route, Routes
 from serving.audience_api import Audiences
 from serving.auth import Keyring, away
 from serving.customer_api import Customers
+from serving.drift import Answers
 from serving.erased import Erased
 from serving.follow import Follower
 from serving.fresh import lately_of, view_of
@@ -97,6 +98,7 @@ class Api:
         self._max_events_bytes = max_events_bytes
         self._now = now
         self.metrics = metrics.Metrics()
+        self._scores = Answers()
         self._erased = erased
 
         def now_us() -> int:
@@ -197,18 +199,21 @@ class Api:
         horizon = asked.horizon_days or published.horizon_days
         fresh = {one.customer_id: new for one, new in zip(changed, live, strict=True)}
         outlooks: list[dict[str, Any]] = []
+        chances: list[float] = []
+        at = published.horizon_days - 1
         for customer_id in asked.customer_ids:
             outlook = fresh.get(customer_id)
             if outlook is None:
                 row = published.customers.row(customer_id)
                 outlook = None if row is None else published_outlook(published, row)
-            outlooks.append(
-                _cold(customer_id)
-                if outlook is None
-                else outlook.answer(published, customer_id, horizon)
-            )
-        cold = sum(outlook["cold_start"] for outlook in outlooks)
-        self.metrics.customers("/v1/propensity", len(outlooks) - cold, cold)
+            if outlook is None:
+                outlooks.append(_cold(customer_id))
+                continue
+            outlooks.append(outlook.answer(published, customer_id, horizon))
+            chances.append(float(outlook.curve[at]))
+        self._scores.add(published.version, published.curve[:, at], chances)
+        known = len(chances)
+        self.metrics.customers("/v1/propensity", known, len(outlooks) - known)
         return Reply(
             200,
             b'%b,"horizon_days":%d,"tag_horizon_days":%d,"propensities":%b}'
@@ -256,19 +261,24 @@ class Api:
             raise away()
         return Reply(200, b"\n", b"text/plain")
 
-    def note_log(self) -> None:
-        """Tells the metrics how far the log was read."""
+    def note(self) -> None:
+        """What is done every second, whether or not anybody asks.
+
+        A new version is looked for, and the metrics are told how far the log was read
+        and which scores were answered.
+        """
+        self._live.poll()
         log = self._follower
         self.metrics.followed(
             log.lag_seconds, log.events, log.dropped, log.unknown, log.failures
         )
+        self.metrics.scores(*self._scores.take())
 
     def exposition(self, _: bytes) -> Reply:
         """``GET /metrics``."""
-        self._live.poll()
+        self.note()
         served = self._live.current
         age = (self._now() - served.cutoff).total_seconds() if served else None
-        self.note_log()
         text = self.metrics.text(age, self._live.failures)
         return Reply(200, text, metrics.MEDIA)
 
@@ -399,7 +409,7 @@ class Front(Gateway):
             engine,
             erased,
         )
-        follower.follow(config.reload_seconds, api.note_log)
+        follower.follow(config.reload_seconds, api.note)
         super().__init__(app, api.routes, api.metrics.observe, keyring, config)
         # A thread that checks events gives way to requests ten times as often as
         # Python would have it.
@@ -441,14 +451,12 @@ def _keys_of(engine: Engine) -> Callable[[], Sequence[keys.Key]]:
     return load
 
 
-def _quiet() -> None:
-    # One line a request costs more than the request; /metrics counts them.
-    access = logging.getLogger("uvicorn.access")
-    access.handlers.clear()
-    access.propagate = False
-
-
-_quiet()
+if WORKSPACE in os.environ:
+    # Here, because the server has set up its own logging, in each of its processes,
+    # just before it imports this.
+    logs.set_up(
+        ServingConfig.model_validate_json(os.environ.get(SETTINGS, "{}")).log_format
+    )
 
 
 @bentoml.service(

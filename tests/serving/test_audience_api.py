@@ -371,7 +371,7 @@ def test_metrics_and_logs_name_the_path_and_not_the_customer(client, caplog):
 
 def test_other_methods_on_a_customer_are_405(client):
     answer = client("POST", "/v1/customers/anna")
-    assert answer.status_code == 405 and answer.headers["allow"] == "DELETE, GET"
+    assert answer.status_code == 405 and answer.headers["allow"] == "DELETE, GET, HEAD"
 
 
 # -- the command -----------------------------------------------------------------

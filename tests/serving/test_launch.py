@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
@@ -41,6 +42,7 @@ class Service:
     workspace: Path
     url: str
     process: subprocess.Popen[str]
+    lines: list[str]
 
     def client(self) -> httpx.Client:
         transport = httpx.HTTPTransport(retries=2)
@@ -55,13 +57,13 @@ def start(workspace: Path) -> Service:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    seen = ""
+    seen: list[str] = []
     assert process.stdout is not None
     for line in process.stdout:
-        seen += line
+        seen.append(line)
         if "Service repurchase initialized" in line:
-            return Service(workspace, f"http://127.0.0.1:{port}", process)
-    raise AssertionError(seen)
+            return Service(workspace, f"http://127.0.0.1:{port}", process, seen)
+    raise AssertionError("".join(seen))
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,8 @@ def service(tmp_path_factory, small) -> Iterator[Service]:
     publish(workspace, small, "m1")
     started = start(workspace)
     yield started
-    started.process.send_signal(signal.SIGTERM)
-    # Clean shutdown, status 0: the last test of the module, in effect.
+    # The last test of the module stops it; this is for when that one was left out.
+    started.process.terminate()
     assert started.process.wait(timeout=30) == 0
 
 
@@ -212,3 +214,52 @@ def test_a_name_that_is_no_address_is_refused(workspace):
 def test_nothing_published_is_refused_before_the_start(tmp_path):
     with pytest.raises(ContractError, match="run `repurchase publish` first"):
         run(tmp_path, "localhost", free_port())
+
+
+def test_asked_to_stop_it_finishes_what_it_is_at(service):
+    """The last test of the module: the body of a batch arrives after the signal."""
+    engine = database.ready(service.workspace, StateConfig())
+    key = keys.create(engine, "shop", ["write"], 3)
+    event = {
+        "event_id": "late",
+        "table": "browses",
+        "customer_id": "anna",
+        "ts": "2017-10-15T09:00:00Z",
+        "kind": "view",
+    }
+    body = json.dumps({"events": [event]}).encode()
+    head = (
+        "POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json"
+        f"\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with service.client() as client:
+        for _ in range(500):
+            header = {"Authorization": f"Bearer {key}"}
+            answer = client.post("/v1/events", content=b"{", headers=header)
+            if answer.status_code == 400:
+                break
+            time.sleep(0.01)
+    address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
+    with (
+        socket.create_connection(address, timeout=20) as busy,
+        socket.create_connection(address, timeout=20) as idle,
+    ):
+        busy.sendall(head + body[:10])
+        idle.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        replies = idle.makefile("rb")
+        while replies.readline().strip():
+            pass
+        assert replies.read(1) == b"\n"
+        service.process.send_signal(signal.SIGTERM)
+        # Connections that wait for nothing are closed first: the worker has heard.
+        assert replies.read(1) == b""
+        busy.sendall(body[10:])
+        answer = busy.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200") and b'"accepted":1' in answer
+    assert service.process.wait(timeout=30) == 0
+    assert len(events_since(engine, 0)) == 2
+    database.close(engine)
+    # Whoever collects them reads one form only, those of the server too.
+    service.lines.extend(service.process.stdout)
+    found = [json.loads(line) for line in service.lines]
+    assert {"bentoml.serve", "repurchase.serving"} <= {line["logger"] for line in found}

@@ -365,6 +365,16 @@ def test_the_pointer_is_read_no_more_than_once_an_interval(workspace, prediction
     assert started == [True]
 
 
+def test_a_new_version_is_looked_for_though_nobody_asks(client, workspace, predictions):
+    started = Queue()
+    client.live.load = lambda: started.put(True)
+    client.api.note()
+    assert started.empty()
+    publish(workspace, predictions, "m2")
+    client.api.note()
+    assert started.get(timeout=10)
+
+
 def test_a_refused_version_is_read_again_only_after_a_while(workspace, predictions):
     clock = [100.0]
     live = Live(workspace, every_seconds=1.0, clock=lambda: clock[0])
