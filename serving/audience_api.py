@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 from pydantic_core import to_json
 from sqlalchemy import Engine
 
 from features.contracts import SettingError
+from serving.answering import Answering
 from serving.asgi import ApiError, Call, Reply, Route, Routes
 from serving.audience import WITHIN_DAYS, Ask, Ranking, best, lines, rank
 from serving.audience_schema import MAX_PAGE, AlertsQuery, AudienceRequest
@@ -38,23 +38,13 @@ class Audiences:
     """The endpoints.
 
     Args:
-        served: the version that answers.
-        head: what every answer says of it.
+        answering: from what.
         engine: where lists that are pulled go on record.
-        now_us: microseconds since 1970-01-01 UTC.
     """
 
-    def __init__(
-        self,
-        served: Callable[[], Published],
-        head: Callable[[Published], Mapping[str, Any]],
-        engine: Engine,
-        now_us: Callable[[], int],
-    ) -> None:
-        self._served = served
-        self._head = head
+    def __init__(self, answering: Answering, engine: Engine) -> None:
+        self._from = answering
         self._engine = engine
-        self._now_us = now_us
 
     @property
     def routes(self) -> Routes:
@@ -72,7 +62,7 @@ class Audiences:
         """``POST /v1/audiences``."""
         asked = AudienceRequest.model_validate_json(call.body)
         _check(asked)
-        published = self._served()
+        published = self._from.served()
         order = asked.model_dump(exclude={"n", "format", "cursor", "offers"})
         place = place_of(published, order, asked.cursor)
         try:
@@ -93,7 +83,7 @@ class Audiences:
         if asked.format == "csv":
             return self._csv(published, ranking, place, asked, cursor)
         answer = {
-            **self._head(published),
+            **self._from.head(published),
             "goal": asked.goal,
             "score_means": ranking.means,
             "evidence": ranking.evidence,
@@ -130,7 +120,7 @@ class Audiences:
     def alerts(self, call: Call) -> Reply:
         """``GET /v1/alerts``."""
         query = AlertsQuery.model_validate(_query(call.query))
-        published = self._served()
+        published = self._from.served()
         order = query.model_dump(include={"kind", "within_days"})
         place = place_of(published, order, query.cursor)
         due = published.known.due
@@ -147,7 +137,7 @@ class Audiences:
             for row, pair in zip(rows, page.tolist(), strict=True)
         ]
         answer = {
-            **self._head(published),
+            **self._from.head(published),
             "kind": query.kind,
             "total": len(pairs),
             "next_cursor": None if is_end else end.cursor(),
@@ -167,7 +157,7 @@ class Audiences:
         try:
             audits.record(
                 self._engine,
-                self._now_us(),
+                self._from.now_us(),
                 call.who,
                 goal,
                 {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,7 +97,10 @@ def test_pages_of_any_size_are_the_whole_list_of_who_consents(
     monkeypatch.setattr(audits, "record", lambda *_: None)
     consent = np.random.default_rng(seed).random(120) < 0.7
     version = replace(drawn, consent=consent)
-    api = Audiences(lambda: version, lambda _: {}, None, lambda: 0)
+    api = Audiences(
+        SimpleNamespace(served=lambda: version, head=lambda _: {}, now_us=lambda: 0),
+        None,
+    )
 
     def ask(n, cursor=None):
         body = {"goal": goal, "n": n, "offers": 0, "cursor": cursor}
