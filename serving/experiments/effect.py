@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from features.history import Floats
 from serving.experiments.measures import Measure
@@ -270,7 +270,7 @@ def _estimate(
     effect = float(means[1] - means[0])
     known = se > 0 and math.isfinite(se)
     half = se * quantile(confidence, freedom) if known else None
-    p = 2 * float(stats.t.sf(abs(effect) / se, freedom)) if known else None
+    p = 2 * _beyond(abs(effect) / se, freedom) if known else None
     uplift = _uplift(sides, means, rest, confidence, freedom if known else None)
     return Estimate(
         measure=measure.name,
@@ -298,7 +298,17 @@ def _estimate(
 
 def quantile(confidence: float, freedom: float) -> float:
     """Standard errors on each side of an interval of that confidence."""
-    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+    upto = (1 + confidence) / 2
+    if math.isinf(freedom):
+        return float(special.ndtri(upto))
+    return float(special.stdtrit(freedom, upto))
+
+
+def _beyond(z: float, freedom: float) -> float:
+    """Chance of more than ``z`` in one tail."""
+    if math.isinf(freedom):
+        return float(special.ndtr(-z))
+    return float(special.stdtr(freedom, -z))
 
 
 def _uplift(

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from features.history import Floats
 
@@ -113,7 +113,7 @@ def p_sizes(counts: Floats, shares: Floats) -> float | None:
     total = counts.sum()
     if total == 0:
         return None
-    return float(stats.chisquare(counts, total * shares).pvalue)
+    return _chi_square(counts, total * shares, len(counts) - 1)
 
 
 def p_lost(assigned: Floats, found: Floats) -> float | None:
@@ -131,8 +131,7 @@ def p_lost(assigned: Floats, found: Floats) -> float | None:
     if table.shape[1] < 2:
         return None
     alike = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
-    apart = ((table - alike) ** 2 / alike).sum()
-    return float(stats.chi2.sf(apart, table.shape[1] - 1))
+    return _chi_square(table, alike, table.shape[1] - 1)
 
 
 def p_anytime(path: Sequence[Floats], shares: Floats) -> float:
@@ -148,6 +147,10 @@ def p_anytime(path: Sequence[Floats], shares: Floats) -> float:
         for counts in path
     )
     return float(min(1.0, np.exp(-evidence)))
+
+
+def _chi_square(seen: Floats, expected: Floats, freedom: int) -> float:
+    return float(special.chdtrc(freedom, ((seen - expected) ** 2 / expected).sum()))
 
 
 def _log_beta(a: Floats) -> float:

@@ -12,6 +12,13 @@ EVEN = np.array([0.5, 0.5])
 
 def test_sizes_are_pearsons_chi_square() -> None:
     # (40 - 50)^2 / 50 + (60 - 50)^2 / 50 = 4.
+    for seen, shares in ([40, 60], [0.5, 0.5]), ([30, 9, 61], [0.3, 0.1, 0.6]):
+        theirs = stats.chisquare(seen, 100 * np.array(shares)).pvalue
+        ours = p_sizes(np.array(seen, float), np.array(shares))
+        assert ours == pytest.approx(theirs, rel=1e-9)
+    table = np.array([[5.0, 20.0, 9.0], [995.0, 980.0, 491.0]])
+    theirs = stats.chi2_contingency(table, correction=False).pvalue
+    assert p_lost(table.sum(axis=0), table[1]) == pytest.approx(theirs, rel=1e-9)
     assert p_sizes(np.array([40.0, 60.0]), EVEN) == pytest.approx(stats.chi2.sf(4, 1))
     assert p_sizes(np.zeros(2), EVEN) is None
 
