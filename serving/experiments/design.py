@@ -78,6 +78,23 @@ class Design:
     covariates: tuple[str, ...]
     baseline: Baseline
 
+    @property
+    def treatments(self) -> int:
+        """Arms that are compared with control; they share alpha."""
+        return _treatments(self.arms)
+
+    def pair_customers(self, arm: str) -> float:
+        """Customers of control and that arm together, at the end.
+
+        Raises:
+            ValueError: the design has no such arm besides control.
+        """
+        weights = {a.name: a.weight for a in self.arms[1:]}
+        if arm not in weights:
+            raise ValueError(f"arm: expected one of {list(weights)}, got {arm!r}")
+        total = self.arms[0].weight + sum(weights.values())
+        return self.customers * (self.arms[0].weight + weights[arm]) / total
+
     def to_json(self) -> str:
         """As text; ``design_from_json`` gives the same design back."""
         return json.dumps(asdict(self), sort_keys=True)
