@@ -17,7 +17,7 @@ import numpy as np
 from features.history import Floats
 from serving.experiments import sequential
 from serving.experiments.assign import Arm
-from serving.experiments.effect import linear
+from serving.experiments.linear import linear
 from serving.experiments.measures import Kind, Measure
 from serving.experiments.moments import Moments
 from serving.experiments.sequential import Spending

@@ -174,7 +174,7 @@ def _variance(
     part = joined[measure.numerator].cast("float64") * joined["times"]
     if measure.denominator is not None:
         part = part - joined[measure.denominator].cast("float64") * joined["takes"]
-    each = joined.group_by("customer_id").aggregate(part=part.sum())
+    each = joined.group_by("customer").aggregate(part=part.sum())
     row = each.aggregate(total=each["part"].sum(), squares=(each["part"] ** 2).sum())
     found = row.to_pyarrow().to_pylist()[0]
     total, squares = found["total"] or 0.0, found["squares"] or 0.0

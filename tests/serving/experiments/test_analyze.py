@@ -150,7 +150,7 @@ def days(
     shown = np.zeros(len(day)) if exposures is None else exposures[customer, day]
     return pd.DataFrame(
         {
-            "customer_id": customer.astype(str),
+            "customer": customer,
             "arm": arm[customer],
             "day": day,
             "clicks": frame[customer, day],
