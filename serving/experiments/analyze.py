@@ -6,7 +6,7 @@ arithmetic on a handful of numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -106,13 +106,11 @@ def analyze(rows: ir.Table, question: Question) -> Analysis:
     names = (question.control, *question.arms)
     arm: Any = rows["arm"]
     kept = rows.filter(arm.isin(list(names)))
-    covariates = _covariates(kept, question)
-    prepared, caps = _prepared(kept, question, covariates)
-    columns = _needed(question, covariates)
+    prepared, columns, caps = prepare(kept, question)
     moments = {arm: m for (arm,), m in read_moments(prepared, columns, ["arm"]).items()}
     if missing := [name for name in names if name not in moments]:
         raise ValueError(f"arms: expected customers in each, got none in {missing}")
-    varying = _varying(moments)
+    varying = varies(moments.values())
     answers = [
         _answer(m, moments, question, arm, varying)
         for m in question.measures
@@ -128,22 +126,20 @@ def analyze(rows: ir.Table, question: Question) -> Analysis:
     )
 
 
-def _covariates(rows: ir.Table, question: Question) -> tuple[str, ...]:
-    if not question.adjust:
-        return ()
-    wanted = (c for m in question.measures for c in m.covariates)
-    return tuple(dict.fromkeys(c for c in wanted if c in rows.columns))
+def prepare(
+    rows: ir.Table, question: Question
+) -> tuple[ir.Table, tuple[str, ...], dict[str, float]]:
+    """The customers with cut columns beside their own, and no null covariates.
 
+    Args:
+        rows: see ``analyze``; all of them count towards cuts and means.
+        question: its measures say what is needed.
 
-def _needed(question: Question, covariates: Sequence[str]) -> tuple[str, ...]:
-    own = (c for m in question.measures for c in m.columns)
-    return tuple(dict.fromkeys((*own, *covariates)))
-
-
-def _prepared(
-    rows: ir.Table, question: Question, covariates: Sequence[str]
-) -> tuple[ir.Table, dict[str, float]]:
-    """Cut columns beside their own, and no nulls; read once for all of it."""
+    Returns:
+        The table; the columns whose moments are needed, covariates last; and where
+        columns were cut.
+    """
+    covariates = _covariates(rows, question)
     cut = {m.column: m for m in question.measures if m.winsorise is not None}
     # Ibis types its columns too widely for arithmetic.
     value: dict[str, Any] = {name: rows[m.numerator] for name, m in cut.items()}
@@ -163,12 +159,21 @@ def _prepared(
     for c, column in before.items():
         mean = found[f"mean of {c}"]
         more[c] = column.fill_null(0.0 if mean is None else mean)
-    return (rows.mutate(**more) if more else rows), caps
+    own = (c for m in question.measures for c in m.columns)
+    columns = tuple(dict.fromkeys((*own, *covariates)))
+    return (rows.mutate(**more) if more else rows), columns, caps
 
 
-def _varying(moments: Mapping[str, Moments]) -> tuple[str, ...]:
+def _covariates(rows: ir.Table, question: Question) -> tuple[str, ...]:
+    if not question.adjust:
+        return ()
+    wanted = (c for m in question.measures for c in m.covariates)
+    return tuple(dict.fromkeys(c for c in wanted if c in rows.columns))
+
+
+def varies(moments: Iterable[Moments]) -> tuple[str, ...]:
     """Columns that differ between customers at all."""
-    every = pooled(moments.values())
+    every = pooled(moments)
     return tuple(c for i, c in enumerate(every.columns) if every.cov[i, i] > 0)
 
 

@@ -32,7 +32,8 @@ class Window:
     strata: tuple[str, ...] = ()
 
 
-def _moment(at: datetime) -> str:
+def moment(at: datetime) -> str:
+    """The moment as SQL."""
     return f"TIMESTAMP {quoted(at.isoformat(sep=' '))}"
 
 
@@ -54,7 +55,7 @@ def drawn(name: str, have: set[str], window: Window) -> str:
             FROM (
                 SELECT customer_id::VARCHAR AS customer_id, arm, assigned_at, {columns}
                 FROM {identifier(name)}
-                WHERE assigned_at < {_moment(window.as_of)} {where}
+                WHERE assigned_at < {moment(window.as_of)} {where}
             ) GROUP BY customer_id
         )"""
 
@@ -68,7 +69,7 @@ def shown(name: str | None, window: Window) -> str:
         SELECT min(code) AS code, min(product_id) AS product_id, min(ts) AS ts FROM (
             SELECT event_id, code, product_id::VARCHAR AS product_id, ts
             FROM {identifier(name)} AS e JOIN _drawn USING (customer_id)
-            WHERE ts >= assigned_at AND ts < {_moment(window.as_of)}
+            WHERE ts >= assigned_at AND ts < {moment(window.as_of)}
                 AND ts < assigned_at + INTERVAL {_reach(window)} DAY
         ) GROUP BY event_id"""
 
@@ -92,17 +93,17 @@ def begun(window: Window) -> str:
             "USING (code)"
         )
     end = f"{start} + INTERVAL {window.days} DAY"
-    where = f"WHERE {end} <= {_moment(window.as_of)}" if window.mature else ""
+    where = f"WHERE {end} <= {moment(window.as_of)}" if window.mature else ""
     return f"""
         CREATE OR REPLACE TEMP TABLE _begun AS
         SELECT code, {start} AS started_at,
-            least({end}, {_moment(window.as_of)}) AS ends_at
+            least({end}, {moment(window.as_of)}) AS ends_at
         FROM _drawn {join} {where}"""
 
 
 def lines(name: str, have: set[str], window: Window) -> str:
     """Order lines of analysed customers from ``pre_days`` before their window."""
-    known = f"AND coalesce(p.known_at, p.ts) < {_moment(window.as_of)}"
+    known = f"AND coalesce(p.known_at, p.ts) < {moment(window.as_of)}"
     # A line that came as an event may have come twice.
     once = """
         QUALIFY event_id IS NULL OR 1 = row_number() OVER (

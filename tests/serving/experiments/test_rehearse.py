@@ -11,7 +11,7 @@ from serving.experiments.design import Test as Plan
 from serving.experiments.measures import Kind
 from serving.experiments.rehearse import Crowd, rehearse
 
-DAILY = tuple((day + 1) / 28 for day in range(28))
+DAILY = tuple((day + 1) / 14 for day in range(14))
 HALVES = (Arm("control", 1), Arm("treatment", 1))
 
 
