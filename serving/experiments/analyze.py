@@ -80,8 +80,8 @@ class Analysis:
 
     Attributes:
         customers: by arm.
+        segments: of the primary measure, by column and arm in the order asked.
         caps: where columns were cut, by the column as analysed.
-        covariates: of which measure which were used.
     """
 
     customers: dict[str, int]
@@ -98,7 +98,7 @@ def analyze(rows: ir.Table, question: Question) -> Analysis:
         rows: one row per customer: ``arm``, the measures' columns without nulls,
             covariates (null: the mean takes their place, alike in all arms) and
             segment columns. Arms not asked for are left out.
-        question: see there.
+        question: what is asked of it.
 
     Raises:
         ValueError: an arm has no customer, or a column is missing.
@@ -138,7 +138,13 @@ def prepare(
     Returns:
         The table; the columns whose moments are needed, covariates last; and where
         columns were cut.
+
+    Raises:
+        ValueError: a column of a measure or a segment is missing.
     """
+    own = [c for m in question.measures for c in (m.numerator, m.denominator) if c]
+    if missing := sorted({*own, *question.segments} - set(rows.columns)):
+        raise ValueError(f"customers: expected columns {missing}; see outcomes.build")
     covariates = _covariates(rows, question)
     cut = {m.column: m for m in question.measures if m.winsorise is not None}
     # Ibis types its columns too widely for arithmetic.
@@ -159,8 +165,8 @@ def prepare(
     for c, column in before.items():
         mean = found[f"mean of {c}"]
         more[c] = column.fill_null(0.0 if mean is None else mean)
-    own = (c for m in question.measures for c in m.columns)
-    columns = tuple(dict.fromkeys((*own, *covariates)))
+    needed = (c for m in question.measures for c in m.columns)
+    columns = tuple(dict.fromkeys((*needed, *covariates)))
     return (rows.mutate(**more) if more else rows), columns, caps
 
 

@@ -78,7 +78,8 @@ def build(db: duckdb.DuckDBPyConnection, sources: Sources, window: Window) -> Co
     first order). A returned amount counts on the day of the purchase it takes back.
 
     Args:
-        db: times are compared as they are: UTC.
+        db: ids are texts, times timestamps in UTC. The tables are the connection's
+            own: two builds at once need two connections.
         sources: see ``Sources``.
         window: see ``Window``.
 

@@ -103,6 +103,11 @@ def test_revenue_is_cut_over_all_arms_together(customers: pd.DataFrame) -> None:
     nothing = customers.assign(revenue=0.0)
     none = analyze(table(nothing), question)
     assert none.caps == {} and none.primary[0].best.p_value is None
+    with pytest.raises(ValueError, match="\\['clicks'\\]"):
+        analyze(
+            table(customers.drop(columns="clicks")),
+            Question("manual", ("model",), CLICK_RATE),
+        )
     with pytest.raises(ValueError, match="none in \\['best'\\]"):
         analyze(table(customers), Question("manual", ("best",), ORDERS))
 

@@ -33,6 +33,8 @@ def test_golden_vectors() -> None:
     # printf 'spring\x1f1\x1fpepper\x1f42' | sha256sum | cut -c1-16
     found = [f"{p:016x}" for p in points("spring", "1", "pepper", ["42", "ümlaut", ""])]
     assert found == GOLDEN
+    # printf 'home\x1f\x1fs\x1f42' | sha256sum | cut -c1-16: of a layer.
+    assert f"{points('home', '', 's', ['42'])[0]:016x}" == "3134d8ed381521f3"
     names = [a.arm for a in assign(split(), ["42", "ümlaut", "1", "2", "3", "4"])]
     assert names == GOLDEN_ARMS
 
