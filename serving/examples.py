@@ -62,6 +62,21 @@ EVENTS: dict[str, Any] = {
 }
 """A batch of events; tested."""
 
+METRICS = """\
+# TYPE repurchase_requests_total counter
+repurchase_requests_total{path="/v1/recommendations",status="200"} 8123.0
+# TYPE repurchase_snapshot_age_seconds gauge
+repurchase_snapshot_age_seconds 34560.0
+"""
+
+CSV = (
+    "customer_id,rank,score,product_group,due_at,alert,churn_risk,product_id_1,"
+    "probability_1,reason_1\n"
+    "2070,1,0.81,CHEESES,2017-10-17T12:00:00Z,true,,1082185,0.64,"
+    '"bought 9 times, last 6 days before"\n'
+)
+"""The same as the JSON of an audience; tested."""
+
 EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     schema.RecommendationsRequest: {
         "customer_ids": ["2070"],

@@ -28,7 +28,7 @@ _ERRORS = {
     "503": "Nothing usable is published, or the service's database does not answer.",
 }
 _OF_POST = ("400", "401", "403", "408", "413", "422", "429", "503")
-_OF_GET = ("401", "403", "429", "503")
+_OF_GET = ("401", "403", "408", "413", "429", "503")
 
 _JSON_TYPES: dict[Dtype, tuple[str, ...]] = {
     "id": ("string", "integer"),
@@ -103,14 +103,19 @@ def document() -> dict[str, Any]:
             **openapi_audience.paths(
                 _json, {status: _error(said) for status, said in _ERRORS.items()}
             ),
-            "/livez": _get("Whether the process runs", "text/plain"),
+            "/livez": _get("Whether the process runs", "text/plain", "\n"),
             "/readyz": _get(
                 "Whether a version is served and keys can be checked",
                 "text/plain",
+                "\n",
                 errors=("503",),
             ),
-            "/metrics": _get("Prometheus metrics", "text/plain", "read", _OF_GET),
-            "/openapi.json": _get("This document", "application/json"),
+            "/metrics": _get(
+                "Prometheus metrics", "text/plain", examples.METRICS, "read", _OF_GET
+            ),
+            "/openapi.json": _get(
+                "This document", "application/json", {"openapi": "3.1.0"}
+            ),
         },
         "components": {
             "schemas": {**definitions["$defs"], **_event_schemas()},
@@ -215,10 +220,13 @@ def _post(
 def _get(
     summary: str,
     media: str,
+    example: str | dict[str, str],
     scope: Scope | None = None,
     errors: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    ok = {"description": summary, "content": {media: {}}}
+    kind = "object" if isinstance(example, dict) else "string"
+    content = {media: {"schema": {"type": kind}, "example": example}}
+    ok = {"description": summary, "content": content}
     faults = {status: _error(_ERRORS[status]) for status in errors}
     return {
         "get": {

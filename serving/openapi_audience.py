@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from serving import audience_schema as schema
+from serving import examples
 
 MODELS: tuple[type[BaseModel], ...] = (
     schema.AudienceRequest,
@@ -24,7 +25,9 @@ _ID = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 256},
     "example": "2070",
 }
-_GET = ("401", "403", "422", "429", "503")
+_CURSOR = examples.EXAMPLES[schema.AudienceAnswer]["next_cursor"]
+_QUERY = {"kind": "replenishment", "within_days": 3, "n": 100, "cursor": _CURSOR}
+_GET = ("401", "403", "408", "413", "422", "429", "503")
 
 
 def paths(
@@ -56,7 +59,7 @@ def paths(
             "responses": {"200": ok, **faults},
         }
 
-    csv = {"text/csv": {"schema": {"type": "string"}}}
+    csv = {"text/csv": {"schema": {"type": "string"}, "example": examples.CSV}}
     return {
         "/v1/audiences": {
             "post": operation(
@@ -112,6 +115,12 @@ def paths(
 def _parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     fields = model.model_json_schema()["properties"]
     return [
-        {"name": name, "in": "query", "required": False, "schema": field}
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "schema": field,
+            "example": _QUERY[name],
+        }
         for name, field in fields.items()
     ]

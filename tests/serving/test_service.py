@@ -14,7 +14,9 @@ import pyarrow as pa
 import pytest
 
 from serving import schema
-from serving.examples import EXAMPLES
+from serving.audience_schema import AudienceAnswer
+from serving.audience_text import as_csv
+from serving.examples import CSV, EXAMPLES
 from serving.live import Live
 from serving.outlook import warm
 from serving.publish import publish
@@ -427,6 +429,19 @@ def test_the_document_names_every_path_and_its_examples_hold(client):
     for reference in set(text.split('"$ref": "')[1:]):
         name = reference.split('"')[0].rpartition("/")[2]
         assert name in document["components"]["schemas"]
+
+
+def test_every_operation_has_an_example_of_all_that_goes_in_and_out(client):
+    document = client("GET", "/openapi.json").json()
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            found = [*operation.get("requestBody", {}).get("content", {}).values()]
+            for reply in operation["responses"].values():
+                found += reply["content"].values()
+            found += operation.get("parameters", [])
+            assert all("example" in one for one in found), path
+    lines = EXAMPLES[AudienceAnswer]["customers"]
+    assert b"".join(as_csv(lines, 1)).decode() == CSV
 
 
 def test_a_thousand_customers_of_many_are_answered(
