@@ -26,7 +26,7 @@ from serving import events, schema
 from serving.examples import EVENTS as EXAMPLE
 from serving.state import database
 from serving.state.database import StateAwayError
-from serving.state.log import events_since
+from serving.state.log import EventLog, events_since
 from serving.state.tables import EVENT_TABLES, KNOWN_AT, event_columns
 
 NOW = datetime(2017, 10, 17, 12)
@@ -303,13 +303,13 @@ def test_other_requests_are_answered_while_events_wait_for_the_disk(
 ) -> None:
     client = new_client(workspace)
     go_on = threading.Event()
-    append = client.api._log.append
+    append = EventLog.append
 
-    def slow(batch: Any) -> Any:
+    def slow(log: EventLog, batch: Any) -> Any:
         assert go_on.wait(10)
-        return append(batch)
+        return append(log, batch)
 
-    monkeypatch.setattr(client.api._log, "append", slow)
+    monkeypatch.setattr(EventLog, "append", slow)
 
     async def ask() -> tuple[httpx.Response, list[httpx.Response]]:
         transport = httpx.ASGITransport(client.app)
