@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.history import Array, Longs
-from features.mapped import Growing, Mapped
+from features.mapped import Growing, Mapped, packed
 
 _OFFSETS = "offsets"
 
@@ -73,6 +73,33 @@ def together(parts: Sequence[CustomerRows], order: Longs) -> CustomerRows:
         },
         table,
     )
+
+
+def stored(
+    files: Mapped, name: str, rows: Mapping[str, CustomerRows]
+) -> dict[str, CustomerRows]:
+    """Rows of several kinds, mapped from one file.
+
+    Args:
+        files: of the folder to write to.
+        name: of the file.
+        rows: by name of their kind.
+    """
+    arrays = {
+        f"{kind}.{key}": array
+        for kind, one in rows.items()
+        for key, array in {**one.arrays, _OFFSETS: one.offsets}.items()
+    }
+    tables = {kind: one.table for kind, one in rows.items() if one.table is not None}
+    found, found_tables = packed(files, name, arrays, tables)
+    return {
+        kind: CustomerRows(
+            found[f"{kind}.{_OFFSETS}"],
+            {key: found[f"{kind}.{key}"] for key in one.arrays},
+            found_tables.get(kind),
+        )
+        for kind, one in rows.items()
+    }
 
 
 class GrowingRows:

@@ -23,9 +23,11 @@ from features.history import Array
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
+_TABLE = "arrow"
+
 
 class Mapped:
-    """Files of a folder that are mapped, once each.
+    """Files of a folder that are mapped; each holds one of a process's open files.
 
     Args:
         folder: where files are. They may be removed while they are mapped.
@@ -50,6 +52,69 @@ class Mapped:
             one.madvise(mmap.MADV_DONTNEED)
 
 
+def packed(
+    files: Mapped,
+    name: str,
+    arrays: Mapping[str, Array],
+    tables: Mapping[str, pa.Table],
+) -> tuple[dict[str, Array], dict[str, pa.Table]]:
+    """Arrays and tables in one file, mapped: a process may have few files open.
+
+    Args:
+        files: of the folder to write to.
+        name: of the file.
+        arrays: by name, of any type and shape.
+        tables: by name, no dictionaries in them.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    file = files.folder / name
+    with file.open("wb") as stream:
+        starts = {key: _put(stream, array) for key, array in arrays.items()}
+        spans = {key: _put_table(stream, table) for key, table in tables.items()}
+    content = files.of(file) or b""
+    return (
+        {
+            key: np.frombuffer(content, array.dtype, array.size, starts[key]).reshape(
+                array.shape
+            )
+            if array.size
+            else array
+            for key, array in arrays.items()
+        },
+        {key: _table(content, span) for key, span in spans.items()},
+    )
+
+
+def _put(stream: BinaryIO, array: Array) -> int:
+    """Write an array; where it starts."""
+    start = _aligned(stream)
+    if array.size:
+        stream.write(np.ascontiguousarray(array).data)
+    return start
+
+
+def _put_table(stream: BinaryIO, table: pa.Table) -> tuple[int, int]:
+    """Write a table; where it starts, and its bytes."""
+    start, sink = _aligned(stream), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return start, stream.write(sink.getvalue())
+
+
+def _table(content: bytes | mmap.mmap, span: tuple[int, int]) -> pa.Table:
+    start, size = span
+    source = pa.BufferReader(pa.py_buffer(content).slice(start, size))
+    return pa.ipc.open_stream(source).read_all()
+
+
+def _aligned(stream: BinaryIO) -> int:
+    """Go on where a value of any type may start; where that is."""
+    stream.write(bytes(-stream.tell() % 64))
+    return stream.tell()
+
+
 class Growing:
     """Arrays and a table, to whose ends rows are added.
 
@@ -62,7 +127,7 @@ class Growing:
         self._files, self._name = files, name
         self._types: dict[str, np.dtype[Any]] = {}
         self._widths: dict[str, tuple[int, ...]] = {}
-        self._batches = 0
+        self._spans: list[tuple[int, int]] = []
 
     def add(self, arrays: Mapping[str, Array], table: pa.Table | None = None) -> None:
         """Append rows.
@@ -88,24 +153,19 @@ class Growing:
                 with self._file(name).open("ab") as stream:
                     stream.write(np.ascontiguousarray(array).data)
         if table is not None:
-            with (
-                pa.OSFile(str(self._batch(self._batches)), "wb") as sink,
-                pa.ipc.new_file(sink, table.schema) as writer,
-            ):
-                writer.write_table(table.combine_chunks())
-            self._batches += 1
+            with self._file(_TABLE).open("ab") as stream:
+                self._spans.append(_put_table(stream, table))
 
     def read(self) -> tuple[dict[str, Array], pa.Table | None]:
         """All rows so far, mapped."""
-        tables = [self._table(n) for n in range(self._batches)]
-        table = pa.concat_tables(tables) if tables else None
+        table = None
+        if self._spans:
+            content = self._files.of(self._file(_TABLE)) or b""
+            table = pa.concat_tables([_table(content, span) for span in self._spans])
         return {name: self._array(name) for name in self._types}, table
 
     def _file(self, name: str) -> Path:
         return self._files.folder / f"{self._name}.{name}"
-
-    def _batch(self, n: int) -> Path:
-        return self._files.folder / f"{self._name}.{n}.arrow"
 
     def _array(self, name: str) -> Array:
         width, dtype = self._widths[name], self._types[name]
@@ -113,12 +173,6 @@ class Growing:
         if found is None:
             return np.empty((0, *width), dtype)
         return np.frombuffer(found, dtype).reshape(-1, *width)
-
-    def _table(self, n: int) -> pa.Table:
-        found = self._files.of(self._batch(n))
-        if found is None:
-            raise OSError(f"{self._batch(n)}: expected a table, found none")
-        return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(found))).read_all()
 
 
 PIECE = 64_000_000

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from features.customer_rows import CustomerRows, GrowingRows, together
+from features.customer_rows import CustomerRows, GrowingRows, stored, together
 from features.history import Ints, Longs
 from features.mapped import Mapped
 from training.handed import Shared, finished, of_rows, rows_of, shared_of
@@ -44,12 +44,8 @@ class Joined:
         """Put a part on disk; no customer may be in two."""
         self._shared = self._shared or shared_of(said)
         self._ids.append(said.customers["customer_id"])
-        stored: dict[str, CustomerRows] = {}
-        for name, rows in rows_of(said, self._reasons.codes_of).items():
-            file = GrowingRows(self._files, f"part{len(self._parts)}.{name}")
-            file.add(rows)
-            stored[name] = file.read()
-        self._parts.append(stored)
+        rows = rows_of(said, self._reasons.codes_of)
+        self._parts.append(stored(self._files, f"part{len(self._parts)}", rows))
 
     def whole(self) -> OfCustomers:
         """All parts in one, mapped and ordered by customer id.

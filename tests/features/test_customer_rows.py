@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.customer_rows import CustomerRows, GrowingRows, together
+from features.customer_rows import CustomerRows, GrowingRows, stored, together
 from features.mapped import Mapped
 
 A = CustomerRows(
@@ -35,6 +35,18 @@ def test_customers_are_put_in_the_order_asked_for_with_their_rows() -> None:
 def test_a_type_is_the_widest_of_all_parts_even_of_those_without_a_row() -> None:
     found = together([A, B.between(0, 0)], np.array([0, 1]))
     assert found.arrays["x"].dtype == np.int16
+
+
+def test_rows_of_several_kinds_are_read_back_from_one_file(tmp_path: Path) -> None:
+    none = A.between(0, 0)
+    rows = {"a": A, "none": none, "b": B, "plain": CustomerRows(A.offsets, A.arrays)}
+    found = stored(Mapped(tmp_path), "part", rows)
+    assert [file.name for file in tmp_path.iterdir()] == ["part"]
+    for kind, one in rows.items():
+        assert found[kind].offsets.tolist() == one.offsets.tolist()
+        assert found[kind].arrays["x"].tolist() == one.arrays["x"].tolist()
+        assert found[kind].arrays["x"].dtype == one.arrays["x"].dtype
+        assert found[kind].table == one.table
 
 
 def test_rows_of_customers_who_follow_are_added(tmp_path: Path) -> None:
