@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
+from features.free_memory import give_back
 from features.history import Bools, History, Ints
 from features.kept import Kept
 from features.mapped import Mapped
@@ -85,6 +86,7 @@ def predict_parts(
     first = 0
     for history, rows in parts:
         joined.add(_said(bundle, ground, history, rows, best, first, steps)[0])
+        give_back()
         first += len(history.customers)
     with steps("put customers in order"):
         return _predictions(bundle, ground, joined.whole(), best)
