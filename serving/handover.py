@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -9,14 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.contracts import EVENT_TABLES, ContractError
+from features.contracts import ContractError
+from features.history import Bools
+from features.mapped import Mapped
 from serving.known import NUMBERS, PROFILES, rows_of
 from training.buyers import Buyers
 from training.predictions import HORIZONS, Predictions
 
+AT_ONCE = 5_000_000
+"""Rows that are looked at together."""
 
-def check(predictions: Predictions) -> None:
+
+def check(predictions: Predictions, files: Mapped | None = None) -> None:
     """That the parts of a hand-over fit each other.
+
+    Args:
+        predictions: of a build.
+        files: from which they are mapped; let go of on the way.
 
     Raises:
         ContractError: one line for each part that does not.
@@ -37,10 +47,10 @@ def check(predictions: Predictions) -> None:
             p.curve.shape == (customers, HORIZONS.size)
         ),
         "offers.customer: expected rows of customers, ascending": (
-            _within(customer, customers) and bool((np.diff(customer) >= 0).all())
+            _within(customer, customers) and _each(_rises, customer)
         ),
-        "offers.score: expected best first within a customer": bool(
-            ((np.diff(score) <= 0) | (np.diff(customer) != 0)).all()
+        "offers.score: expected best first within a customer": _each(
+            _is_best_first, customer, score
         ),
         "offers: expected no nulls": (
             sum(column.null_count for column in p.offers.columns) == 0
@@ -73,8 +83,10 @@ def check(predictions: Predictions) -> None:
         **_known_rules(p),
         **_buyer_rules(p),
         **_fresh_rules(p),
-        **_history_rules(p),
+        **_kept_rules(p),
     }
+    if files is not None:
+        files.let_go()
     broken = [f"{rule} in predictions" for rule, holds in rules.items() if not holds]
     if broken:
         raise ContractError(*broken)
@@ -139,45 +151,61 @@ def _fresh_rules(p: Predictions) -> dict[str, bool]:
     }
 
 
-def _history_rules(p: Predictions) -> dict[str, bool]:
+def _kept_rules(p: Predictions) -> dict[str, bool]:
     """What a later moment is answered from; see ``Kept``."""
-    history, size = p.history, len(p.products)
-    ids = p.customers["customer_id"].to_pylist()
-    tables = {
-        table.name: events
-        for table in EVENT_TABLES
-        if (events := history.events(table)) is not None
-    }
-    bounds = {name: events.offsets for name, events in tables.items()}
+    kept, customers, size = p.kept, len(p.customers), len(p.products)
+    tables = kept.events
+    bounds = {name: (e.offsets, len(e.ts)) for name, e in tables.items()}
+    rows = 0 if kept.profiles is None else len(kept.profiles)
+    bounds["profiles"] = kept.profile_offsets, rows
     products = (e.columns["product"] for e in tables.values() if "product" in e.columns)
     return {
-        "history.customers: expected those of customers": (
-            history.customers.tolist() == ids
-        ),
-        "history.products: expected those of products": (
-            history.products.ids.tolist() == p.products["product_id"].to_pylist()
-        ),
-        "history: expected customer + 1 ascending bounds in every table": all(
-            offsets.shape == (len(ids) + 1,)
+        "launched: expected a moment of each of products": p.launched.shape == (size,),
+        "kept: expected customer + 1 ascending bounds in every table": all(
+            offsets.shape == (customers + 1,)
             and offsets[0] == 0
-            and offsets[-1] == len(tables[name])
+            and offsets[-1] == rows
             and bool((np.diff(offsets) >= 0).all())
-            for name, offsets in bounds.items()
+            for offsets, rows in bounds.values()
         ),
-        "history: expected rows of products, or -1, in every table": all(
-            _within(codes + 1, size + 1) for codes in products
+        "kept: expected rows of products, or -1, in every table": all(
+            _within(codes, size, unknown=True) for codes in products
         ),
-        "history.purchases: expected one of every customer": bool(
-            (np.diff(bounds["purchases"]) > 0).all()
+        "kept.purchases: expected one of every customer": bool(
+            (np.diff(tables["purchases"].offsets) > 0).all()
         ),
     }
+
+
+def _each(holds: Callable[..., Bools], *columns: npt.NDArray[Any]) -> bool:
+    """Whether something holds between each row and the next, block by block."""
+    # Blocks share a row, so that no two neighbours are missed.
+    return all(
+        bool(holds(*(column[low : low + AT_ONCE + 1] for column in columns)).all())
+        for low in range(0, len(columns[0]), AT_ONCE)
+    )
+
+
+def _rises(values: npt.NDArray[Any]) -> Bools:
+    return np.diff(values) >= 0
+
+
+def _is_best_first(customer: npt.NDArray[Any], score: npt.NDArray[Any]) -> Bools:
+    return (np.diff(score) <= 0) | (np.diff(customer) != 0)
 
 
 def _best_first(buyers: Buyers) -> bool:
-    falls, rises = np.diff(buyers.probability), np.diff(buyers.customer)
+    bounds = buyers.offsets
     last = np.zeros(len(buyers), dtype=np.bool_)
-    last[buyers.offsets[1:][np.diff(buyers.offsets) > 0] - 1] = True
-    return bool(((falls < 0) | ((falls == 0) & (rises > 0)) | last[:-1]).all())
+    last[bounds[1:][np.diff(bounds) > 0] - 1] = True
+    return _each(_is_ordered, buyers.probability, buyers.customer, last)
+
+
+def _is_ordered(
+    probability: npt.NDArray[Any], customer: npt.NDArray[Any], last: Bools
+) -> Bools:
+    falls, rises = np.diff(probability), np.diff(customer)
+    return (falls < 0) | ((falls == 0) & (rises > 0)) | last[:-1]
 
 
 def _ascends(ids: pa.ChunkedArray) -> bool:
@@ -187,8 +215,11 @@ def _ascends(ids: pa.ChunkedArray) -> bool:
     return all(left < right for left, right in pairwise(ids.to_pylist()))
 
 
-def _within(rows: npt.NDArray[np.integer[Any]], size: int) -> bool:
-    return rows.size == 0 or bool(rows.min() >= 0 and rows.max() < size)
+def _within(
+    rows: npt.NDArray[np.integer[Any]], size: int, *, unknown: bool = False
+) -> bool:
+    lowest = -1 if unknown else 0
+    return rows.size == 0 or bool(rows.min() >= lowest and rows.max() < size)
 
 
 def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:

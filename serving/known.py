@@ -1,13 +1,13 @@
 """What a version says of each customer besides curve and offers, by row.
 
-``written`` makes of the tables of a build what is published: a row of each table is
+``tables_of`` makes of the tables of a build what is published: a row of each table is
 a row of ``customers``, so that no id stands in them, and numbers have NaN for null,
 so that readers map them as they are. ``Known`` reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,28 +101,30 @@ class Known:
     evidence: Mapping[str, Evidence]
 
 
-def written(
-    p: Predictions,
-) -> tuple[dict[str, pa.Table], npt.NDArray[np.int64], dict[str, list[str]]]:
-    """Tables to publish, bounds of each customer's due groups, words of profiles."""
-    tables = {
-        name: _numbers(table)
-        for name in NUMBERS
-        if (table := getattr(p, name)) is not None
-    }
+def tables_of(p: Predictions) -> Iterator[tuple[str, pa.Table]]:
+    """Tables to publish but the profiles, by name, each made when it is asked for."""
+    for name in NUMBERS:
+        table = getattr(p, name)
+        if table is not None:
+            yield name, _numbers(table)
+    yield REPLENISHMENT, _due(p.replenishment)
+
+
+def due_offsets(p: Predictions) -> npt.NDArray[np.int64]:
+    """Bounds of each customer's due groups, ``[customer + 1]``."""
     row = rows_of(p.replenishment[_ID], p.customers[_ID])
-    due = p.replenishment.drop_columns([_ID])
+    return np.searchsorted(row, np.arange(len(p.customers) + 1)).astype(np.int64)
+
+
+def _due(replenishment: pa.Table) -> pa.Table:
+    due = replenishment.drop_columns([_ID])
     at = due.column_names.index("product_group")
-    tables[REPLENISHMENT] = due.set_column(
-        at, "product_group", due["product_group"].dictionary_encode()
-    )
+    due = due.set_column(at, "product_group", due["product_group"].dictionary_encode())
     for name in ("abstain", "alert"):
         # Arrow packs flags into bits, which NumPy cannot view.
-        at = tables[REPLENISHMENT].column_names.index(name)
-        flag = tables[REPLENISHMENT][name].cast(pa.uint8())
-        tables[REPLENISHMENT] = tables[REPLENISHMENT].set_column(at, name, flag)
-    tables[PROFILES], words = _coded(p.profiles)
-    return tables, np.searchsorted(row, np.arange(len(p.customers) + 1)), words
+        at = due.column_names.index(name)
+        due = due.set_column(at, name, due[name].cast(pa.uint8()))
+    return due
 
 
 def rows_of(ids: pa.ChunkedArray, customers: pa.ChunkedArray) -> npt.NDArray[np.int64]:
@@ -147,14 +149,15 @@ def _numbers(table: pa.Table) -> pa.Table:
     )
 
 
-def _coded(profiles: pa.Table) -> tuple[pa.Table, dict[str, list[str]]]:
+def coded(profiles: pa.Table) -> tuple[pa.Table, dict[str, list[str]]]:
+    """Profiles to publish, and the words of each column."""
     columns: dict[str, Any] = {}
     words: dict[str, list[str]] = {}
     for name in profiles.column_names:
         if name == _ID or profiles[name].null_count == len(profiles):
             continue
         column = profiles[name].cast(pa.string()).combine_chunks()
-        words[name] = sorted(set(column.drop_null().to_pylist()))
+        words[name] = sorted(column.drop_null().unique().to_pylist())
         codes = _codes(column, pa.array(words[name], pa.string()))
         columns[name] = codes.astype(np.int16)
     return pa.table(columns), words
@@ -165,7 +168,7 @@ def known_of(
     offsets: npt.NDArray[np.int64],
     manifest: Mapping[str, Any],
 ) -> Known:
-    """What ``written`` wrote.
+    """What ``tables_of`` made.
 
     Args:
         tables: by name, mapped; ``churn`` may be missing.

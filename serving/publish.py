@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.kept import Kept
+from features.mapped import Mapped, Steady, save
 from serving.handover import check
-from serving.kept_files import arrays_of, facts_of, tables_of
-from serving.known import written
+from serving.kept_files import arrays_of, facts_of
+from serving.kept_files import tables_of as kept_tables_of
+from serving.known import PROFILES, coded, due_offsets, tables_of
 from training import propensity
 from training.predictions import (
     COLD_START,
@@ -50,7 +51,12 @@ _MOVE = ".current-"
 _BROKEN = ".broken-"
 
 
-def publish(workspace: Path, predictions: Predictions, model_version: str) -> Path:
+def publish(
+    workspace: Path,
+    predictions: Predictions,
+    model_version: str,
+    files: Mapped | None = None,
+) -> Path:
     """Writes ``predictions`` as a version and puts it in force.
 
     Killed at any moment, the version in force before stays so; what a killed
@@ -61,6 +67,7 @@ def publish(workspace: Path, predictions: Predictions, model_version: str) -> Pa
         workspace: the folder of everything that the system writes.
         predictions: see ``training.predictions``.
         model_version: named in every answer that rests on this version.
+        files: from which predictions are mapped; let go of while they are written.
 
     Returns:
         The folder of the version, ``workspace/published/<version>``.
@@ -68,19 +75,18 @@ def publish(workspace: Path, predictions: Predictions, model_version: str) -> Pa
     Raises:
         ContractError: tables or arrays do not fit each other; one line each.
     """
-    check(predictions)
+    check(predictions, files)
     root = workspace / "published"
     root.mkdir(parents=True, exist_ok=True)
     with _alone(root):
         _clean(root)
         build = root / f"{_BUILD}{os.getpid()}"
         build.mkdir()
-        kept = Kept.of(predictions.history)
-        words = _write_files(build, predictions, kept)
+        words = _write_files(build, predictions, files)
         manifest = _manifest(predictions, model_version, words) | {
             # In the words of the bundle, so that both are read by the same code.
             "propensity": propensity.save(predictions.propensity, build),
-            "kept": facts_of(kept),
+            "kept": facts_of(predictions.kept),
         }
         manifest["files"] = _fingerprints(build)
         version = version_of(manifest)
@@ -121,21 +127,24 @@ def fingerprint(file: Path) -> dict[str, int | str]:
     return {"bytes": file.stat().st_size, "sha256": digest}
 
 
-def _numpy(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    return np.asarray(column.to_numpy())
-
-
-def _write_files(folder: Path, p: Predictions, kept: Kept) -> dict[str, list[str]]:
+def _write_files(
+    folder: Path, p: Predictions, files: Mapped | None
+) -> dict[str, list[str]]:
     """Writes all tables and arrays; the words of the coded profile columns."""
-    customer = _numpy(p.offers["customer"])
+    for name, array in _arrays(p).items():
+        save(array, folder / f"{name}.npy", files)
+    for name, table in _tables(p):
+        _save_table(table, folder / f"{name}.arrow", files)
+    profiles, words = coded(p.profiles)
+    _save_table(profiles, folder / f"{PROFILES}.arrow", files)
+    return words
+
+
+def _arrays(p: Predictions) -> dict[str, npt.NDArray[Any]]:
+    customer = np.asarray(p.offers["customer"].to_numpy())
     starts = np.searchsorted(customer, np.arange(len(p.customers) + 1))
-    offers = p.offers.cast(OFFERS).drop_columns(["customer"])
-    # Arrow packs flags into bits, which NumPy cannot view.
-    flag = offers["is_new"].cast(pa.uint8())
-    offers = offers.set_column(offers.column_names.index("is_new"), "is_new", flag)
-    known, due_offsets, words = written(p)
-    arrays = {
-        "due_offsets": due_offsets.astype(np.int64),
+    return {
+        "due_offsets": due_offsets(p),
         "curve": p.curve.astype(np.float32, copy=False),
         "offer_offsets": starts.astype(np.int64),
         "bought_offsets": p.bought_offsets.astype(np.int64, copy=False),
@@ -152,29 +161,39 @@ def _write_files(folder: Path, p: Predictions, kept: Kept) -> dict[str, list[str
         "fresh_gram": p.fresh.gram.astype(np.float64, copy=False),
         "rebuy_log_odds": p.fresh.rebuy.log_odds.astype(np.float32, copy=False),
         "rebuy_gap_days": p.fresh.rebuy.gap_days.astype(np.float32, copy=False),
-        "launched": p.history.products.launched.astype(np.int64, copy=False),
-        **arrays_of(kept),
+        "launched": p.launched.astype(np.int64, copy=False),
+        **arrays_of(p.kept),
     }
-    tables = {
-        "customers": p.customers.cast(CUSTOMERS),
-        "products": p.products.cast(PRODUCTS),
-        "offers": offers,
-        "cold_start": p.cold_start.cast(COLD_START),
-        **known,
-        **tables_of(kept),
-    }
-    for name, array in arrays.items():
-        with (folder / f"{name}.npy").open("wb") as stream:
-            np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-            _flush(stream.fileno())
-    for name, table in tables.items():
-        whole = table.replace_schema_metadata(None).unify_dictionaries()
-        file = folder / f"{name}.arrow"
-        with pa.OSFile(str(file), "wb") as sink:
-            with pa.ipc.new_file(sink, whole.schema) as writer:
-                writer.write_table(whole.combine_chunks())
-            _flush(sink.fileno())
-    return words
+
+
+def _tables(p: Predictions) -> Iterator[tuple[str, pa.Table]]:
+    """Tables but the profiles, by name, each made when it is asked for."""
+    yield "customers", p.customers.cast(CUSTOMERS)
+    yield "products", p.products.cast(PRODUCTS)
+    offers = p.offers.cast(OFFERS).drop_columns(["customer"])
+    # Arrow packs flags into bits, which NumPy cannot view.
+    flag = offers["is_new"].cast(pa.uint8())
+    yield (
+        "offers",
+        offers.set_column(offers.column_names.index("is_new"), "is_new", flag),
+    )
+    yield "cold_start", p.cold_start.cast(COLD_START)
+    yield from tables_of(p)
+    yield from kept_tables_of(p.kept).items()
+
+
+def _save_table(table: pa.Table, file: Path, files: Mapped | None) -> None:
+    """One record batch, so that readers find each column in one piece."""
+    whole = table.replace_schema_metadata(None).unify_dictionaries().combine_chunks()
+    with file.open("wb") as stream:
+        # Arrow hands over each column as it is mapped.
+        with (
+            pa.PythonFile(Steady(stream, files), mode="w") as sink,
+            pa.ipc.new_file(sink, whole.schema) as writer,
+        ):
+            writer.write_table(whole)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _manifest(
@@ -242,10 +261,6 @@ def _write(file: Path, content: bytes) -> None:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _flush(descriptor: int) -> None:
-    os.fsync(descriptor)
 
 
 def _sync(folder: Path) -> None:

@@ -7,6 +7,7 @@ nothing, so a stage that is killed leaves the last good result in force.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from features.contracts import ContractError, SettingError
 from features.database import Database
 from features.engine import Tables
 from features.history import History
+from features.mapped import Mapped
 from features.profile import UNDATED, is_undated, left_out
-from features.scratch import scratch, unfinished, whole
+from features.scratch import folder_in, scratch, unfinished, whole
 from features.snapshot import Snapshot
 from features.store import Stamp
 from serving.erasure import erased_of, purge
@@ -28,6 +30,7 @@ from serving.publish import publish as publish_predictions
 from serving.turns import one_at_a_time
 from training import artifacts, build, track
 from training import backtest as backtests
+from training.artifacts import Bundle
 from training.build import Steps
 from training.details import Details
 from training.evaluate import Quality
@@ -295,6 +298,38 @@ def publish(
             f"horizon_days: expected {bundle.horizon_days} as in the bundle {folder.name}, "
             f"got {config.horizon_days}; run repurchase features and train again"
         )
+    with _place(config) as place:
+        files = Mapped(place)
+        predictions, example, fingerprint = _predictions(config, bundle, files, steps)
+        with steps("publish"):
+            version = publish_predictions(
+                config.workspace, predictions, folder.name, files
+            )
+            removed = purge(config)
+    if removed and announce:
+        announce(f"removed what held customers who were erased: {removed} folders")
+    with steps("log to MLflow"), track.run(config, f"publish {version.name}") as run:
+        run.params({"version": version.name, "bundle": folder.name})
+        run.params({"data_fingerprint": fingerprint})
+        run.metrics({"customers": float(predictions.customers.num_rows)})
+        # The alias follows the pointer: after a kill in between, publish again.
+        if run.promote(folder.name) is None:
+            run.model(folder, example)
+            run.promote(folder.name)
+    return version, predictions
+
+
+def _place(config: Config) -> AbstractContextManager[Path]:
+    """A folder for what is too much for memory, on the disk it is published to."""
+    root = config.workspace / "published"
+    root.mkdir(parents=True, exist_ok=True)
+    return folder_in(root, ".parts-")
+
+
+def _predictions(
+    config: Config, bundle: Bundle, files: Mapped, steps: Steps
+) -> tuple[Predictions, pa.Table, str]:
+    """What is said of everyone; some feature rows, and the fingerprint of the input."""
     with open_tables(config) as tables:
         _check_features(tables, config)
         with steps("read history"):
@@ -308,21 +343,9 @@ def publish(
                 is_all = part is survey.history
                 yield part, drawn if is_all else assemble(part, [part.until])
 
-        predictions = predict_parts(bundle, ground, parts(), steps)
-    with steps("publish"):
-        version = publish_predictions(config.workspace, predictions, folder.name)
-        removed = purge(config)
-    if removed and announce:
-        announce(f"removed what held customers who were erased: {removed} folders")
-    with steps("log to MLflow"), track.run(config, f"publish {version.name}") as run:
-        run.params({"version": version.name, "bundle": folder.name})
-        run.params({"data_fingerprint": survey.history.fingerprint})
-        run.metrics({"customers": float(predictions.customers.num_rows)})
-        # The alias follows the pointer: after a kill in between, publish again.
-        if run.promote(folder.name) is None:
-            run.model(folder, drawn.slice(0, 5))
-            run.promote(folder.name)
-    return version, predictions
+        predictions = predict_parts(bundle, ground, parts(), files, steps)
+    example = drawn.take(pa.array(range(min(len(drawn), 5))))
+    return predictions, example, survey.history.fingerprint
 
 
 def _check_features(tables: Tables, config: Config) -> Path:

@@ -21,6 +21,9 @@ from features.pairs import Singles
 _FIRST_ROOM = 8
 """Customers that a heap holds before it grows."""
 
+_SORTED_AT_ONCE = 1_000
+"""Products whose customers are put in order at once."""
+
 
 @dataclass(frozen=True)
 class Buyers:
@@ -49,9 +52,17 @@ class Buyers:
         row_of = np.empty(int(number.max(initial=-1)) + 1, dtype=np.int32)
         row_of[number] = np.arange(len(number), dtype=np.int32)
         customer = row_of[self.customer]
-        product = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
-        by = np.lexsort((customer, -self.probability, product))
-        return Buyers(self.offsets, customer[by], self.probability[by])
+        probability = self.probability.copy()
+        for low in range(0, len(self.offsets) - 1, _SORTED_AT_ONCE):
+            bounds = self.offsets[low : low + _SORTED_AT_ONCE + 1]
+            rows = slice(bounds[0], bounds[-1])
+            product = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+            by = np.lexsort((customer[rows], -probability[rows], product))
+            customer[rows], probability[rows] = (
+                customer[rows][by],
+                probability[rows][by],
+            )
+        return Buyers(self.offsets, customer, probability)
 
 
 class BestBuyers:

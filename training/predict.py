@@ -7,7 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
+from features.free_memory import give_back
 from features.history import Bools, History, Ints
+from features.kept import Kept
+from features.mapped import Mapped
 from features.samples import take
 from training import explain
 from training.artifacts import Bundle
@@ -17,6 +20,7 @@ from training.catalogue import bought_before, products_table
 from training.census import Censuses
 from training.generators.fitted import SOURCES
 from training.ground import Ground, ground_of
+from training.joined import Joined
 from training.offers import ColdStart, Scored, cold_start
 from training.predictions import (
     COLD_START,
@@ -24,7 +28,6 @@ from training.predictions import (
     OFFERS,
     OfCustomers,
     Predictions,
-    joined,
 )
 from training.propensity import Propensity, next_dates
 from training.reasons import cold_start_reason, offer_reasons
@@ -58,31 +61,35 @@ def predict(
         ground = ground_of(bundle, Survey(history, censuses), rows)
     best = _best(bundle, ground)
     said, scored = _said(bundle, ground, history, rows, best, 0, steps)
-    return _predictions(bundle, ground, [said], best), scored
+    return _predictions(bundle, ground, said, best), scored
 
 
 def predict_parts(
     bundle: Bundle,
     ground: Ground,
     parts: Iterable[tuple[History, pa.Table]],
+    files: Mapped,
     steps: Steps | None = None,
 ) -> Predictions:
-    """The same of customers who come part by part.
+    """The same of customers who come part by part, in bounded memory.
 
     Args:
         bundle: fitted at the ground's cutoff or before.
         ground: of the same input.
         parts: histories with their rows of ``assemble`` at the cutoff; each is let
             go of at once.
+        files: of an empty folder, from which the predictions are mapped.
         steps: measures the work.
     """
     steps, best = steps or Steps(), _best(bundle, ground)
-    every: list[OfCustomers] = []
+    joined = Joined(files)
     first = 0
     for history, rows in parts:
-        every.append(_said(bundle, ground, history, rows, best, first, steps)[0])
+        joined.add(_said(bundle, ground, history, rows, best, first, steps)[0])
+        give_back()
         first += len(history.customers)
-    return _predictions(bundle, ground, every, best)
+    with steps("put customers in order"):
+        return _predictions(bundle, ground, joined.whole(), best)
 
 
 def _best(bundle: Bundle, ground: Ground) -> BestBuyers:
@@ -136,15 +143,14 @@ def _said(
         churn=churn,
         uplift=effect,
         profiles=_profiles(rows),
-        history=_of(history, spine),
+        kept=Kept.of(_of(history, spine)),
     )
     return said, scored
 
 
 def _predictions(
-    bundle: Bundle, ground: Ground, parts: list[OfCustomers], best: BestBuyers
+    bundle: Bundle, ground: Ground, said: OfCustomers, best: BestBuyers
 ) -> Predictions:
-    said = joined(parts)
     return Predictions(
         cutoff=ground.snapshot.cutoff,
         horizon_days=bundle.horizon_days,
@@ -155,6 +161,7 @@ def _predictions(
         cold_start=_cold_start(cold_start(ground.moment)),
         uplift_evidence=bundle.uplift.evidence,
         fresh=ground.fresh,
+        launched=ground.moment.history.products.launched,
         propensity=bundle.propensity,
         **said.columns(),
     )

@@ -6,7 +6,6 @@ files of ``repurchase backtest`` and the API read the same tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.history import History, Longs
-from features.samples import join
+from features.history import Longs
+from features.kept import Kept
 from training.any_of import AnyOf
 from training.buyers import Buyers
 from training.fresh_basis import FreshBasis
@@ -106,70 +105,18 @@ class OfCustomers:
     churn: pa.Table | None
     uplift: pa.Table
     profiles: pa.Table
-    history: History
+    kept: Kept
 
     def columns(self) -> dict[str, Any]:
         """All but ``number``, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)[1:]}
 
 
-def joined(parts: Sequence[OfCustomers]) -> OfCustomers:
-    """All parts in one, ordered by customer id; no customer may be in two.
-
-    Raises:
-        ValueError: there are no parts.
-    """
-    if not parts:
-        raise ValueError("parts: expected at least one, got none")
-    if len(parts) == 1:
-        return parts[0]
-    customers = pa.concat_tables(part.customers for part in parts)
-    ids = customers["customer_id"].to_numpy(zero_copy_only=False)
-    order = np.argsort(ids.astype(object), kind="stable")
-    row_of = np.empty(len(order), dtype=np.int32)
-    row_of[order] = np.arange(len(order), dtype=np.int32)
-    firsts = np.cumsum([0, *(len(part.customers) for part in parts)])
-    offers = pa.concat_tables(
-        part.offers.set_column(
-            0, "customer", pa.array(row_of[part.offers["customer"].to_numpy() + first])
-        )
-        for part, first in zip(parts, firsts[:-1].tolist(), strict=True)
-    ).unify_dictionaries()
-    by = np.argsort(offers["customer"].to_numpy(), kind="stable")
-    sizes = np.concatenate([np.diff(part.bought_offsets) for part in parts])
-    starts = (np.cumsum(sizes) - sizes)[order]
-    offsets = np.append(0, np.cumsum(sizes[order]))
-    bought = np.repeat(starts - offsets[:-1], sizes[order]) + np.arange(offsets[-1])
-
-    def array(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    def table(name: str) -> pa.Table:
-        # Stable: rows of a customer stay in their order.
-        rows = pa.concat_tables(getattr(part, name) for part in parts)
-        return rows.unify_dictionaries().sort_by("customer_id").combine_chunks()
-
-    return OfCustomers(
-        number=array("number")[order],
-        customers=customers.take(pa.array(order)).combine_chunks(),
-        curve=array("curve")[order],
-        offers=offers.take(pa.array(by)).combine_chunks(),
-        bought_offsets=offsets.astype(np.int64),
-        bought_products=array("bought_products")[bought],
-        last_bought=array("last_bought")[bought],
-        bought_weight=array("bought_weight")[bought],
-        replenishment=table("replenishment"),
-        value=table("value"),
-        churn=None if parts[0].churn is None else table("churn"),
-        uplift=table("uplift"),
-        profiles=table("profiles"),
-        history=join([part.history for part in parts]),
-    )
-
-
 @dataclass(frozen=True)
 class Predictions:
     """Scores of every customer with a purchase before the cutoff.
+
+    Tables and arrays with rows of customers may be mapped from disk.
 
     Attributes:
         cutoff: only rows known before it were used.
@@ -204,8 +151,9 @@ class Predictions:
             column with too many words (``features.profile``).
         uplift_evidence: what its rankings are worth, by uplift and by extra spend.
         fresh: what it takes to fold later events into the offers.
-        history: of the customers, as read before the cutoff, for features of a later
-            moment; its product codes are rows of ``products``.
+        kept: of the customers' histories, as read before the cutoff, for features of
+            a later moment; its product codes are rows of ``products``.
+        launched: of each of ``products``, microseconds; the smallest integer: unknown.
         propensity: the model of ``curve`` and of the reasons.
     """
 
@@ -230,5 +178,6 @@ class Predictions:
     profiles: pa.Table
     uplift_evidence: Evidence
     fresh: FreshBasis
-    history: History
+    kept: Kept
+    launched: Longs
     propensity: Propensity

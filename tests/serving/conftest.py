@@ -18,6 +18,7 @@ import pytest
 
 from features.config import RecommendConfig, ServingConfig, StateConfig
 from features.history import ALWAYS, Events, History, Products, offsets_of
+from features.kept import Kept
 from features.snapshot import DAY_US, to_us
 from serving.asgi import Gateway
 from serving.auth import Keyring
@@ -167,7 +168,13 @@ def basis(products: int, factors: int = 2) -> FreshBasis:
 ORDINARY: dict[str, tuple[str, ...]] = {"channel": (), "campaign_id": ()}
 
 
-def lived(customers: list[str], products: pa.Table, bought: Rows) -> History:
+def lived(customers: list[str], products: pa.Table, bought: Rows) -> dict[str, Any]:
+    """What is kept of order lines: customer, product, days before the cutoff."""
+    history = lines_of(customers, products, bought)
+    return {"kept": Kept.of(history), "launched": history.products.launched}
+
+
+def lines_of(customers: list[str], products: pa.Table, bought: Rows) -> History:
     """Order lines of one piece each: customer, product, days before the cutoff."""
     rows = np.array(sorted((c, -days, p) for c, p, days in bought), dtype=np.int64)
     customer, product = rows[:, 0].astype(np.int32), rows[:, 2].astype(np.int32)
@@ -336,7 +343,7 @@ def draw() -> Predictions:
         ),
         uplift_evidence=NO_HOLDOUT,
         fresh=basis(8),
-        history=lived(
+        **lived(
             ["anna", "bert", "carl"],
             products,
             [(0, 0, 1), (0, 1, 2), (0, 6, 3), (1, 3, 4), (2, 0, 5), (2, 2, 6)],
@@ -468,9 +475,7 @@ def draw_many(customers: int, offers: int) -> Predictions:
         bought_products=np.ascontiguousarray(bought.ravel()),
         last_bought=np.full(bought.size, to_us(CUTOFF) - DAY_US, dtype=np.int64),
         bought_weight=np.ones(bought.size, dtype=np.float32),
-        history=lived(
-            names, range_, [(row, int(one), 1) for row, one in enumerate(start)]
-        ),
+        **lived(names, range_, [(row, int(one), 1) for row, one in enumerate(start)]),
     )
 
 
@@ -485,7 +490,7 @@ def basis_for() -> Callable[..., FreshBasis]:
 
 
 @pytest.fixture(scope="session")
-def lived_by() -> Callable[..., History]:
+def lived_by() -> Callable[..., dict[str, Any]]:
     return lived
 
 

@@ -353,9 +353,6 @@ def test_an_id_may_have_any_character(tmp_path, predictions, new_client):
             predictions,
             **tables,
             replenishment=predictions.replenishment.slice(0, 0),
-            history=replace(
-                predictions.history, customers=np.array(odd.to_pylist(), dtype=object)
-            ),
         ),
         "m1",
     )

@@ -240,13 +240,11 @@ def test_only_versions_that_hold_an_erased_customer_are_removed(
         for name in ("value", "churn", "uplift", "profiles")
     }
     due = predictions.replenishment.slice(0, 0)
-    ids = np.array(own["customer_id"].to_pylist(), dtype=object)
     without = replace(
         predictions,
         customers=own,
         **tables,
         replenishment=due,
-        history=replace(predictions.history, customers=ids),
     )
     kept = publish(workspace, without, "m1")
     current = publish(workspace, replace(without, horizon_days=15), "m1")

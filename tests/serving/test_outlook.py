@@ -17,6 +17,7 @@ from features.assemble import assemble
 from features.config import PropensityConfig
 from features.engine import Tables
 from features.history import History
+from features.kept import Kept
 from features.simulate.shop import simulate
 from features.snapshot import to_us
 from serving.outlook import (
@@ -139,7 +140,8 @@ def predicted(small, plain_of, history: History, rows: pa.Table, model: Propensi
                 gap_days=np.ones(size, np.float32),
             ),
         ),
-        history=history,
+        kept=Kept.of(history),
+        launched=products.launched,
         propensity=model,
     )
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from features.contracts import ContractError
-from features.samples import take
+from features.kept_events import KeptEvents
 from serving import publish as module
 from serving.publish import publish, switch
 from serving.published import Published, current_version
@@ -109,7 +109,7 @@ def test_a_killed_build_leaves_the_last_good_version(
         if step == "fsync":
             patch.setattr(os, "fsync", die)
         elif step == "array":
-            patch.setattr(module.np, "save", die)
+            patch.setattr(module, "save", die)
         elif step == "version":
             patch.setattr(Path, "replace", die)
         else:
@@ -334,7 +334,11 @@ def test_no_offers_and_no_customers_can_be_published(tmp_path, predictions):
             name: getattr(predictions, name).slice(0, 0)
             for name in ("replenishment", "value", "churn", "uplift", "profiles")
         },
-        history=take(predictions.history, np.zeros(3, dtype=np.bool_)),
+        kept=replace(
+            predictions.kept,
+            events={"purchases": nothing_of(predictions.kept.events["purchases"])},
+            profile_offsets=np.zeros(1, np.int64),
+        ),
     )
     publish(tmp_path, empty, "m1")
     published = Published.open(tmp_path)
@@ -363,27 +367,31 @@ def test_a_sliced_column_is_read_from_its_offset():
     assert [ids.row(text) for text in "abcd"] == [None, 0, 1, None]
 
 
-def test_the_history_must_be_that_of_customers_and_products(tmp_path, predictions):
-    history, lines = predictions.history, predictions.history.purchases
+def nothing_of(events: KeptEvents) -> KeptEvents:
+    columns = {name: column[:0] for name, column in events.columns.items()}
+    none = np.zeros(0, np.int64)
+    return replace(
+        events, offsets=np.zeros(1, np.int64), ts=none, late=none, columns=columns
+    )
+
+
+def test_what_is_kept_must_be_of_customers_and_products(tmp_path, predictions):
+    kept, lines = predictions.kept, predictions.kept.events["purchases"]
     product = lines.columns["product"]
     wrong = {
-        "history.customers: ": {"customers": history.customers[::-1]},
-        "history.products: ": {
-            "products": replace(history.products, ids=history.products.ids[:-1])
+        "kept: expected customer": {"offsets": lines.offsets[:-1]},
+        "kept: expected rows of products": {
+            "columns": {**lines.columns, "product": product + 8}
         },
-        "history: expected customer": {
-            "purchases": replace(lines, offsets=lines.offsets[:-1])
-        },
-        "history: expected rows of products": {
-            "purchases": replace(
-                lines, columns={**lines.columns, "product": product + 8}
-            )
-        },
-        "history.purchases: expected one": {
-            "purchases": replace(lines, offsets=np.array([0, 0, 4, 6]))
-        },
+        "kept.purchases: expected one": {"offsets": np.array([0, 0, 4, 6])},
     }
     for said, parts in wrong.items():
-        changed = replace(predictions, history=replace(history, **parts))
+        changed = {**kept.events, "purchases": replace(lines, **parts)}
         with pytest.raises(ContractError, match=said):
-            publish(tmp_path, changed, "m1")
+            publish(
+                tmp_path,
+                replace(predictions, kept=replace(kept, events=changed)),
+                "m1",
+            )
+    with pytest.raises(ContractError, match="launched: expected"):
+        publish(tmp_path, replace(predictions, launched=np.zeros(7, np.int64)), "m1")

@@ -184,7 +184,7 @@ def draw_shop(
         bought_weight=np.ones(sum(sizes), dtype=np.float32),
         fresh=basis_for(PRODUCTS_COUNT),
         **plain_of(customers["customer_id"].to_pylist()),
-        history=lived_by(
+        **lived_by(
             customers["customer_id"].to_pylist(),
             range_,
             [(row, 0, 1) for row in range(CUSTOMERS)],

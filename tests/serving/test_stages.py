@@ -63,7 +63,20 @@ def test_a_shop_that_is_learned_from_some_customers_is_published_whole(
     assert 20 < len(learners.customers) < 60 < len(everyone)
     stages.features(config)
     stages.train(config)
-    stages.publish(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "publish_predictions", _fail)
+        with pytest.raises(OSError, match="disk"):
+            stages.publish(config)
+    assert not list((tmp_path / "published").iterdir())
+    folder, predictions = stages.publish(config)
+    left = {entry.name for entry in (tmp_path / "published").iterdir()}
+    assert left == {folder.name, "current", ".lock"}
     published = Published.open(tmp_path)
+    # Mapped from files that are gone from the folder.
+    assert np.array_equal(predictions.curve, published.curve)
     assert [published.customers[row] for row in range(len(everyone))] == everyone
     assert (np.diff(published.offers.offsets) > 0).mean() > 0.9
+
+
+def _fail(*_: object) -> None:
+    raise OSError("disk full")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,20 @@ from features.config import (
     ReplenishmentConfig,
 )
 from features.engine import Tables
-from features.history import History
+from features.history import Bools, History
+from features.kept import Kept
+from features.mapped import Mapped
 from features.samples import take
 from features.simulate import Truths, simulate
 from features.snapshot import Snapshot, to_us
-from training import build
+from serving.publish import publish
+from training import build, joined
 from training.artifacts import Bundle
 from training.ground import ground_of
 from training.moment import moment_at, sort_history
 from training.past_window import past_windows, windows_since
 from training.predict import predict, predict_parts
-from training.predictions import Predictions
+from training.predictions import OfCustomers, Predictions
 from training.ranker import moments_of
 from training.survey import Survey, read_survey, survey_of
 
@@ -116,21 +120,87 @@ def alike(table: str, one: pa.Table, other: pa.Table) -> None:
 
 
 def test_customers_scored_in_parts_are_told_what_the_whole_shop_is_told(
-    bundle: Bundle, history: History, features: pa.Table, parts: list[History]
+    bundle: Bundle,
+    history: History,
+    features: pa.Table,
+    parts: list[History],
+    tmp_path: Path,
 ) -> None:
     whole, _ = predict(bundle, history, features)
     ground = ground_of(bundle, Survey(history), build.at_cutoff(features, CUTOFF))
-    same(predict_parts(bundle, ground, of_parts(parts)), whole)
+    same(predict_parts(bundle, ground, of_parts(parts), Mapped(tmp_path)), whole)
+
+
+def part_of(whole: Predictions, history: History, keep: Bools) -> OfCustomers:
+    """Some customers of predictions, as if they had been scored as a part."""
+    rows = np.flatnonzero(keep)
+    mine = pc.field("customer_id").isin(whole.customers["customer_id"].take(rows))
+    tables = {
+        name: table.filter(mine)
+        for name in ("customers", "replenishment", "value", "uplift", "profiles")
+        if isinstance(table := getattr(whole, name), pa.Table)
+    }
+    customer = whole.offers["customer"].to_numpy()
+    offers = whole.offers.filter(pa.array(keep[customer]))
+    place = (np.cumsum(keep) - 1).astype(np.int32)[customer[keep[customer]]]
+    reason = offers["reason"].cast(pa.string()).dictionary_encode()
+    sizes = np.diff(whole.bought_offsets)
+    bought = np.repeat(keep, sizes)
+    return OfCustomers(
+        number=rows,
+        curve=whole.curve[keep],
+        offers=offers.set_column(0, "customer", pa.array(place)).set_column(
+            6, "reason", reason.combine_chunks()
+        ),
+        bought_offsets=np.append(0, np.cumsum(sizes[keep])).astype(np.int64),
+        bought_products=whole.bought_products[bought],
+        last_bought=whole.last_bought[bought],
+        bought_weight=whole.bought_weight[bought],
+        churn=whole.churn and whole.churn.filter(mine),
+        kept=Kept.of(take(history, keep)),
+        **tables,
+    )
+
+
+@pytest.mark.parametrize("n_parts", [1, 7])
+def test_a_version_bears_the_same_name_whatever_the_parts(
+    bundle: Bundle,
+    history: History,
+    features: pa.Table,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    n_parts: int,
+) -> None:
+    monkeypatch.setattr(joined, "PIECE", 90)
+    whole, _ = predict(bundle, history, features)
+    assert len(whole.customers) == len(history.customers) > 4 * 90
+    files = Mapped(tmp_path)
+    parts = joined.Joined(files)
+    part = np.random.default_rng(3).integers(0, n_parts, len(whole.customers))
+    for n in range(n_parts):
+        parts.add(part_of(whole, history, part == n))
+    again = replace(whole, **parts.whole().columns())
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert publish(other, again, "m", files).name == publish(one, whole, "m").name
+
+
+def test_no_parts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="parts: expected at least one"):
+        joined.Joined(Mapped(tmp_path)).whole()
 
 
 def test_a_shop_counted_in_parts_is_the_whole_shop(
-    history: History, features: pa.Table, parts: list[History], bundle: Bundle
+    history: History,
+    features: pa.Table,
+    parts: list[History],
+    bundle: Bundle,
+    tmp_path: Path,
 ) -> None:
     survey = survey_of(parts, moments(history), 1.0, CONFIG.recommend, 0)
     assert survey.history.customers.tolist() == history.customers.tolist()
     counted = build.fit(survey.history, features, CONFIG, censuses=survey.censuses)
     ground = ground_of(counted, survey, build.at_cutoff(features, CUTOFF))
-    said = predict_parts(counted, ground, of_parts(parts))
+    said = predict_parts(counted, ground, of_parts(parts), Mapped(tmp_path))
     same(said, predict(bundle, history, features)[0])
 
 
@@ -149,7 +219,7 @@ def test_some_customers_are_learned_from_and_all_are_counted(
 
 
 def test_all_customers_of_a_shop_that_was_learned_from_some_are_scored(
-    shop: Path, parts: list[History], history: History
+    shop: Path, parts: list[History], history: History, tmp_path: Path
 ) -> None:
     config = CONFIG.model_copy(update={"data": str(shop), "max_learners": 200})
     with Tables(shop) as tables:
@@ -157,7 +227,7 @@ def test_all_customers_of_a_shop_that_was_learned_from_some_are_scored(
     features = build.build_features(survey.history, config)
     fitted = build.fit(survey.history, features, config, censuses=survey.censuses)
     ground = ground_of(fitted, survey, build.at_cutoff(features, CUTOFF))
-    said = predict_parts(fitted, ground, of_parts(parts))
+    said = predict_parts(fitted, ground, of_parts(parts), Mapped(tmp_path))
     ids = said.customers["customer_id"].to_pylist()
     assert ids == sorted(ids) == history.customers.tolist()
     offered = np.bincount(said.offers["customer"].to_numpy(), minlength=len(ids))
