@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import to_json
@@ -17,7 +18,7 @@ from serving.published import Published
 from serving.state.log import LogRow
 
 _DAY = 86_400.0
-_HOLDS = timedelta(milliseconds=40)
+_HOLDS_SECONDS = 0.04
 
 
 def utc_now() -> datetime:
@@ -47,7 +48,7 @@ class Answering:
         self.erased = erased
         self.now = now
         self._follower = follower
-        self._said: tuple[Published | None, datetime, bytes] = (None, datetime.min, b"")
+        self._said: tuple[Published | None, float, bytes] = (None, 0.0, b"")
 
     def now_us(self) -> int:
         """Microseconds since 1970-01-01 UTC."""
@@ -89,8 +90,8 @@ class Answering:
 
         Kept for so long as the age in it, which has six digits of a day, stays true.
         """
-        now, (of, since, said) = self.now(), self._said
-        if of is not published or not timedelta() <= now - since < _HOLDS:
+        now, (of, since, said) = time.monotonic(), self._said
+        if of is not published or now - since > _HOLDS_SECONDS:
             said = to_json(self.head(published))[:-1]
             self._said = (published, now, said)
         return said

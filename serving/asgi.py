@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,19 +13,17 @@ from typing import Any, Protocol, TypeAlias
 from urllib.parse import unquote
 
 from pydantic import ValidationError
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.config import ServingConfig
+from serving.bodies import Bodies
 from serving.notable import Notable
+from serving.replies import ApiError, Reply, error_reply, invalid
 from serving.state.keys import Scope as KeyScope
 from serving.streams import stream
 
-JSON = b"application/json"
-
 _START = {"type": "http.response.start"}
-
-_PATIENCE = 64
-"""Times the body limit that is read before the connection is given up."""
 
 SAFETY = (
     (b"x-content-type-options", b"nosniff"),
@@ -42,54 +39,7 @@ _MOST_IN_THREADS = 32
 _MOST_STREAMS = 8
 """Requests at work or waiting for a thread; their bodies are in memory."""
 
-Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
-
 logger = logging.getLogger("repurchase.serving")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What goes back.
-
-    Attributes:
-        code: the error code, None when all is well.
-        chunks: what follows ``body``, made in a thread while it is sent; None: the
-            body is all.
-    """
-
-    status: int
-    body: bytes
-    media: bytes = JSON
-    headers: Headers = ()
-    code: str | None = None
-    chunks: Iterator[bytes] | None = None
-
-
-class ApiError(Exception):
-    """A request that cannot be answered.
-
-    Attributes:
-        status: HTTP status.
-        code: one stable word for programs.
-        message: one line for people.
-        field: the field of the body that it is about, dotted; None: no field.
-        headers: of the reply, beside the usual ones.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        field: str | None = None,
-        headers: Headers = (),
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.field = field
-        self.headers = headers
 
 
 @dataclass(frozen=True)
@@ -162,26 +112,6 @@ class Observer(Protocol):
         ...
 
 
-def error_reply(error: ApiError) -> Reply:
-    """The one form of errors: ``{"error": {"code", "message", "field"}}``."""
-    content = {"code": error.code, "message": error.message, "field": error.field}
-    body = json.dumps({"error": content}).encode()
-    return Reply(error.status, body, headers=error.headers, code=error.code)
-
-
-def invalid(error: ValidationError) -> ApiError:
-    """The first fault of a body: 400 if it is no JSON, 422 if it does not fit."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    said = first["msg"][:1].lower() + first["msg"][1:]
-    if first["type"] == "json_invalid":
-        return ApiError(400, "bad_json", f"body: expected a JSON object, {said}")
-    field = ".".join(str(part) for part in first["loc"]) or None
-    got = ""
-    if isinstance(first["input"], str | int | float):
-        got = f", got {first['input']!r:.80}"
-    return ApiError(422, "invalid", f"{field or 'body'}: {said}{got}", field)
-
-
 class Gateway:
     """The ASGI app of the API.
 
@@ -211,11 +141,13 @@ class Gateway:
         self._streams = 0
         self._notable = Notable(config.slow_seconds)
         self._limit = config.max_body_bytes
-        self._timeout = config.body_timeout_seconds
+        self._bodies = Bodies(config.body_timeout_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, answered whatever happens."""
         if scope["type"] != "http":
+            if scope["type"] == "lifespan" and "app" in scope:
+                self._come_first(scope["app"])
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -229,7 +161,7 @@ class Gateway:
                 reply = await self._beside(route, scope, who, parameter, receive)
             else:
                 limit = route.max_body_bytes or self._limit
-                body = await self._body(receive, limit)
+                body = await self._bodies.read(receive, limit)
                 answer = route.handler(_asked(route, scope, who, parameter, body))
                 if not isinstance(answer, Reply):
                     answer = await self._later(answer)
@@ -249,6 +181,21 @@ class Gateway:
             await self._reply(place, reply, receive, send)
         finally:
             self._observe(place, reply, time.perf_counter() - started)
+
+    def _come_first(self, app: Starlette) -> None:
+        """From now on requests reach the gateway before BentoML's middleware.
+
+        That sets a timer for each request and never takes it back: at ten thousand a
+        second, half of the time goes to a hundred thousand timers. Bodies, threads and
+        streams have limits of their own here.
+        """
+        stack = app.middleware_stack
+
+        async def first(scope: Scope, receive: Receive, send: Send) -> None:
+            handler = self if scope["type"] == "http" else stack or self._app
+            await handler(scope, receive, send)
+
+        app.middleware_stack = first
 
     async def _reply(
         self, path: str, reply: Reply, receive: Receive, send: Send
@@ -295,7 +242,7 @@ class Gateway:
     ) -> Reply:
         """The reply of a handler that runs in a thread."""
         with self._seat():
-            body = await self._body(receive, route.max_body_bytes or self._limit)
+            body = await self._bodies.read(receive, route.max_body_bytes or self._limit)
             asked = _asked(route, scope, who, parameter, body)
 
             def answer() -> Reply:
@@ -333,36 +280,6 @@ class Gateway:
             yield
         finally:
             self._in_threads -= 1
-
-    async def _body(self, receive: Receive, limit: int) -> bytes:
-        """The body; of one that is too large, no more than the limit is kept."""
-        chunks: list[bytes] = []
-        size, more = 0, True
-        try:
-            async with asyncio.timeout(self._timeout):
-                # What is too much is read and dropped for a while: a client that
-                # still sends when the connection closes never sees its 413.
-                while more and size <= limit * _PATIENCE:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ApiError(400, "bad_json", "body: the client went away")
-                    chunk: bytes = message.get("body", b"")
-                    size += len(chunk)
-                    more = message.get("more_body", False)
-                    if size <= limit:
-                        chunks.append(chunk)
-        except TimeoutError:
-            raise ApiError(
-                408, "timeout", f"body: expected within {self._timeout:g} seconds"
-            ) from None
-        if size > limit:
-            raise ApiError(
-                413,
-                "too_large",
-                f"body: expected at most {limit} bytes, got more; send fewer ids or "
-                "events at a time",
-            )
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _asked(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -64,6 +65,8 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._kinds: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._lock = Lock()
+        self._answered: dict[str, tuple[int, int]] = {}
         self._requests = Counter(
             "repurchase_requests",
             "Requests answered.",
@@ -148,11 +151,19 @@ class Metrics:
             self._errors.labels(path, reply.code).inc()
 
     def customers(self, path: str, known: int, cold: int) -> None:
-        """Counts the customers of one answer."""
-        if known:
-            self._customers.labels(path, "false").inc(known)
-        if cold:
-            self._customers.labels(path, "true").inc(cold)
+        """Counts the customers of one answer; they are shown after ``flush``."""
+        with self._lock:
+            before = self._answered.get(path, (0, 0))
+            self._answered[path] = (before[0] + known, before[1] + cold)
+
+    def flush(self) -> None:
+        """Shows what was counted since; a count of its own for each request is dear."""
+        with self._lock:
+            answered, self._answered = self._answered, {}
+        for path, counts in answered.items():
+            for is_cold, count in zip(("false", "true"), counts, strict=True):
+                if count:
+                    self._customers.labels(path, is_cold).inc(count)
 
     def events(self, **outcomes: int) -> None:
         """Counts the events of one batch, by outcome."""
@@ -191,6 +202,7 @@ class Metrics:
         """
         self._age.set(float("nan") if age_seconds is None else age_seconds)
         self._refused.set(refused)
+        self.flush()
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()

@@ -132,6 +132,7 @@ class Api:
             log.lag_seconds, log.events, log.dropped, log.unknown, log.failures
         )
         self.metrics.scores(*self._scores.take())
+        self.metrics.flush()
 
     def exposition(self, _: bytes) -> Reply:
         """``GET /metrics``."""
