@@ -223,12 +223,8 @@ if WORKSPACE in os.environ:
 @bentoml.service(
     name="repurchase",
     workers=ServingConfig.model_validate_json(os.environ.get(SETTINGS, "{}")).workers,
-    # Not reached: bodies have their own limit, answers take microseconds. Short,
-    # because BentoML keeps 5 kB of every request for so long.
-    traffic={"timeout": 10},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
-    tracing={"excluded_urls": ".*"},
     # Started by hand it listens on loopback, as `repurchase serve` does.
     http={"host": "127.0.0.1"},  # pyright: ignore[reportArgumentType]
 )

@@ -15,6 +15,7 @@ from features.config import ServingConfig
 from features.contracts import ContractError
 from serving import logs
 from serving.asgi import ApiError
+from serving.erased import Erased
 from serving.notable import Notable
 
 SECRET = "zoe-4711"
@@ -177,13 +178,15 @@ def test_no_id_in_path_body_query_or_header_is_ever_logged(
     assert {"/v1/customers/{id}", "other", "/v1/propensity"} <= paths
 
 
-def test_an_answer_that_was_refused_says_its_code(workspace, new_client, lines) -> None:
+def test_an_answer_that_was_refused_says_its_code(
+    workspace, new_client, lines, monkeypatch
+) -> None:
     client = new_client(workspace)
 
-    def away(_: object) -> None:
+    def away(*_: object) -> None:
         raise ApiError(503, "state_away", "away")
 
-    client.api._erased.seen = away
+    monkeypatch.setattr(Erased, "seen", away)
     client.post("/v1/recommendations", customer_ids=["anna"])
     taken_up, line = lines()
     assert taken_up["level"] == "info"
