@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ from serving.state.assignments import Assignment
 from serving.state.database import StateAwayError
 from serving.state.experiments import UnfitError
 from serving.state.shown import Kind, Shown
+
+logger = logging.getLogger("repurchase.serving")
 
 HTML = b"text/html; charset=utf-8"
 _STYLED = (
@@ -293,7 +296,9 @@ def _told() -> Generator[None]:
     except StateAwayError:
         raise away() from None
     except (ContractError, SettingError) as error:
-        said = error.lines[0] if isinstance(error, ContractError) else str(error)
+        # It names files and folders: not for whoever asks.
+        logger.error("experiments: %s", error)
+        said = "the input tables cannot be read; the service's log says why"
         raise ApiError(503, "no_input", said) from None
 
 

@@ -110,7 +110,7 @@ def _value(measure: str, value: float | None) -> str:
     """A mean or an effect in its measure's unit."""
     if value is None:
         return "n/a"
-    shown = f"{value:.2%}" if measure in _SHARES else f"{value:,.3g}"
+    shown = f"{value:.2%}" if measure in _SHARES else f"{value:,.4g}"
     return shown.replace("-", "\N{MINUS SIGN}")
 
 
