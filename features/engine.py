@@ -103,6 +103,11 @@ class Tables:
     ) -> None:
         self._open.close()
 
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """Where the views of good rows are, for questions of one's own."""
+        return self._db
+
     def has(self, table: Table) -> bool:
         """Whether the table is there with at least one good row."""
         checked = self._checked.get(table.name)

@@ -89,7 +89,8 @@ class Route:
 
 
 Routes = Mapping[str, Mapping[str, Route]]
-"""Path, then method. The last part of a path may be a parameter such as ``{id}``."""
+"""Path, then method. The last part of a path, or the one before it, may be a parameter
+such as ``{id}``."""
 
 
 class Admission(Protocol):
@@ -129,11 +130,14 @@ class Gateway:
     ) -> None:
         self._app = app
         self._routes = routes
-        self._by_head = {
-            path.rpartition("/")[0].encode(): path
-            for path in routes
-            if path.endswith("}")
-        }
+        self._by_head: dict[bytes, str] = {}
+        self._by_ends: dict[tuple[bytes, bytes], str] = {}
+        for path in routes:
+            head, _, tail = path.encode().rpartition(b"/")
+            if tail.endswith(b"}"):
+                self._by_head[head] = path
+            elif head.endswith(b"}"):
+                self._by_ends[head.rpartition(b"/")[0], tail] = path
         self._observe = observe
         self._admit = admit
         self._threads = ThreadPoolExecutor(_THREADS, "repurchase")
@@ -210,7 +214,7 @@ class Gateway:
             )
             await _send(error_reply(ApiError(503, "busy", f"{said}; try later")), send)
             return
-        headers = [(b"content-type", reply.media), *SAFETY, *reply.headers]
+        headers = [(b"content-type", reply.media), *_safe(reply.headers)]
         start = {**_START, "status": reply.status, "headers": headers}
         self._streams += 1
         try:
@@ -227,11 +231,14 @@ class Gateway:
     def _place(self, scope: Scope) -> tuple[str, str]:
         """The path as routed, and its parameter."""
         path: str = scope["path"]
-        if path in self._routes and not path.endswith("}"):
+        if path in self._routes and "{" not in path:
             return path, ""
         # As it was sent: a slash of an id comes as %2F.
         raw: bytes = scope.get("raw_path") or path.encode()
         head, _, tail = raw.partition(b"?")[0].rpartition(b"/")
+        first, _, middle = head.rpartition(b"/")
+        if middle and (place := self._by_ends.get((first, tail))):
+            return place, unquote(middle.decode("latin-1"))
         place = self._by_head.get(head)
         if place is None or not tail:
             return path, ""
@@ -303,13 +310,18 @@ def _route(path: str, methods: Mapping[str, Route] | None, method: str) -> Route
     return route
 
 
+def _safe(own: Headers) -> Headers:
+    """The headers of every reply; a page says itself what it may show."""
+    named = {name for name, _ in own}
+    return (*(pair for pair in SAFETY if pair[0] not in named), *own)
+
+
 async def _send(reply: Reply, send: Send) -> None:
     length = str(len(reply.body)).encode()
     headers = [
         (b"content-type", reply.media),
         (b"content-length", length),
-        *SAFETY,
-        *reply.headers,
+        *_safe(reply.headers),
     ]
     await send({**_START, "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": reply.body})

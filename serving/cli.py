@@ -268,6 +268,7 @@ def serve(
 ) -> None:
     """Serve what is published; a new version is picked up without a restart."""
     from serving import launch
+    from serving.experiments.place import Place
 
     settings = load(config, overrides)
     launch.run(
@@ -276,6 +277,7 @@ def serve(
         port or settings.serving.port,
         settings.serving,
         settings.state,
+        Place(settings.data, settings.engine),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from serving import audience_schema, schema
+from serving import audience_schema, experiment_examples, schema
 
 _SNAPSHOT = {
     "version": "20171015T000000-1f0c2a9b7d5e4c31",
@@ -223,5 +223,6 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
             "field": "n",
         }
     },
+    **experiment_examples.EXAMPLES,
 }
 """Bodies that a reader of the document can send and expect; tested."""

@@ -11,13 +11,17 @@ from typing import NoReturn
 
 from features.config import ServingConfig, StateConfig
 from features.contracts import SettingError
+from features.database import Database
+from serving.experiments.place import Place
 from serving.published import Published
 from serving.state import database, keys
 
 WORKSPACE = "REPURCHASE_WORKSPACE"
 SETTINGS = "REPURCHASE_SERVING"
 STATE = "REPURCHASE_STATE"
-"""Environment of the worker processes: a path, and two sections as JSON."""
+DATA = "REPURCHASE_DATA"
+ENGINE = "REPURCHASE_ENGINE"
+"""Environment of the worker processes: two places, and three sections as JSON."""
 
 
 def run(
@@ -26,6 +30,7 @@ def run(
     port: int,
     config: ServingConfig | None = None,
     state: StateConfig | None = None,
+    place: Place | None = None,
 ) -> NoReturn:
     """Serves the version in force until SIGINT or SIGTERM, then exits with 0.
 
@@ -38,6 +43,8 @@ def run(
         port: must be free.
         config: further settings; None: the defaults.
         state: where events and keys are; None: in the workspace.
+        place: of the purchases that experiments are judged by, a database without its
+            password (PGPASSWORD or a passfile has it); None: only the log of events.
 
     Raises:
         SettingError: others could reach the host and there is no key in force, the
@@ -65,9 +72,12 @@ def run(
         WORKSPACE: str(workspace.absolute()),
         SETTINGS: config.model_dump_json(),
         STATE: state.model_dump_json(),
+        ENGINE: (place or Place()).engine.model_dump_json(),
         "BENTOML_HOME": str(home),
         "BENTOML_DO_NOT_TRACK": "True",
     }
+    if place is not None and place.data is not None:
+        environment[DATA] = _written(place.data)
     root = Path(__file__).parents[1]
     command = [
         *(sys.executable, "-m", "bentoml", "serve", "serving.service:Repurchase"),
@@ -77,6 +87,22 @@ def run(
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, command, environment)  # noqa: S606 - our own words
+
+
+def _written(data: Path | Database) -> str:
+    """A place for another process, which may be at work in another folder.
+
+    Raises:
+        SettingError: the address holds a password.
+    """
+    if isinstance(data, Path):
+        return str(data.absolute())
+    if data.has_password:
+        raise SettingError(
+            "data: expected an address without a password for the service, got one "
+            "with; keep it in PGPASSWORD or a passfile"
+        )
+    return str(data)
 
 
 def address_of(host: str) -> tuple[str, bool]:

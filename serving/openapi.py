@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from features.contracts import Column, Dtype, Table
-from serving import examples, openapi_audience, schema
+from serving import examples, openapi_audience, openapi_experiment, schema
 from serving.events import MAX_EVENTS, MAX_TEXT
 from serving.examples import EXAMPLES
 from serving.state.keys import Scope
@@ -19,9 +19,10 @@ _ERRORS = {
     "400": "The body is no JSON.",
     "401": "No key, or one that is unknown or revoked.",
     "403": "The key lacks the scope.",
-    "404": "There is no such customer, or no such path.",
+    "404": "There is no such customer, experiment or path.",
     "408": "The body did not arrive in time.",
-    "409": "The list is no longer the one of the cursor.",
+    "409": "The list is no longer the one of the cursor, or the experiment is not in a "
+    "state for it.",
     "413": "The body is too large.",
     "422": "A field is missing, unknown, mistyped or out of range.",
     "429": "The key has too many requests; `Retry-After` says when to come again.",
@@ -49,11 +50,13 @@ def document() -> dict[str, Any]:
         schema.EventsAnswer,
         schema.ErrorAnswer,
         *openapi_audience.MODELS,
+        *openapi_experiment.MODELS,
     )
     _, definitions = models_json_schema(
         [(model, "validation") for model in models],
         ref_template="#/components/schemas/{model}",
     )
+    errors = {status: _error(said) for status, said in _ERRORS.items()}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -100,9 +103,8 @@ def document() -> dict[str, Any]:
                 schema.EventsAnswer,
                 "write",
             ),
-            **openapi_audience.paths(
-                _json, {status: _error(said) for status, said in _ERRORS.items()}
-            ),
+            **openapi_audience.paths(_json, errors),
+            **openapi_experiment.paths(_json, errors),
             "/livez": _get("Whether the process runs", "text/plain", "\n"),
             "/readyz": _get(
                 "Whether a version is served and keys can be checked",

@@ -20,7 +20,8 @@ import bentoml
 from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
-from features.config import ServingConfig, StateConfig
+from features.config import EngineConfig, ServingConfig, StateConfig
+from features.database import Database, parse_data
 from features.snapshot import to_us
 from serving import logs, metrics, openapi
 from serving.answering import Answering, utc_now
@@ -30,8 +31,10 @@ from serving.auth import Keyring, away
 from serving.customer_api import Customers
 from serving.erased import Erased
 from serving.events_api import Events
+from serving.experiment_api import Experiments
+from serving.experiments.place import Place
 from serving.follow import Follower
-from serving.launch import SETTINGS, STATE, WORKSPACE
+from serving.launch import DATA, ENGINE, SETTINGS, STATE, WORKSPACE
 from serving.lists_api import Lists
 from serving.live import Live
 from serving.outlook import warm
@@ -66,6 +69,7 @@ class Api:
         erased: who is in no answer.
         now: naive UTC; the age of the snapshot depends on it, and how long ago events
             were.
+        place: where purchases are that experiments are judged by; None: only the log.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Api:
         engine: Engine,
         erased: Erased,
         now: Callable[[], datetime] = utc_now,
+        place: Place | None = None,
     ) -> None:
         self._live = live
         self._follower = follower
@@ -92,6 +97,7 @@ class Api:
             Events(answering, log, follower, self.metrics, max_events_bytes),
             Audiences(answering, engine),
             Customers(answering, engine),
+            Experiments(answering, engine, place or Place(), max_events_bytes),
         )
         self._document = json.dumps(openapi.document()).encode()
 
@@ -169,6 +175,7 @@ class Front(Gateway):
             config.max_events_bytes,
             engine,
             erased,
+            place=_place(),
         )
         follower.follow(config.reload_seconds, api.note)
         super().__init__(app, api.routes, api.metrics.observe, keyring, config)
@@ -176,6 +183,14 @@ class Front(Gateway):
         # Python would have it.
         sys.setswitchinterval(_SWITCH_SECONDS)
         _freeze()
+
+
+def _place() -> Place:
+    """Where purchases are, as the environment says."""
+    limits = EngineConfig.model_validate_json(os.environ.get(ENGINE, "{}"))
+    data = os.environ.get(DATA)
+    found = None if data is None else parse_data(data)
+    return Place(found if isinstance(found, Path | Database) else None, limits)
 
 
 def _readying() -> Callable[[Published], None]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -129,3 +130,97 @@ TOMBSTONES = Table(
 
 SALTS = Table("salts", METADATA, Column("salt", LargeBinary, primary_key=True))
 """One row: the salt of this installation's tombstones, made by the migration."""
+
+EXPERIMENTS = Table(
+    "experiments",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("plan", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("stopped_at", BigInteger),
+)
+"""Comparisons of arms; the plan as JSON. See ``experiments``."""
+
+PICKS = Table(
+    "picks",
+    METADATA,
+    _sequence(),
+    Column("list", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    UniqueConstraint("list", "version", name="uq_picks_version"),
+    sqlite_autoincrement=True,
+)
+"""Versions of manual lists; none is ever changed. See ``picks``."""
+
+PICK_LINES = Table(
+    "pick_lines",
+    METADATA,
+    _sequence(),
+    Column("picks", BigInteger, nullable=False, index=True),
+    Column("segment", Text),
+    Column("customer_id", Text, index=True),
+    Column("product_id", Text, nullable=False),
+    Column("rank", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Lines of a version, which ``picks`` names by its sequence; segment and customer
+null: for everyone."""
+
+OVERRIDES = Table(
+    "overrides",
+    METADATA,
+    _sequence(),
+    Column("experiment", Text, nullable=False),
+    Column("customer_id", Text, nullable=False, index=True),
+    Column("arm", Text),
+    Column("who", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    UniqueConstraint("experiment", "customer_id", name="uq_overrides_customer"),
+    sqlite_autoincrement=True,
+)
+"""Customers who are not drawn: put into an arm, or, where it is null, left out."""
+
+ASSIGNMENTS = Table(
+    "assignments",
+    METADATA,
+    _sequence(),
+    Column("experiment", Text, nullable=False),
+    Column("customer_id", Text, nullable=False, index=True),
+    Column("arm", Text),
+    Column("why", Text, nullable=False),
+    Column("assigned_at", BigInteger, nullable=False),
+    Column("segment", Text),
+    Column("propensity", Double),
+    UniqueConstraint("experiment", "customer_id", name="uq_assignments_customer"),
+    sqlite_autoincrement=True,
+)
+"""When each customer of an experiment was first asked for; see ``assignments``."""
+
+SHOWN = Table(
+    "shown",
+    METADATA,
+    _sequence(),
+    Column("experiment", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("customer_id", Text, nullable=False, index=True),
+    Column("arm", Text),
+    Column("product_id", Text, nullable=False),
+    Column("position", Integer),
+    Column("list_version", Text),
+    Column("ts", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    UniqueConstraint("experiment", "kind", "event_id", name="uq_shown_event"),
+    sqlite_autoincrement=True,
+)
+"""What an experiment's customers saw and clicked; see ``shown``."""
+
+OF_CUSTOMERS = (EVENTS, SHOWN, ASSIGNMENTS, OVERRIDES, PICK_LINES)
+"""Tables with rows of customers: an erasure deletes theirs in each."""

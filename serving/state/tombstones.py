@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 
 from serving.state.database import reading, wipe, writing
-from serving.state.tables import EVENTS, SALTS, TOMBSTONES
+from serving.state.tables import EVENTS, OF_CUSTOMERS, SALTS, SHOWN, TOMBSTONES
 
 _HASHES_AT_ONCE = 500
 
@@ -27,7 +27,7 @@ class Erasure:
     Attributes:
         tombstone: hex.
         at: when they were erased first, microseconds since 1970-01-01 UTC.
-        events: removed from the log now.
+        events: removed now, those that experiments logged included.
     """
 
     tombstone: str
@@ -61,7 +61,7 @@ def encoded(customer_id: str) -> bytes:
 
 
 def erase(engine: Engine, customer_id: str, now_us: int) -> Erasure:
-    """Removes a customer's events and keeps later ones out; again does no harm.
+    """Removes a customer's rows and keeps later ones out; again does no harm.
 
     Raises:
         StateAwayError: the database cannot be reached; nothing is removed, or, if the
@@ -73,10 +73,14 @@ def erase(engine: Engine, customer_id: str, now_us: int) -> Erasure:
         at = connection.execute(select(TOMBSTONES.c.at).where(own)).scalar_one_or_none()
         if at is None:
             connection.execute(insert(TOMBSTONES), {"hash": mark, "at": now_us})
-        events = connection.execute(
-            delete(EVENTS).where(EVENTS.c.customer_id == customer_id)
-        ).rowcount
+        removed = {
+            table.name: connection.execute(
+                delete(table).where(table.c.customer_id == customer_id)
+            ).rowcount
+            for table in OF_CUSTOMERS
+        }
     wipe(engine)
+    events = removed[EVENTS.name] + removed[SHOWN.name]
     return Erasure(mark.hex(), now_us if at is None else at, events)
 
 

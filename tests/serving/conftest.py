@@ -23,6 +23,7 @@ from features.snapshot import DAY_US, to_us
 from serving.asgi import Gateway
 from serving.auth import Keyring
 from serving.erased import Erased
+from serving.experiments.place import Place
 from serving.follow import Follower
 from serving.live import Live
 from serving.publish import publish
@@ -526,13 +527,18 @@ async def nothing(*_: object) -> None:
 class Client:
     """Requests against the app itself, in this process.
 
-    ``seconds[0]`` is the clock of keys and limits.
+    ``seconds[0]`` is the clock of keys and limits, ``now`` that of answers.
     """
 
     def __init__(
-        self, workspace: Path, state: StateConfig | None = None, **settings: Any
+        self,
+        workspace: Path,
+        state: StateConfig | None = None,
+        place: Place | None = None,
+        **settings: Any,
     ) -> None:
         config = ServingConfig(**settings)
+        self.now = NOW
         self.engine = database.ready(workspace, state or StateConfig())
         self.live = Live(workspace, every_seconds=0)
         self.seconds = [1000.0]
@@ -542,7 +548,7 @@ class Client:
             lambda: self.seconds[0],
         )
         self.keyring.refresh()
-        log = EventLog(self.engine, lambda: to_us(NOW))
+        log = EventLog(self.engine, lambda: to_us(self.now))
         self.erased = Erased(lambda last: tombstones.since(self.engine, last))
         self.erased.refresh(self.live.current)
         self.follower = Follower(self.engine, self.live, lambda: self.seconds[0])
@@ -555,7 +561,8 @@ class Client:
             config.max_events_bytes,
             self.engine,
             self.erased,
-            lambda: NOW,
+            lambda: self.now,
+            place,
         )
         self.app = Gateway(
             nothing, self.api.routes, self.api.metrics.observe, self.keyring, config

@@ -18,6 +18,22 @@ EVENT = {
     "ts": "2017-10-17T11:00:00Z",
     "kind": "view",
 }
+PICKS = {"list": "may", "owner": "mia", "lines": [{"product_id": "p1"}]}
+EXPERIMENT = {
+    "name": "spring",
+    "owner": "mia",
+    "arms": [
+        {"name": "manual", "show": "picks", "picks": "may"},
+        {"name": "model", "show": "mixed"},
+    ],
+}
+CLICK = {
+    "event_id": "x1",
+    "customer_id": "carl",
+    "product_id": "p1",
+    "ts": "2017-10-17T11:00:00Z",
+}
+SEEN = CLICK | {"arm": "model"}
 ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("POST", "/v1/recommendations"): ("read", {"customer_ids": ["anna"]}),
     ("POST", "/v1/propensity"): ("read", {"customer_ids": ["anna"]}),
@@ -26,6 +42,17 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("GET", "/v1/alerts"): ("read", None),
     ("GET", "/v1/customers/{id}"): ("read", None),
     ("DELETE", "/v1/customers/{id}"): ("admin", None),
+    ("POST", "/v1/picks"): ("write", PICKS),
+    ("POST", "/v1/experiments"): ("write", EXPERIMENT),
+    ("GET", "/v1/experiments/{name}"): ("read", None),
+    ("POST", "/v1/experiments/{name}/status"): ("write", {"status": "running"}),
+    ("POST", "/v1/experiments/{name}/assignments"): (
+        "read",
+        {"customer_ids": ["carl"]},
+    ),
+    ("POST", "/v1/experiments/{name}/exposures"): ("write", {"exposures": [SEEN]}),
+    ("POST", "/v1/experiments/{name}/outcomes"): ("write", {"outcomes": [CLICK]}),
+    ("GET", "/v1/experiments/{name}/report"): ("read", None),
     ("GET", "/metrics"): ("read", None),
     ("GET", "/livez"): (None, None),
     ("GET", "/readyz"): (None, None),
@@ -60,6 +87,10 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+def spelt(path: str) -> str:
+    return path.replace("{id}", "anna").replace("{name}", "spring")
+
+
 @pytest.fixture(scope="module")
 def shop(
     tmp_path_factory: pytest.TempPathFactory,
@@ -76,6 +107,12 @@ def shop(
     keys.revoke(client.engine, made["revoked"], 2)
     client.keyring.refresh()
     admin = made["admin"]
+    for path, body in (
+        ("/v1/picks", PICKS),
+        ("/v1/experiments", EXPERIMENT),
+        ("/v1/experiments/spring/status", {"status": "running"}),
+    ):
+        client("POST", path, json=body, headers=bearer(admin)).raise_for_status()
     made |= {
         "unknown": "rp_00000000_" + "A" * 43,
         "other secret": admin[:12] + "A" * 43,
@@ -99,7 +136,7 @@ def test_the_table_has_every_endpoint(shop: Shop) -> None:
 @pytest.mark.parametrize("place", ENDPOINTS, ids=" ".join)
 def test_who_gets_in_where(shop: Shop, place: tuple[str, str], holder: str) -> None:
     needed, body = ENDPOINTS[place]
-    method, path = place[0], place[1].replace("{id}", "anna")
+    method, path = place[0], spelt(place[1])
     if holder == "in address":
         path = f"{path}?key={shop.in_force}&access_token={shop.in_force}"
     answer = shop.client(method, path, json=body, headers=shop.headers[holder])
@@ -118,7 +155,7 @@ def test_who_gets_in_where(shop: Shop, place: tuple[str, str], holder: str) -> N
 def test_no_other_spelling_of_a_path_or_method_gets_in(
     shop: Shop, place: tuple[str, str]
 ) -> None:
-    method, path = place[0], place[1].replace("{id}", "anna")
+    method, path = place[0], spelt(place[1])
     paths = (path + "/", "/." + path, path.upper(), f"/livez/..{path}", path + "%00")
     methods = ("HEAD", "OPTIONS", "TRACE", "PUT", "PATCH")
     asked = [*((method, one) for one in paths), *((one, path) for one in methods)]
@@ -131,7 +168,7 @@ def test_of_who_is_not_let_in_no_body_is_read(
     shop: Shop, place: tuple[str, str]
 ) -> None:
     """Nor does it count what stands in it: 401, and neither 400, 413 nor 422."""
-    method, path = place[0], place[1].replace("{id}", "anna")
+    method, path = place[0], spelt(place[1])
 
     def body() -> Any:
         raise AssertionError("read")

@@ -1,0 +1,310 @@
+"""``/v1/experiments`` and ``/v1/picks``: from a plan to a report."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic_core import to_json
+from sqlalchemy import Engine
+
+from features.contracts import ContractError, SettingError
+from features.snapshot import to_us
+from serving import experiment_work as work
+from serving.answering import Answering
+from serving.arm_lists import ArmLists, Scoped, scoped, segment_of
+from serving.asgi import ApiError, Call, Reply, Route, Routes
+from serving.auth import away
+from serving.events import AHEAD
+from serving.experiment_schema import (
+    AssignmentsRequest,
+    ExperimentRequest,
+    ExposuresRequest,
+    OutcomesRequest,
+    PicksRequest,
+    ReportQuery,
+    StatusRequest,
+)
+from serving.experiments.assign import Assigned
+from serving.experiments.place import Place
+from serving.experiments.plan import Plan, plan_of
+from serving.published import Published
+from serving.state import assignments, picks, shown
+from serving.state.assignments import Assignment
+from serving.state.database import StateAwayError
+from serving.state.experiments import UnfitError
+from serving.state.shown import Kind, Shown
+
+logger = logging.getLogger("repurchase.serving")
+
+HTML = b"text/html; charset=utf-8"
+_STYLED = (
+    b"content-security-policy",
+    b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+)
+"""The page brings its style along; it still loads and runs nothing."""
+
+_EARLIEST_US = to_us(datetime(1900, 1, 1))
+_TS = "ts: expected a moment from 1900 to a day from now, got another"
+
+
+class Experiments:
+    """The endpoints.
+
+    Args:
+        answering: from what.
+        engine: where experiments are.
+        place: where purchases are.
+        max_bytes: of picks, exposures and clicks.
+    """
+
+    def __init__(
+        self, answering: Answering, engine: Engine, place: Place, max_bytes: int
+    ) -> None:
+        self._from = answering
+        self._engine = engine
+        self._place = place
+        self._max_bytes = max_bytes
+        self._computing = threading.Lock()
+
+    @property
+    def routes(self) -> Routes:
+        """The paths."""
+        own = "/v1/experiments/{name}"
+
+        def write(handler: Callable[[Call], Reply]) -> Route:
+            limit = self._max_bytes
+            return Route(handler, "write", True, limit, with_call=True)
+
+        def read(handler: Callable[[Call], Reply]) -> Route:
+            return Route(handler, "read", in_thread=True, with_call=True)
+
+        return {
+            "/v1/picks": {"POST": write(self.picks)},
+            "/v1/experiments": {"POST": write(self.create)},
+            own: {"GET": read(self.experiment)},
+            f"{own}/status": {"POST": write(self.status)},
+            f"{own}/assignments": {"POST": read(self.assignments)},
+            f"{own}/exposures": {"POST": write(self.exposures)},
+            f"{own}/outcomes": {"POST": write(self.outcomes)},
+            f"{own}/report": {"GET": read(self.report)},
+        }
+
+    def picks(self, call: Call) -> Reply:
+        """``POST /v1/picks``."""
+        asked = PicksRequest.model_validate_json(call.body)
+        with _told():
+            made = work.upload(self._engine, asked, self._from.now_us())
+        return Reply(200, to_json(work.picks_answer(made)))
+
+    def create(self, call: Call) -> Reply:
+        """``POST /v1/experiments``: a draft."""
+        asked = ExperimentRequest.model_validate_json(call.body)
+        with _told(), self._alone(needed=asked.design is not None):
+            now_us = self._from.now_us()
+            made = work.create(self._engine, asked, call.who, now_us, self._place)
+        return Reply(200, to_json(work.answer(made)))
+
+    def experiment(self, call: Call) -> Reply:
+        """``GET /v1/experiments/{name}``."""
+        with _told():
+            one = work.found(self._engine, call.parameter)
+        return Reply(200, to_json(work.answer(one)))
+
+    def status(self, call: Call) -> Reply:
+        """``POST …/status``: starts or stops it."""
+        asked = StatusRequest.model_validate_json(call.body)
+        with _told():
+            now_us = self._from.now_us()
+            moved = work.move(self._engine, call.parameter, asked.status, now_us)
+        return Reply(200, to_json(work.answer(moved)))
+
+    def assignments(self, call: Call) -> Reply:
+        """``POST …/assignments``: arms, and what they show; kept before the reply."""
+        asked = AssignmentsRequest.model_validate_json(call.body)
+        published = self._from.served()
+        with _told():
+            one = work.found(self._engine, call.parameter)
+            plan = plan_of(one.plan)
+            drawn = [
+                Assigned(d.customer_id, None, "excluded")
+                if self._from.erased.has(d.customer_id)
+                else d
+                for d in work.draw(self._engine, one, asked.customer_ids)
+            ]
+            lists = ArmLists(self._from, published, plan, self._scoped(plan))
+            rows = [published.customers.row(d.customer_id) for d in drawn]
+            kept = [
+                _kept(published, d, row)
+                for d, row in zip(drawn, rows, strict=True)
+                if d.why != "outside layer"
+            ]
+            assignments.record(self._engine, one.name, kept, self._from.now_us())
+        found = [
+            {
+                "customer_id": d.customer_id,
+                "arm": d.arm,
+                "why": d.why,
+                "list_version": lists.version(d.arm),
+                "items": lists.items(
+                    d.arm, d.customer_id, row, segment_of(published, row)
+                ),
+            }
+            for d, row in zip(drawn, rows, strict=True)
+        ]
+        head = self._from.head(published)
+        answer = {**head, "experiment": one.name, "assignments": found}
+        return Reply(200, to_json(answer))
+
+    def exposures(self, call: Call) -> Reply:
+        """``POST …/exposures``: what is accepted is on disk."""
+        asked = ExposuresRequest.model_validate_json(call.body)
+        lines = [
+            Shown(
+                one.event_id,
+                one.customer_id,
+                one.arm,
+                one.product_id,
+                one.position,
+                one.list_version,
+                to_us(one.ts),
+            )
+            for one in asked.exposures
+        ]
+        return self._logged(call, "exposure", lines)
+
+    def outcomes(self, call: Call) -> Reply:
+        """``POST …/outcomes``: clicks; what is accepted is on disk."""
+        asked = OutcomesRequest.model_validate_json(call.body)
+        lines = [
+            Shown(
+                one.event_id,
+                one.customer_id,
+                None,
+                one.product_id,
+                one.position,
+                None,
+                to_us(one.ts),
+            )
+            for one in asked.outcomes
+        ]
+        return self._logged(call, "click", lines)
+
+    def _logged(self, call: Call, kind: Kind, lines: Sequence[Shown]) -> Reply:
+        now = self._from.now()
+        latest = to_us(now + AHEAD)
+        good = [i for i, e in enumerate(lines) if _EARLIEST_US <= e.ts <= latest]
+        with _told():
+            one = work.found(self._engine, call.parameter)
+            if one.status == "draft":
+                raise UnfitError("status: expected a started experiment, got a draft")
+            appended, other = shown.append(
+                self._engine, one.name, kind, [lines[i] for i in good], to_us(now)
+            )
+        refused = dict.fromkeys(set(range(len(lines))) - set(good), _TS)
+        refused |= {good[i]: said for i, said in appended.refused.items()}
+        answer = {
+            "accepted": appended.accepted,
+            "duplicate": appended.duplicates,
+            "rejected": len(refused),
+            "other_arm": other,
+            "rejections": [
+                {"index": i, "event_id": lines[i].event_id, "reason": refused[i]}
+                for i in sorted(refused)
+            ],
+        }
+        return Reply(200, to_json(answer))
+
+    def report(self, call: Call) -> Reply:
+        """``GET …/report``: JSON, or a page."""
+        query = ReportQuery.model_validate(_parameters(call.query))
+        as_of = min(query.as_of or self._from.now(), self._from.now())
+        with _told(), self._alone():
+            one, found = work.make_report(
+                self._engine, call.parameter, self._place, as_of
+            )
+            from serving.experiments.told import told
+
+            if query.format == "html":
+                from serving.experiments.page import page
+
+                body = page(found, one.status).encode()
+                return Reply(200, body, HTML, (_STYLED,))
+        return Reply(200, to_json({"status": one.status, **told(found)}))
+
+    def _scoped(self, plan: Plan) -> Mapping[str, Scoped]:
+        return {
+            arm: scoped(picks.lines_of(self._engine, one.list, one.version))
+            for arm, one in plan.picks.items()
+        }
+
+    @contextmanager
+    def _alone(self, *, needed: bool = True) -> Generator[None]:
+        """One computation at a time: each may take all the memory it is allowed.
+
+        Raises:
+            ApiError: 503, another one is at work.
+        """
+        if not needed:
+            yield
+            return
+        if not self._computing.acquire(blocking=False):
+            raise ApiError(
+                503,
+                "busy",
+                "report: expected one report or design at a time, got more; try again",
+                headers=((b"retry-after", b"5"),),
+            )
+        try:
+            yield
+        finally:
+            self._computing.release()
+
+
+def _kept(published: Published, drawn: Assigned, row: int | None) -> Assignment:
+    """What is kept of a customer who is asked for."""
+    chance = None
+    if row is not None:
+        chance = float(published.curve[row, published.horizon_days - 1])
+    segment = segment_of(published, row)
+    return Assignment(drawn.customer_id, drawn.arm, drawn.why, segment, chance)
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """Errors of the work as errors of the API.
+
+    Raises:
+        ApiError: 404, 409, 422 or 503.
+    """
+    try:
+        yield
+    except work.NotFoundError:
+        raise ApiError(
+            404, "not_found", "name: expected that of an experiment, got another"
+        ) from None
+    except work.FieldError as error:
+        raise ApiError(422, "invalid", str(error), error.field) from None
+    except UnfitError as error:
+        field = str(error).partition(":")[0]
+        raise ApiError(409, "conflict", str(error), field) from None
+    except StateAwayError:
+        raise away() from None
+    except (ContractError, SettingError) as error:
+        # It names files and folders: not for whoever asks.
+        logger.error("experiments: %s", error)
+        said = "the input tables cannot be read; the service's log says why"
+        raise ApiError(503, "no_input", said) from None
+
+
+def _parameters(query: bytes) -> dict[str, Any]:
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ApiError(422, "invalid", "query: expected each parameter once")
+    return named

@@ -1,0 +1,164 @@
+"""Bodies about experiments that a reader of the document can send and expect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from serving import experiment_schema as schema
+
+_SHA = "5f0a6c3f5f3b0a1f7a8c0d0f2c9c7f27e7e6b1c2a86f3f5f1f0f5a8f6b0c1d2e"
+_MOMENTS = {
+    "created_at": "2017-10-15T08:00:00Z",
+    "started_at": "2017-10-15T09:00:00Z",
+    "stopped_at": None,
+}
+_PICKS = [{"arm": "manual", "list": "may", "version": 1, "sha256": _SHA}]
+_PLAN: dict[str, Any] = {
+    "name": "spring",
+    "owner": "mia",
+    "arms": [
+        {"name": "manual", "show": "picks", "picks": "may"},
+        {"name": "model", "show": "mixed"},
+    ],
+    "slots": 10,
+    "window_days": 28,
+    "primary": "click_rate",
+    "design": {"mde": 0.2, "looks": [0.5, 1.0], "assumed": 0.05},
+    "money": {"margin_rate": 0.3, "yearly_reach": 120000, "yearly_cost": 20000},
+}
+_DESIGN = {"customers": 3304, "days": 64, "mde": 0.2, "primary": "click_rate"}
+_CLICK = {
+    "event_id": "click-77",
+    "customer_id": "2070",
+    "product_id": "1082185",
+    "position": 1,
+    "ts": "2017-10-15T09:31:00Z",
+}
+_ESTIMATE = {
+    "mean_control": 0.05,
+    "mean_arm": 0.0735,
+    "uplift": 0.47,
+    "uplift_low": 0.38,
+    "uplift_high": 0.56,
+}
+
+EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
+    schema.PicksRequest: {
+        "list": "may",
+        "owner": "mia",
+        "lines": [
+            {"product_id": "1082185"},
+            {"product_id": "995242"},
+            {"product_id": "840361", "segment": "family"},
+        ],
+    },
+    schema.PicksAnswer: {
+        "list": "may",
+        "version": 1,
+        "sha256": _SHA,
+        "lines": 3,
+        "owner": "mia",
+        "at": "2017-10-15T07:55:00Z",
+    },
+    schema.ExperimentRequest: _PLAN,
+    schema.ExperimentAnswer: {
+        "name": "spring",
+        "owner": "mia",
+        "status": "running",
+        **_MOMENTS,
+        "salt": "f3b1c5a97d2e4c10",
+        "shares": {"manual": 0.5, "model": 0.5},
+        "picks": _PICKS,
+        "design": _DESIGN,
+        "plan": _PLAN,
+    },
+    schema.StatusRequest: {"status": "running"},
+    schema.AssignmentsRequest: {"customer_ids": ["2070"]},
+    schema.AssignmentsAnswer: {
+        "model_version": "3",
+        "snapshot": {
+            "version": "20171015T000000-1f0c2a9b7d5e4c31",
+            "cutoff": "2017-10-15T00:00:00Z",
+            "age_days": 0.4,
+        },
+        "experiment": "spring",
+        "assignments": [
+            {
+                "customer_id": "2070",
+                "arm": "model",
+                "why": "hash",
+                "list_version": "20171015T000000-1f0c2a9b7d5e4c31",
+                "items": [
+                    {
+                        "product_id": "1082185",
+                        "position": 1,
+                        "reason": "bought 9 times, last 6 days before",
+                    }
+                ],
+            }
+        ],
+    },
+    schema.ExposuresRequest: {
+        "exposures": [
+            {
+                **_CLICK,
+                "event_id": "shown-77",
+                "arm": "model",
+                "list_version": "20171015T000000-1f0c2a9b7d5e4c31",
+                "ts": "2017-10-15T09:30:00Z",
+            }
+        ]
+    },
+    schema.OutcomesRequest: {"outcomes": [_CLICK]},
+    schema.LoggedAnswer: {
+        "accepted": 1,
+        "duplicate": 0,
+        "rejected": 0,
+        "other_arm": 0,
+        "rejections": [],
+    },
+    schema.ReportAnswer: {
+        "experiment": "spring",
+        "status": "running",
+        "owner": "mia",
+        "as_of": "2017-12-20T00:00:00Z",
+        **_MOMENTS,
+        "primary": "click_rate",
+        "control": "manual",
+        "window_days": 28,
+        "verdicts": [
+            {
+                "arm": "model",
+                "outcome": "won",
+                "sentence": "model beats manual: click rate is 47.0% higher (95% "
+                "interval +38.0% to +56.0%), p < 0.001.",
+                "more_days": None,
+                "rests_on": "look 2 of 2 of the design",
+                "is_final": True,
+                "estimate": _ESTIMATE,
+            }
+        ],
+        "money": [{"arm": "model", "margin": 61000.0, "low": 22000.0, "roi": 2.05}],
+        "customers": [
+            {"arm": "manual", "assigned": 1702, "analysed": 1698},
+            {"arm": "model", "assigned": 1698, "analysed": 1690},
+        ],
+        "sample_ratio": {
+            "assigned": {"p_value": 0.95, "valid": True},
+            "with_exposures": None,
+        },
+        "apart": {"exposures_of_another_arm": 3, "overrides": 1},
+        "measures": [{"measure": "click_rate", "arm": "model", **_ESTIMATE}],
+        "beside_holdout": [],
+        "over_time": [{"arm": "model", "measure": "click_rate", "days": []}],
+        "over_time_measure": "click_rate",
+        "segments": [],
+        "picks": _PICKS,
+        "design": _DESIGN,
+        "plan": _PLAN,
+        "definitions": [{"word": "look", "means": "A moment fixed before the start."}],
+    },
+}
+"""Merged into ``examples.EXAMPLES``; tested."""

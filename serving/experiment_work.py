@@ -1,0 +1,272 @@
+"""What can be done with experiments, whoever asks: the API or a command.
+
+The parts that compute are imported when first asked for: they take a second.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine
+
+from features.snapshot import from_us
+from serving.experiment_schema import ExperimentRequest, PicksRequest
+from serving.experiments.assign import Assigned, assign
+from serving.experiments.place import Place
+from serving.experiments.plan import PickedList, Plan, asked_json, plan_of, split_of
+from serving.state import experiments, picks
+from serving.state.experiments import Experiment, UnfitError
+from serving.state.picks import Line, Picks
+
+if TYPE_CHECKING:
+    from serving.experiments.report import Report
+
+
+class NotFoundError(Exception):
+    """There is no experiment of the name."""
+
+
+class FieldError(Exception):
+    """A field that does not fit what the shop has.
+
+    Attributes:
+        field: of the request.
+    """
+
+    def __init__(self, field: str, said: str) -> None:
+        super().__init__(f"{field}: {said}")
+        self.field = field
+
+
+def found(engine: Engine, name: str) -> Experiment:
+    """The experiment of the name.
+
+    Raises:
+        NotFoundError: there is none.
+        StateAwayError: the database cannot be reached.
+    """
+    one = experiments.find(engine, name)
+    if one is None:
+        raise NotFoundError(name)
+    return one
+
+
+def upload(engine: Engine, asked: PicksRequest, now_us: int) -> Picks:
+    """Keeps a manual list as a new version; the same again is the same version.
+
+    Raises:
+        FieldError: a product stands twice for the same customers, or no line is left.
+        StateAwayError: the database cannot be reached.
+    """
+    ranks: dict[tuple[str | None, str | None], int] = {}
+    lines: list[Line] = []
+    seen: set[tuple[str | None, str | None, str]] = set()
+    for place, one in enumerate(asked.lines):
+        scope = (one.segment, one.customer_id)
+        if (*scope, one.product_id) in seen:
+            raise FieldError(
+                f"lines.{place}.product_id",
+                "expected each product once for the same customers, got one twice",
+            )
+        seen.add((*scope, one.product_id))
+        ranks[scope] = ranks.get(scope, 0) + 1
+        rank = ranks[scope] if one.rank is None else one.rank
+        lines.append(Line(one.segment, one.customer_id, one.product_id, rank))
+    try:
+        return picks.upload(engine, asked.list_, lines, asked.owner, now_us)
+    except ValueError as error:
+        raise FieldError("lines", str(error).partition(": ")[2]) from None
+
+
+def create(
+    engine: Engine, asked: ExperimentRequest, who: str, now_us: int, where: Place
+) -> Experiment:
+    """Keeps a draft, with its picks locked and its design worked out.
+
+    Args:
+        engine: an upgraded database.
+        asked: the plan.
+        who: prefix of the key, or local.
+        now_us: microseconds since 1970-01-01 UTC.
+        where: the design reads the history of before.
+
+    Raises:
+        FieldError: a list of picks is not there, or there is no history to design by.
+        UnfitError: an experiment of the name runs or ran with another plan.
+        ContractError, SettingError: the input cannot be read.
+        StateAwayError: the database cannot be reached.
+    """
+    locked = _locked(engine, asked)
+    salt = asked.salt or secrets.token_hex(8)
+    plan = Plan(asked, salt, locked, None)
+    old = experiments.find(engine, asked.name)
+    if asked.design is not None and not (old and plan.is_same(old.plan)):
+        design = _design(engine, asked, from_us(now_us), where)
+        plan = Plan(asked, salt, locked, design)
+    made = Experiment(
+        asked.name, plan.to_json(), asked.owner, "draft", now_us, None, None
+    )
+    apart = {
+        **dict(asked.overrides),
+        **dict.fromkeys(asked.excluded_customer_ids),
+    }
+    return experiments.create(engine, made, apart, who, plan.is_same)
+
+
+def _locked(engine: Engine, asked: ExperimentRequest) -> dict[str, PickedList]:
+    """The last version of every list that an arm shows."""
+    locked: dict[str, PickedList] = {}
+    for place, arm in enumerate(asked.arms):
+        if arm.picks is None:
+            continue
+        last = picks.latest(engine, arm.picks)
+        if last is None:
+            raise FieldError(
+                f"arms.{place}.picks",
+                f"expected an uploaded list, got {arm.picks!r}; upload it first",
+            )
+        locked[arm.name] = PickedList(last.list, last.version, last.sha256)
+    return locked
+
+
+def _design(
+    engine: Engine, asked: ExperimentRequest, as_of: datetime, where: Place
+) -> str:
+    from serving.experiments.designed import NoHistoryError, designed
+    from serving.experiments.inputs import opened
+
+    try:
+        with opened(engine, None, where) as db:
+            return designed(db, asked, as_of).to_json()
+    except NoHistoryError as error:
+        raise FieldError("design.assumed", str(error).partition(": ")[2]) from None
+    except ValueError as error:
+        raise FieldError("design.mde", str(error).partition(": ")[2]) from None
+
+
+def move(engine: Engine, name: str, status: str, now_us: int) -> Experiment:
+    """Starts or stops an experiment; again does no harm.
+
+    Raises:
+        NotFoundError: there is none of the name.
+        UnfitError: it cannot go there; another one of its layer runs on the same
+            part; or its picks are not those that were locked.
+        StateAwayError: the database cannot be reached.
+    """
+    wanted = "running" if status == "running" else "stopped"
+    if wanted == "running":
+        must_be_locked(engine, plan_of(found(engine, name).plan))
+    moved = experiments.move(engine, name, wanted, now_us, _must_not_overlap)
+    if moved is None:
+        raise NotFoundError(name)
+    return moved
+
+
+def must_be_locked(engine: Engine, plan: Plan) -> None:
+    """Nothing if the picks are those of the plan, byte by byte.
+
+    Raises:
+        UnfitError: they are not.
+        StateAwayError: the database cannot be reached.
+    """
+    for one in plan.picks.values():
+        lines = picks.lines_of(engine, one.list, one.version)
+        if picks.digest(lines) != one.sha256:
+            raise UnfitError(
+                f"picks: expected the lines of {one.label} as they were locked, got "
+                "others (an erasure removes its customer's); upload them again and "
+                "create the draft anew"
+            )
+
+
+def _must_not_overlap(one: Experiment, others: Sequence[Experiment]) -> None:
+    layer = plan_of(one.plan).split.layer
+    for other in others:
+        theirs = plan_of(other.plan).split.layer
+        if layer is not None and theirs is not None and layer.overlaps(theirs):
+            raise UnfitError(
+                f"layer: expected a part of {layer.name} that is free, got one that "
+                f"{other.name} has; stop it, or take other parts"
+            )
+
+
+def draw(
+    engine: Engine, one: Experiment, customer_ids: Sequence[str]
+) -> list[Assigned]:
+    """The arm of every customer, in order.
+
+    Raises:
+        UnfitError: the experiment does not run.
+        StateAwayError: the database cannot be reached.
+    """
+    if one.status != "running":
+        raise UnfitError(f"status: expected a running experiment, got a {one.status}")
+    apart = experiments.overrides_of(engine, one.name)
+    asked = plan_of(one.plan)
+    split = split_of(asked.asked, asked.salt)
+    return assign(
+        split,
+        customer_ids,
+        {customer: arm for customer, arm in apart.items() if arm is not None},
+        {customer for customer, arm in apart.items() if arm is None},
+    )
+
+
+def make_report(
+    engine: Engine, name: str, where: Place, as_of: datetime
+) -> tuple[Experiment, Report]:
+    """What is known of an experiment.
+
+    Args:
+        engine: an upgraded database.
+        name: of the experiment.
+        where: purchases are.
+        as_of: naive UTC; nothing at or after it is read.
+
+    Raises:
+        NotFoundError: there is none of the name.
+        ContractError, SettingError: the input cannot be read.
+        StateAwayError: the database cannot be reached.
+    """
+    from serving.experiments.inputs import opened
+    from serving.experiments.report import Moments, report
+
+    one = found(engine, name)
+    created, started, stopped = (
+        None if us is None else from_us(us)
+        for us in (one.created_at, one.started_at, one.stopped_at)
+    )
+    moments = Moments(created or as_of, started, stopped)
+    with opened(engine, name, where) as db:
+        return one, report(db, plan_of(one.plan), moments, as_of)
+
+
+def answer(one: Experiment) -> dict[str, Any]:
+    """An experiment as ``ExperimentAnswer``."""
+    plan = plan_of(one.plan)
+    return {
+        "name": one.name,
+        "owner": one.owner,
+        "status": one.status,
+        "created_at": _moment(one.created_at),
+        "started_at": _moment(one.started_at),
+        "stopped_at": _moment(one.stopped_at),
+        "salt": plan.salt,
+        "shares": plan.split.shares,
+        "picks": [{"arm": arm, **vars(picks)} for arm, picks in plan.picks.items()],
+        "design": None if plan.design is None else json.loads(plan.design),
+        "plan": asked_json(plan.asked),
+    }
+
+
+def picks_answer(made: Picks) -> dict[str, Any]:
+    """A version of a list as ``PicksAnswer``."""
+    return {**vars(made), "at": _moment(made.at)}
+
+
+def _moment(us: int | None) -> str | None:
+    return None if us is None else f"{from_us(us).isoformat()}Z"

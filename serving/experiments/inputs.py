@@ -1,0 +1,195 @@
+"""What a report and a design read: the state's rows and the input table, in DuckDB.
+
+Rows leave the state in batches and go through files, so that millions of exposures
+need no memory. Purchases are those of the input table and of ``/v1/events``; a line of
+the log whose customer, order and product the table has too, bought or returned, is the
+same line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Engine, Executable, literal_column, select
+
+from features.connection import connect
+from features.contracts import PURCHASES
+from features.engine import Tables
+from features.erased import Erased
+from features.scratch import scratch
+from features.sql import path
+from serving.experiments.outcomes import Sources
+from serving.experiments.place import Place
+from serving.state import tombstones
+from serving.state.database import reading
+from serving.state.tables import ASSIGNMENTS, EVENTS, SHOWN
+
+_ROWS_AT_ONCE = 50_000
+_MOMENT = pa.timestamp("us")
+
+_ASSIGNED = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("arm", pa.string()),
+        ("reason", pa.string()),
+        ("assigned_at", _MOMENT),
+        ("segment", pa.string()),
+        ("propensity", pa.float64()),
+    ]
+)
+_SHOWN = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("customer_id", pa.string()),
+        ("arm", pa.string()),
+        ("product_id", pa.string()),
+        ("ts", _MOMENT),
+    ]
+)
+_BOUGHT = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("product_id", pa.string()),
+        ("order_id", pa.string()),
+        ("ts", _MOMENT),
+        ("quantity", pa.float64()),
+        ("amount", pa.float64()),
+    ]
+)
+_LINE = ", ".join(_BOUGHT.names)
+
+SOURCES = Sources("assigned", "bought", "exposures", "clicks")
+"""Views of an experiment, see ``opened``; of any, ``exposures`` are all there are."""
+
+
+@contextmanager
+def opened(
+    state: Engine, experiment: str | None, place: Place
+) -> Generator[duckdb.DuckDBPyConnection]:
+    """A connection with the views of ``SOURCES``.
+
+    Exposures and clicks count only where the arm that the shop named is the
+    customer's; the others are in the view ``astray``.
+
+    Args:
+        state: an upgraded database.
+        experiment: None: the exposures and clicks of all of them, and nobody's
+            assignments; for a design.
+        place: where purchases are.
+
+    Raises:
+        ContractError, SettingError: the input cannot be read.
+        StateAwayError: the database cannot be reached.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch())
+        db, has_table = _connected(stack, state, place)
+        _assigned(state, db, experiment, folder)
+        for kind, name in (("exposure", "exposures"), ("click", "clicks")):
+            _shown(state, db, experiment, (kind, name), folder)
+        _bought(state, db, folder, has_table=has_table)
+        yield db
+
+
+def _connected(
+    stack: ExitStack, state: Engine, place: Place
+) -> tuple[duckdb.DuckDBPyConnection, bool]:
+    """The connection, and whether it has the input tables."""
+    limits = place.engine
+    data = place.data
+    if data is None or (isinstance(data, Path) and not data.exists()):
+        db = stack.enter_context(connect(limits.memory_limit, limits.threads))
+        return db, False
+    found = tombstones.since(state)
+    tables = Tables(
+        data,
+        memory_limit=limits.memory_limit,
+        threads=limits.threads,
+        erased=Erased(found.salt, frozenset(found.hashes)),
+    )
+    return stack.enter_context(tables).connection, True
+
+
+def _assigned(
+    state: Engine, db: duckdb.DuckDBPyConnection, experiment: str | None, folder: Path
+) -> None:
+    columns = [ASSIGNMENTS.c[n if n != "reason" else "why"] for n in _ASSIGNED.names]
+    query = select(*columns).where(
+        ASSIGNMENTS.c.experiment == experiment, ASSIGNMENTS.c.arm.is_not(None)
+    )
+    file = folder / "assigned.parquet"
+    _write(state, query.order_by(ASSIGNMENTS.c.sequence), _ASSIGNED, file)
+    db.execute(
+        f"CREATE TEMP TABLE assigned AS SELECT * FROM read_parquet({path(file)})"
+    )
+
+
+def _shown(
+    state: Engine,
+    db: duckdb.DuckDBPyConnection,
+    experiment: str | None,
+    names: tuple[str, str],
+    folder: Path,
+) -> None:
+    """One kind of events, and those of them that name another arm."""
+    kind, name = names
+    query = select(*(SHOWN.c[n] for n in _SHOWN.names)).where(SHOWN.c.kind == kind)
+    if experiment is not None:
+        query = query.where(SHOWN.c.experiment == experiment)
+    else:
+        # Ids are of one experiment each.
+        own = (SHOWN.c.experiment + literal_column("':'") + SHOWN.c.event_id).label("e")
+        query = query.with_only_columns(own, *(SHOWN.c[n] for n in _SHOWN.names[1:]))
+    file = folder / f"{name}.parquet"
+    _write(state, query.order_by(SHOWN.c.sequence), _SHOWN, file)
+    source = f"read_parquet({path(file)})"
+    if experiment is None:
+        db.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {source}")
+        return
+    joined = f"{source} AS s JOIN assigned AS a USING (customer_id)"
+    same = "(s.arm IS NULL OR s.arm = a.arm)"
+    db.execute(
+        f"CREATE TEMP VIEW {name} AS SELECT event_id, customer_id, product_id, ts "
+        f"FROM {joined} WHERE {same}"
+    )
+    db.execute(
+        f"CREATE TEMP VIEW astray_{name} AS SELECT event_id FROM {joined} "
+        f"WHERE NOT {same}"
+    )
+
+
+def _bought(
+    state: Engine, db: duckdb.DuckDBPyConnection, folder: Path, *, has_table: bool
+) -> None:
+    columns = [EVENTS.c[n] for n in _BOUGHT.names]
+    query = select(*columns).where(EVENTS.c.table == PURCHASES.name)
+    file = folder / "bought.parquet"
+    _write(state, query.order_by(EVENTS.c.sequence), _BOUGHT, file)
+    rows = f"SELECT {_LINE} FROM read_parquet({path(file)})"
+    if has_table:
+        same = ("customer_id", "order_id", "product_id")
+        matched = " AND ".join(f"t.{c} = e.{c}" for c in same)
+        rows = (
+            f"SELECT {_LINE} FROM {PURCHASES.name} UNION ALL "
+            f"SELECT {_LINE} FROM ({rows}) AS e ANTI JOIN {PURCHASES.name} AS t "
+            f"ON {matched} AND (t.quantity > 0) = (e.quantity > 0)"
+        )
+    db.execute(f"CREATE TEMP VIEW bought AS {rows}")
+
+
+def _write(state: Engine, query: Executable, schema: pa.Schema, file: Path) -> None:
+    """Rows of a query as a file, in bounded memory."""
+    with pq.ParquetWriter(file, schema) as writer, reading(state) as connection:
+        streamed = connection.execution_options(yield_per=_ROWS_AT_ONCE)
+        for rows in streamed.execute(query).partitions():
+            columns = zip(*rows, strict=True)
+            arrays = [
+                pa.array(column, field.type)
+                for column, field in zip(columns, schema, strict=True)
+            ]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))

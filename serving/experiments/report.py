@@ -1,0 +1,247 @@
+"""One experiment, read back: who won, by how much, how sure, what it is worth.
+
+**Looks.** They are where the design put them, whenever somebody reads: the k-th look
+is at the moment when so many customers had had their whole window. So whoever reads
+often sees no more looks than whoever reads once. Before the next look the always-valid
+interval is shown, and nothing is decided by it, unless the experiment was stopped early:
+then it decides, because it holds at whatever moment one stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import duckdb
+import ibis
+
+from features.sql import quoted
+from serving.experiments import ratio
+from serving.experiments.analyze import Analysis, Answer, Question, analyze
+from serving.experiments.decide import Decision, Now, decide
+from serving.experiments.design import Design, design_from_json
+from serving.experiments.inputs import SOURCES
+from serving.experiments.measures import (
+    CLICK_RATE,
+    MEASURES,
+    ORDERS,
+    REPURCHASE,
+    REVENUE,
+    Measure,
+    measure,
+)
+from serving.experiments.novelty import DAILY_COLUMNS, Novelty, by_day
+from serving.experiments.outcome_sql import CUSTOMERS, DAILY, Window
+from serving.experiments.outcomes import Counts, build
+from serving.experiments.plan import Plan
+from serving.experiments.ratio import RatioCheck
+from serving.experiments.verdict import Money
+
+SEGMENTS = ("segment",)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """When an experiment was what; None: not yet. Naive UTC."""
+
+    created: datetime
+    started: datetime | None
+    stopped: datetime | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found by ``as_of``.
+
+    Attributes:
+        counts: customers drawn, and those whose window is over.
+        sizes: of all who were drawn; the whole test of the draw.
+        seen: of those drawn by the moment, the ones with an exposure, of arms that
+            show something; null: no exposures were logged.
+        decisions: one for each treatment.
+        analysis: null: an arm has nobody whose window is over.
+        beside_holdout: repurchase, orders and revenue of all arms beside the first
+            holdout; null: there is none, or nobody in it.
+        trends: effect by day, of each treatment.
+        apart: what is not compared, by name.
+    """
+
+    plan: Plan
+    moments: Moments
+    as_of: datetime
+    design: Design | None
+    counts: Counts
+    sizes: RatioCheck
+    seen: RatioCheck | None
+    decisions: tuple[Decision, ...]
+    analysis: Analysis | None
+    beside_holdout: Analysis | None
+    trends: tuple[Novelty, ...]
+    apart: Mapping[str, int]
+
+
+def report(
+    db: duckdb.DuckDBPyConnection, plan: Plan, moments: Moments, as_of: datetime
+) -> Report:
+    """Everything that is known of an experiment.
+
+    Args:
+        db: see ``inputs.opened``, of this experiment.
+        plan: its own.
+        moments: of the experiment.
+        as_of: nothing at or after it is read.
+    """
+    design = None if plan.design is None else design_from_json(plan.design)
+    window = Window(as_of, plan.asked.window_days, strata=SEGMENTS)
+    counts = build(db, SOURCES, window)
+    rows = ibis.duckdb.from_connection(db).table(CUSTOMERS)
+    analysis = _analysis(rows, plan, counts)
+    trends = _trends(db, plan, counts) if analysis else ()
+    holdout = _beside_holdout(rows, plan, counts)
+    sizes, seen = _sizes(db, plan, counts, as_of)
+    checks = [sizes] if seen is None else [sizes, seen]
+    worst = min(checks, key=lambda one: 1.0 if one.p_value is None else one.p_value)
+    money = {arm: _money(plan, analysis, arm) for arm in plan.treatments}
+    # Last: each look makes the tables anew.
+    now = Now(
+        db,
+        plan,
+        design,
+        as_of,
+        analysis,
+        worst,
+        money,
+        days=_days(db, as_of),
+        is_over=moments.stopped is not None
+        and sum(counts.assigned.values()) == sum(counts.analysed.values()),
+    )
+    return Report(
+        plan,
+        moments,
+        as_of,
+        design,
+        counts,
+        sizes,
+        seen,
+        decide(now),
+        analysis,
+        holdout,
+        trends,
+        _apart(db),
+    )
+
+
+def _analysis(
+    rows: ibis.expr.types.Table, plan: Plan, counts: Counts
+) -> Analysis | None:
+    arms = (plan.control, *plan.treatments)
+    # Two customers are the least that have a spread.
+    if any(counts.analysed.get(arm, 0) < 2 for arm in arms):
+        return None
+    segments = SEGMENTS if _varies(rows) else ()
+    primary = measure(plan.asked.primary)
+    question = Question(plan.control, plan.treatments, primary, MEASURES, segments)
+    return analyze(rows, question)
+
+
+def _varies(rows: ibis.expr.types.Table) -> bool:
+    """Whether any customer's segment is known."""
+    return bool(rows.filter(rows["segment"].notnull()).limit(1).to_pyarrow().num_rows)
+
+
+def _beside_holdout(
+    rows: ibis.expr.types.Table, plan: Plan, counts: Counts
+) -> Analysis | None:
+    arms = (plan.control, *plan.treatments)
+    if not plan.holdouts:
+        return None
+    holdout = plan.holdouts[0]
+    if any(counts.analysed.get(arm, 0) < 2 for arm in (holdout, *arms)):
+        return None
+    return analyze(rows, Question(holdout, arms, REPURCHASE, (ORDERS, REVENUE)))
+
+
+def trend_measure(primary: Measure) -> Measure:
+    """What is shown by day: the primary measure, or the nearest that has days."""
+    needed = {c for c in (primary.numerator, primary.denominator) if c}
+    if needed <= set(DAILY_COLUMNS):
+        return primary
+    return CLICK_RATE if primary.name == "conversion" else REPURCHASE
+
+
+def _trends(
+    db: duckdb.DuckDBPyConnection, plan: Plan, counts: Counts
+) -> tuple[Novelty, ...]:
+    daily = ibis.duckdb.from_connection(db).table(DAILY)
+    shown = trend_measure(measure(plan.asked.primary))
+    return tuple(
+        by_day(
+            daily,
+            shown,
+            counts.analysed,
+            (plan.control, arm),
+            plan.asked.window_days,
+        )
+        for arm in plan.treatments
+    )
+
+
+def _sizes(
+    db: duckdb.DuckDBPyConnection, plan: Plan, counts: Counts, as_of: datetime
+) -> tuple[RatioCheck, RatioCheck | None]:
+    """Of all who were drawn, and of those among them who saw something."""
+    shares = plan.split.shares
+    moment = f"TIMESTAMP {quoted(as_of.isoformat(sep=' '))}"
+    rows = db.execute(
+        f"""SELECT arm, count(DISTINCT customer_id) FROM assigned
+        SEMI JOIN (SELECT customer_id FROM exposures WHERE ts < {moment}) AS e
+        USING (customer_id)
+        WHERE reason = 'hash' AND assigned_at < {moment} GROUP BY arm"""
+    ).fetchall()
+    found = {str(arm): int(n) for arm, n in rows}
+    sizes = ratio.check(counts.assigned, shares)
+    showing = [arm for arm in shares if arm not in plan.holdouts]
+    if not found:
+        return sizes, None
+    seen = ratio.check(
+        {arm: found.get(arm, 0) for arm in showing},
+        {arm: shares[arm] for arm in showing},
+        {arm: counts.assigned.get(arm, 0) for arm in showing},
+    )
+    return sizes, seen
+
+
+def _days(db: duckdb.DuckDBPyConnection, as_of: datetime) -> int:
+    """Whole days since the first assignment, at least 1."""
+    found = db.execute("SELECT min(assigned_at) FROM assigned").fetchall()[0][0]
+    return 1 if found is None else max((as_of - found) // timedelta(days=1), 1)
+
+
+def answer_of(answers: Sequence[Answer], name: str, arm: str) -> Answer | None:
+    """The answer on a measure of an arm; None: not asked."""
+    for one in answers:
+        if one.measure.name == name and one.plain.arm == arm:
+            return one
+    return None
+
+
+def _money(plan: Plan, analysis: Analysis | None, arm: str) -> Money | None:
+    wanted = plan.asked.money
+    if wanted is None or analysis is None:
+        return None
+    answers = (*analysis.primary, *analysis.secondary)
+    found = answer_of(answers, REVENUE.name, arm)
+    if found is None:
+        return None
+    return Money(found.best, wanted.margin_rate, wanted.yearly_reach)
+
+
+def _apart(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """What is not compared."""
+    queries = {
+        "exposures_of_another_arm": "SELECT count(*) FROM astray_exposures",
+        "clicks_of_another_arm": "SELECT count(*) FROM astray_clicks",
+        "overrides": "SELECT count(*) FROM assigned WHERE reason = 'override'",
+    }
+    return {name: int(db.execute(q).fetchall()[0][0]) for name, q in queries.items()}
