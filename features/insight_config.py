@@ -145,8 +145,8 @@ class HealthConfig(Section):
     Attributes:
         gone_gaps: usual gaps since the last order at which recency counts 0.
         least_gap_days: a shorter usual gap counts as this.
-        browse_days, responses, referrals: of the last 30 days, the last 90 days and
-            ever, that are worth half of the points of their part.
+        active_weeks, browse_days, responses, referrals: of the last 12 weeks, 30 days,
+            90 days, and ever, that are worth half of the points of their part.
         returned_share: lines returned for one bought, of the last 90 days, at which
             returns count 0.
         slow_seconds: mean time to a response, of the last 90 days, that is worth half
@@ -164,6 +164,7 @@ class HealthConfig(Section):
 
     gone_gaps: float = Field(default=5, gt=1)
     least_gap_days: float = Field(default=7, gt=0)
+    active_weeks: float = Field(default=3, gt=0)
     browse_days: float = Field(default=2, gt=0)
     responses: float = Field(default=1, gt=0)
     referrals: float = Field(default=1, gt=0)
