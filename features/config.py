@@ -1,6 +1,7 @@
 """Strict configuration: YAML and ``key=value`` become frozen models.
 
-Every default of the project stands here, once. Unknown keys are errors.
+Every default of the project stands here, once; those of tags, tiers, strategy and
+health in ``features.insight_config``. Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     InstanceOf,
     PlainSerializer,
@@ -23,6 +22,13 @@ from pydantic import (
 
 from features.contracts import SegmentBy, SettingError
 from features.database import Database, parse_data, redacted
+from features.insight_config import (
+    HealthConfig,
+    StrategyConfig,
+    TagsConfig,
+    TiersConfig,
+)
+from features.section import Section
 from features.snapshot import parse_cutoff
 
 
@@ -67,12 +73,6 @@ def _state_address(url: str | None) -> str | None:
             "PGPASSWORD or a passfile"
         )
     return url
-
-
-class Section(BaseModel):
-    """Frozen, and strict about names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class EngineConfig(Section):
@@ -435,6 +435,10 @@ class Config(Section):
     uplift: UpliftConfig = UpliftConfig()
     tune: TuneConfig = TuneConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    tags: TagsConfig = TagsConfig()
+    tiers: TiersConfig = TiersConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    health: HealthConfig = HealthConfig()
     serving: ServingConfig = ServingConfig()
     state: StateConfig = StateConfig()
     tracking: TrackingConfig = TrackingConfig()
