@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from features.config import ServingConfig
 from serving.bodies import Bodies
 from serving.notable import Notable
-from serving.replies import ApiError, Reply, error_reply, invalid
+from serving.replies import ApiError, Headers, Reply, error_reply, invalid
 from serving.state.keys import Scope as KeyScope
 from serving.streams import stream
 
@@ -312,6 +312,8 @@ def _route(path: str, methods: Mapping[str, Route] | None, method: str) -> Route
 
 def _safe(own: Headers) -> Headers:
     """The headers of every reply; a page says itself what it may show."""
+    if not own:
+        return SAFETY
     named = {name for name, _ in own}
     return (*(pair for pair in SAFETY if pair[0] not in named), *own)
 
