@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from features.kept import Kept
 from serving.handover import check
+from serving.insight.blocks import Kpis
 from serving.kept_files import arrays_of, facts_of, tables_of
 from serving.known import written
 from training import propensity
@@ -39,7 +40,7 @@ from training.predictions import (
     Predictions,
 )
 
-FORMAT = 7
+FORMAT = 8
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"
@@ -50,7 +51,12 @@ _MOVE = ".current-"
 _BROKEN = ".broken-"
 
 
-def publish(workspace: Path, predictions: Predictions, model_version: str) -> Path:
+def publish(
+    workspace: Path,
+    predictions: Predictions,
+    model_version: str,
+    kpis: Kpis | None = None,
+) -> Path:
     """Writes ``predictions`` as a version and puts it in force.
 
     Killed at any moment, the version in force before stays so; what a killed
@@ -61,6 +67,7 @@ def publish(workspace: Path, predictions: Predictions, model_version: str) -> Pa
         workspace: the folder of everything that the system writes.
         predictions: see ``training.predictions``.
         model_version: named in every answer that rests on this version.
+        kpis: as of the same cutoff; None: without them.
 
     Returns:
         The folder of the version, ``workspace/published/<version>``.
@@ -77,10 +84,13 @@ def publish(workspace: Path, predictions: Predictions, model_version: str) -> Pa
         build.mkdir()
         kept = Kept.of(predictions.history)
         words = _write_files(build, predictions, kept)
+        if kpis is not None:
+            _write_array(build, "kpis", kpis.cells())
         manifest = _manifest(predictions, model_version, words) | {
             # In the words of the bundle, so that both are read by the same code.
             "propensity": propensity.save(predictions.propensity, build),
             "kept": facts_of(kept),
+            "kpis": None if kpis is None else kpis.facts(),
         }
         manifest["files"] = _fingerprints(build)
         version = version_of(manifest)
@@ -164,9 +174,7 @@ def _write_files(folder: Path, p: Predictions, kept: Kept) -> dict[str, list[str
         **tables_of(kept),
     }
     for name, array in arrays.items():
-        with (folder / f"{name}.npy").open("wb") as stream:
-            np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-            _flush(stream.fileno())
+        _write_array(folder, name, array)
     for name, table in tables.items():
         whole = table.replace_schema_metadata(None).unify_dictionaries()
         file = folder / f"{name}.arrow"
@@ -175,6 +183,12 @@ def _write_files(folder: Path, p: Predictions, kept: Kept) -> dict[str, list[str
                 writer.write_table(whole.combine_chunks())
             _flush(sink.fileno())
     return words
+
+
+def _write_array(folder: Path, name: str, array: npt.NDArray[Any]) -> None:
+    with (folder / f"{name}.npy").open("wb") as stream:
+        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+        _flush(stream.fileno())
 
 
 def _manifest(

@@ -31,6 +31,7 @@ from serving.customer_api import Customers
 from serving.erased import Erased
 from serving.events_api import Events
 from serving.follow import Follower
+from serving.kpis_api import KpiFigures
 from serving.launch import SETTINGS, STATE, WORKSPACE
 from serving.lists_api import Lists
 from serving.live import Live
@@ -92,6 +93,7 @@ class Api:
             Events(answering, log, follower, self.metrics, max_events_bytes),
             Audiences(answering, engine),
             Customers(answering, engine),
+            KpiFigures(answering),
         )
         self._document = json.dumps(openapi.document()).encode()
 

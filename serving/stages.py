@@ -24,6 +24,7 @@ from features.scratch import scratch, unfinished, whole
 from features.snapshot import Snapshot
 from features.store import Stamp
 from serving.erasure import erased_of, purge
+from serving.insight.measure import Measures
 from serving.publish import publish as publish_predictions
 from serving.turns import one_at_a_time
 from training import artifacts, build, track
@@ -303,14 +304,21 @@ def publish(
         with steps("learn what is usual"):
             ground = ground_of(bundle, survey, drawn)
 
+        first = tables.first_purchase(survey.history.until)
+        measures = Measures(survey.history.until, first, config.kpis)
+
         def parts() -> Iterator[tuple[History, pa.Table]]:
             for part in survey.parts(tables):
                 is_all = part is survey.history
+                measures.add(part)
                 yield part, drawn if is_all else assemble(part, [part.until])
 
         predictions = predict_parts(bundle, ground, parts(), steps)
+    measures.add_value(predictions.value, predictions.profiles)
     with steps("publish"):
-        version = publish_predictions(config.workspace, predictions, folder.name)
+        version = publish_predictions(
+            config.workspace, predictions, folder.name, measures.kpis()
+        )
         removed = purge(config)
     if removed and announce:
         announce(f"removed what held customers who were erased: {removed} folders")

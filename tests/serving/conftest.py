@@ -16,13 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.config import RecommendConfig, ServingConfig, StateConfig
+from features.config import KpisConfig, RecommendConfig, ServingConfig, StateConfig
 from features.history import ALWAYS, Events, History, Products, offsets_of
-from features.snapshot import DAY_US, to_us
+from features.snapshot import DAY_US, from_us, to_us
 from serving.asgi import Gateway
 from serving.auth import Keyring
 from serving.erased import Erased
 from serving.follow import Follower
+from serving.insight.blocks import Kpis
+from serving.insight.measure import Measures
 from serving.live import Live
 from serving.publish import publish
 from serving.published import Published
@@ -487,6 +489,19 @@ def basis_for() -> Callable[..., FreshBasis]:
 @pytest.fixture(scope="session")
 def lived_by() -> Callable[..., History]:
     return lived
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[..., Kpis]:
+    """The KPIs of a history, for ``publish``."""
+
+    def kpis(history: History) -> Kpis:
+        first = from_us(int(history.purchases.ts.min()))
+        measures = Measures(history.until, first, KpisConfig())
+        measures.add(history)
+        return measures.kpis()
+
+    return kpis
 
 
 @pytest.fixture(scope="session")

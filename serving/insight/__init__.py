@@ -1,0 +1,1 @@
+"""What a sales or marketing department reads every week."""
