@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
@@ -349,6 +350,71 @@ class EvaluationConfig(Section):
     permutations: int = Field(default=4, ge=2)
 
 
+def _time_zone(name: str) -> str:
+    """The name, if it is one of a time zone.
+
+    Raises:
+        SettingError: it is not.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise SettingError(
+            f"expected a time zone such as Europe/Berlin, got {name!r:.80}; give a "
+            "name of the IANA list, or UTC"
+        ) from None
+    return name
+
+
+class KpiTargets(Section):
+    """The value that a KPI should reach, in its own unit; null: none is set.
+
+    Attributes: one for each of ``serving.insight.kpis.KPIS``, by its name.
+    """
+
+    repurchase_rate: float | None = Field(default=None, ge=0, le=1)
+    retention_rate: float | None = Field(default=None, ge=0, le=1)
+    cohort_retention: float | None = Field(default=None, ge=0, le=1)
+    purchase_interval: float | None = Field(default=None, ge=0)
+    average_order_value: float | None = None
+    clv: float | None = None
+    expected_spend_365d: float | None = None
+    top5_share: float | None = Field(default=None, ge=0, le=1)
+    first_repurchase_conversion: float | None = Field(default=None, ge=0, le=1)
+    complaint_rate: float | None = Field(default=None, ge=0)
+    response_time: float | None = Field(default=None, ge=0)
+    nps: float | None = Field(default=None, ge=-100, le=100)
+    csat: float | None = Field(default=None, ge=0, le=1)
+    ces: float | None = None
+    lost_value: float | None = Field(default=None, ge=0, le=1)
+
+
+class KpisConfig(Section):
+    """KPIs by period and group.
+
+    Attributes:
+        timezone: whose midnights bound months, quarters and weeks. UTC: those of the
+            timestamps as they are, which is the shop's calendar where the export
+            writes its local time.
+        conversion_days: a new customer should order again within so many days.
+        satisfied_score: a CSAT answer of this score or more is a satisfied one.
+        effort_better: whether a high or a low CES score is the good one.
+        trend_periods: complete periods, the latest, that a trend is fitted to.
+        months, quarters, weeks: periods of each kind that are published, at most.
+        targets: what should be reached.
+    """
+
+    timezone: Annotated[str, AfterValidator(_time_zone)] = "UTC"
+    conversion_days: int = Field(default=30, ge=1, le=3650)
+    satisfied_score: float = 4.0
+    effort_better: Literal["high", "low"] = "high"
+    trend_periods: int = Field(default=6, ge=4, le=60)
+    months: int = Field(default=36, ge=1, le=240)
+    quarters: int = Field(default=12, ge=1, le=80)
+    weeks: int = Field(default=104, ge=1, le=1040)
+    targets: KpiTargets = KpiTargets()
+
+
 class ServingConfig(Section):
     """The service.
 
@@ -439,6 +505,7 @@ class Config(Section):
     tiers: TiersConfig = TiersConfig()
     strategy: StrategyConfig = StrategyConfig()
     health: HealthConfig = HealthConfig()
+    kpis: KpisConfig = KpisConfig()
     serving: ServingConfig = ServingConfig()
     state: StateConfig = StateConfig()
     tracking: TrackingConfig = TrackingConfig()

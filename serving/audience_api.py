@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
 
 from pydantic_core import to_json
 from sqlalchemy import Engine
@@ -19,6 +18,7 @@ from serving.due import customer_of, due_pairs, due_words
 from serving.filters import AskError
 from serving.paging import Place, place_of
 from serving.published import Published
+from serving.query import parameters_of
 from serving.reverse import Rows, category_rows, product_rows
 from serving.state import audits
 from serving.state.database import StateAwayError
@@ -119,7 +119,7 @@ class Audiences:
 
     def alerts(self, call: Call) -> Reply:
         """``GET /v1/alerts``."""
-        query = AlertsQuery.model_validate(_query(call.query))
+        query = AlertsQuery.model_validate(parameters_of(call.query))
         published = self._from.served()
         order = query.model_dump(include={"kind", "within_days"})
         place = place_of(published, order, query.cursor)
@@ -203,21 +203,6 @@ def _products(published: Published, asked: AudienceRequest) -> Rows | None:
         return product_rows(published, asked.product_ids) if asked.product_ids else None
     except SettingError as error:
         raise AskError(field, str(error).partition(": ")[2]) from None
-
-
-def _query(query: bytes) -> dict[str, str]:
-    """Parameters of an address.
-
-    Raises:
-        ApiError: 422, one is there twice.
-    """
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _unfit(f"{twice:.80}", "expected once, got it twice")
-    return found
 
 
 def _unfit(field: str, said: str) -> ApiError:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from serving import audience_schema, experiment_examples, schema
+from serving import audience_schema, experiment_examples, kpis_schema, schema
 
 _SNAPSHOT = {
     "version": "20171015T000000-1f0c2a9b7d5e4c31",
@@ -215,6 +215,53 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
         "events_removed": 3,
         "was_published": True,
         "remaining": "Answers no longer know the customer. ...",
+    },
+    kpis_schema.KpisAnswer: {
+        "model_version": "3",
+        "snapshot": _SNAPSHOT,
+        "by": "segment",
+        "period": {
+            "name": "2017-09",
+            "kind": "month",
+            "starts_at": "2017-09-01T00:00:00Z",
+            "ends_at": "2017-10-01T00:00:00Z",
+            "complete": True,
+        },
+        "kpis": [
+            {
+                "name": "repurchase_rate",
+                "group": "family",
+                "numerator": 420.0,
+                "denominator": 500.0,
+                "value": 0.84,
+                "unit": "share",
+                "better": "high",
+                "target": 0.85,
+                "previous": {
+                    "period": "2017-08",
+                    "value": 0.8,
+                    "change": 0.04,
+                    "relative": 0.05,
+                },
+                "year_before": {
+                    "period": None,
+                    "value": None,
+                    "change": None,
+                    "relative": None,
+                },
+                "trend": {"slope": 0.01, "low": -0.005, "high": 0.025, "periods": 6},
+            }
+        ],
+        "definitions": [
+            {
+                "name": "repurchase_rate",
+                "title": "repurchase rate",
+                "numerator": "customers with two orders or more in the period",
+                "denominator": "customers with an order in the period",
+                "times": 1.0,
+                "null": "nobody ordered in the period",
+            }
+        ],
     },
     schema.ErrorAnswer: {
         "error": {

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from serving import audience_schema as schema
 from serving import examples
+from serving.kpis_schema import KpisAnswer, KpisQuery
 
 MODELS: tuple[type[BaseModel], ...] = (
     schema.AudienceRequest,
@@ -16,6 +17,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     schema.AlertsAnswer,
     schema.CustomerAnswer,
     schema.ErasureAnswer,
+    KpisAnswer,
 )
 
 _ID = {
@@ -26,7 +28,11 @@ _ID = {
     "example": "2070",
 }
 _CURSOR = examples.EXAMPLES[schema.AudienceAnswer]["next_cursor"]
-_QUERY = {"kind": "replenishment", "within_days": 3, "n": 100, "cursor": _CURSOR}
+_QUERY = {"kind": "replenishment", "within_days": 3, "n": 100, "cursor": _CURSOR} | {
+    "by": "segment",
+    "period": "2017-10",
+}
+
 _GET = ("401", "403", "408", "413", "422", "429", "503")
 
 
@@ -87,6 +93,18 @@ def paths(
                 content(schema.AlertsAnswer),
                 ("409", *_GET),
                 parameters=_parameters(schema.AlertsQuery),
+            )
+        },
+        "/v1/kpis": {
+            "get": operation(
+                "KPIs of a period, by group",
+                "Numerator, denominator, value, target, the period before, the same "
+                "one of the year before, and trend, as of the snapshot's cutoff. 404: "
+                "the version was published without KPIs.",
+                "read",
+                content(KpisAnswer),
+                ("404", *_GET),
+                parameters=_parameters(KpisQuery),
             )
         },
         "/v1/customers/{id}": {

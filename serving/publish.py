@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from features.mapped import Mapped, Steady, save
 from serving.handover import check
+from serving.insight.blocks import Kpis
 from serving.kept_files import arrays_of, facts_of
 from serving.kept_files import tables_of as kept_tables_of
 from serving.known import PROFILES, coded, due_offsets, tables_of
@@ -40,7 +41,7 @@ from training.predictions import (
     Predictions,
 )
 
-FORMAT = 7
+FORMAT = 8
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"
@@ -56,6 +57,7 @@ def publish(
     predictions: Predictions,
     model_version: str,
     files: Mapped | None = None,
+    kpis: Kpis | None = None,
 ) -> Path:
     """Writes ``predictions`` as a version and puts it in force.
 
@@ -68,6 +70,7 @@ def publish(
         predictions: see ``training.predictions``.
         model_version: named in every answer that rests on this version.
         files: from which predictions are mapped; let go of while they are written.
+        kpis: as of the same cutoff; None: without them.
 
     Returns:
         The folder of the version, ``workspace/published/<version>``.
@@ -83,10 +86,13 @@ def publish(
         build = root / f"{_BUILD}{os.getpid()}"
         build.mkdir()
         words = _write_files(build, predictions, files)
+        if kpis is not None:
+            save(kpis.cells(), build / "kpis.npy", files)
         manifest = _manifest(predictions, model_version, words) | {
             # In the words of the bundle, so that both are read by the same code.
             "propensity": propensity.save(predictions.propensity, build),
             "kept": facts_of(predictions.kept),
+            "kpis": None if kpis is None else kpis.facts(),
         }
         manifest["files"] = _fingerprints(build)
         version = version_of(manifest)

@@ -23,6 +23,7 @@ from features.history import Products
 from features.kept import Kept
 from features.snapshot import to_us
 from serving.catalogue import Catalogue, catalogue_of
+from serving.insight.blocks import Kpis
 from serving.kept_files import kept_from
 from serving.known import NUMBERS, PROFILES, REPLENISHMENT, Known, known_of
 from serving.publish import (
@@ -90,6 +91,8 @@ class Published:
         launched: microseconds ``[product]``; the smallest integer: unknown.
         renderer: writes ``offers`` as answers.
         model: what the manifest says of ``propensity``.
+        kpis: sums by group and period; None: published without them. An erased
+            customer stays in them until the next build, as a number.
         erased: customers who are hidden, see ``without``.
     """
 
@@ -122,6 +125,7 @@ class Published:
     launched: npt.NDArray[np.int64]
     renderer: Renderer
     model: Mapping[str, Any]
+    kpis: Kpis | None
     erased: int = 0
 
     @cached_property
@@ -262,6 +266,8 @@ class Published:
             launched=_array(folder, "launched"),
             renderer=_renderer(folder, offers, catalogue),
             model=manifest["propensity"],
+            kpis=manifest["kpis"]
+            and Kpis.of(manifest["kpis"], _array(folder, "kpis"), cutoff),
         )
 
 

@@ -34,6 +34,7 @@ from serving.events_api import Events
 from serving.experiment_api import Experiments
 from serving.experiments.place import Place
 from serving.follow import Follower
+from serving.kpis_api import KpiFigures
 from serving.launch import DATA, ENGINE, SETTINGS, STATE, WORKSPACE
 from serving.lists_api import Lists
 from serving.live import Live
@@ -98,6 +99,7 @@ class Api:
             Audiences(answering, engine),
             Customers(answering, engine),
             Experiments(answering, engine, place or Place(), max_events_bytes),
+            KpiFigures(answering),
         )
         self._document = json.dumps(openapi.document()).encode()
 

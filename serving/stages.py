@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -26,6 +27,8 @@ from features.scratch import folder_in, scratch, unfinished, whole
 from features.snapshot import Snapshot
 from features.store import Stamp
 from serving.erasure import erased_of, purge
+from serving.insight.blocks import Kpis
+from serving.insight.measure import Measures
 from serving.publish import publish as publish_predictions
 from serving.turns import one_at_a_time
 from training import artifacts, build, track
@@ -300,23 +303,23 @@ def publish(
         )
     with _place(config) as place:
         files = Mapped(place)
-        predictions, example, fingerprint = _predictions(config, bundle, files, steps)
+        said = _said(config, bundle, files, steps)
         with steps("publish"):
             version = publish_predictions(
-                config.workspace, predictions, folder.name, files
+                config.workspace, said.predictions, folder.name, files, said.kpis
             )
             removed = purge(config)
     if removed and announce:
         announce(f"removed what held customers who were erased: {removed} folders")
     with steps("log to MLflow"), track.run(config, f"publish {version.name}") as run:
         run.params({"version": version.name, "bundle": folder.name})
-        run.params({"data_fingerprint": fingerprint})
-        run.metrics({"customers": float(predictions.customers.num_rows)})
+        run.params({"data_fingerprint": said.fingerprint})
+        run.metrics({"customers": float(said.predictions.customers.num_rows)})
         # The alias follows the pointer: after a kill in between, publish again.
         if run.promote(folder.name) is None:
-            run.model(folder, example)
+            run.model(folder, said.example)
             run.promote(folder.name)
-    return version, predictions
+    return version, said.predictions
 
 
 def _place(config: Config) -> AbstractContextManager[Path]:
@@ -326,10 +329,21 @@ def _place(config: Config) -> AbstractContextManager[Path]:
     return folder_in(root, ".parts-")
 
 
-def _predictions(
-    config: Config, bundle: Bundle, files: Mapped, steps: Steps
-) -> tuple[Predictions, pa.Table, str]:
-    """What is said of everyone; some feature rows, and the fingerprint of the input."""
+class _Said(NamedTuple):
+    """What is said of everyone, and of the shop.
+
+    Attributes:
+        example: some feature rows.
+        fingerprint: of the input.
+    """
+
+    predictions: Predictions
+    kpis: Kpis
+    example: pa.Table
+    fingerprint: str
+
+
+def _said(config: Config, bundle: Bundle, files: Mapped, steps: Steps) -> _Said:
     with open_tables(config) as tables:
         _check_features(tables, config)
         with steps("read history"):
@@ -338,14 +352,19 @@ def _predictions(
         with steps("learn what is usual"):
             ground = ground_of(bundle, survey, drawn)
 
+        first = tables.first_purchase(survey.history.until)
+        measures = Measures(survey.history.until, first, config.kpis)
+
         def parts() -> Iterator[tuple[History, pa.Table]]:
             for part in survey.parts(tables):
                 is_all = part is survey.history
+                measures.add(part)
                 yield part, drawn if is_all else assemble(part, [part.until])
 
         predictions = predict_parts(bundle, ground, parts(), files, steps)
+    measures.add_value(predictions.value, predictions.profiles)
     example = drawn.take(pa.array(range(min(len(drawn), 5))))
-    return predictions, example, survey.history.fingerprint
+    return _Said(predictions, measures.kpis(), example, survey.history.fingerprint)
 
 
 def _check_features(tables: Tables, config: Config) -> Path:

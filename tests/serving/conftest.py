@@ -16,15 +16,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.config import RecommendConfig, ServingConfig, StateConfig
+from features.config import KpisConfig, RecommendConfig, ServingConfig, StateConfig
 from features.history import ALWAYS, Events, History, Products, offsets_of
 from features.kept import Kept
-from features.snapshot import DAY_US, to_us
+from features.snapshot import DAY_US, from_us, to_us
 from serving.asgi import Gateway
 from serving.auth import Keyring
 from serving.erased import Erased
 from serving.experiments.place import Place
 from serving.follow import Follower
+from serving.insight.blocks import Kpis
+from serving.insight.measure import Measures
 from serving.live import Live
 from serving.publish import publish
 from serving.published import Published
@@ -244,6 +246,11 @@ RANGE = [
 ]
 
 
+NAMES = ["anna", "bert", "carl"]
+BOUGHT = [(0, 0, 1), (0, 1, 2), (0, 6, 3), (1, 3, 4), (2, 0, 5), (2, 2, 6)]
+"""Customer, product, days before the cutoff."""
+
+
 def draw() -> Predictions:
     """Three customers, eight products.
 
@@ -344,11 +351,7 @@ def draw() -> Predictions:
         ),
         uplift_evidence=NO_HOLDOUT,
         fresh=basis(8),
-        **lived(
-            ["anna", "bert", "carl"],
-            products,
-            [(0, 0, 1), (0, 1, 2), (0, 6, 3), (1, 3, 4), (2, 0, 5), (2, 2, 6)],
-        ),
+        **lived(NAMES, products, BOUGHT),
         propensity=propensity(),
     )
 
@@ -493,6 +496,16 @@ def basis_for() -> Callable[..., FreshBasis]:
 @pytest.fixture(scope="session")
 def lived_by() -> Callable[..., dict[str, Any]]:
     return lived
+
+
+@pytest.fixture(scope="session")
+def measured() -> Kpis:
+    """The KPIs of the hand-drawn shop, for ``publish``."""
+    history = lines_of(NAMES, table(PRODUCTS, RANGE), BOUGHT)
+    first = from_us(int(history.purchases.ts.min()))
+    measures = Measures(history.until, first, KpisConfig())
+    measures.add(history)
+    return measures.kpis()
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("POST", "/v1/audiences"): ("read", {"goal": "value"}),
     ("GET", "/v1/alerts"): ("read", None),
     ("GET", "/v1/customers/{id}"): ("read", None),
+    ("GET", "/v1/kpis"): ("read", None),
     ("DELETE", "/v1/customers/{id}"): ("admin", None),
     ("POST", "/v1/picks"): ("write", PICKS),
     ("POST", "/v1/experiments"): ("write", EXPERIMENT),
@@ -95,10 +96,11 @@ def spelt(path: str) -> str:
 def shop(
     tmp_path_factory: pytest.TempPathFactory,
     small: Any,
+    measured: Any,
     new_client: Callable[..., Any],
 ) -> Shop:
     workspace = tmp_path_factory.mktemp("workspace")
-    publish(workspace, small, "m1")
+    publish(workspace, small, "m1", kpis=measured)
     client = new_client(workspace)
     made = {
         name: keys.create(client.engine, name, sorted(scopes), 1)

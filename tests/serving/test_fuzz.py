@@ -39,7 +39,13 @@ OPERATIONS = {
     for method in methods
 }
 WEIGHTS = {"/v1/recommendations": 4, "/v1/audiences": 4, "/v1/propensity": 3}
-WEIGHTS |= {"/v1/events": 3, "/v1/alerts": 3, "/v1/customers/{id}": 2, "/metrics": 1}
+WEIGHTS |= {
+    "/v1/kpis": 1,
+    "/v1/events": 3,
+    "/v1/alerts": 3,
+    "/v1/customers/{id}": 2,
+    "/metrics": 1,
+}
 _WHOLE = sum(WEIGHTS.get(path, 0) for path, _ in OPERATIONS.values())
 _FEW = 8
 """For what takes no input."""
@@ -51,10 +57,10 @@ def share(path: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: Any, small: Any, new_client: Any) -> Any:
+def shop(tmp_path_factory: Any, small: Any, measured: Any, new_client: Any) -> Any:
     """A published shop with keys; who sends what."""
     workspace = tmp_path_factory.mktemp("workspace")
-    publish(workspace, small, "m1")
+    publish(workspace, small, "m1", kpis=measured)
     client = new_client(workspace)
     holders = {"none": {}}
     for scope in ("read", "write", "admin"):
