@@ -159,3 +159,17 @@ def test_an_arm_that_is_shown_to_fewer_ends_in_no_verdict() -> None:
     assert lossy.sizes.valid and lossy.seen is not None and not lossy.seen.valid
     (said,) = lossy.decisions
     assert said.verdict.outcome == "invalid"
+
+
+def test_two_treatments_share_alpha() -> None:
+    one = planned(None)
+    arms = [arm | {"holdout": False} for arm in ARMS]
+    asked = ExperimentRequest.model_validate(one.asked.model_dump() | {"arms": arms})
+    shared = found(Plan(asked, "salt", {}, None), 40, stopped=True).decisions
+    (alone,) = found(one, 40, stopped=True).decisions
+    assert [said.arm for said in shared] == ["model", "none"]
+    ratio = (shared[0].estimate.high - shared[0].estimate.low) / (
+        alone.estimate.high - alone.estimate.low
+    )
+    # z of .0125 over z of .025.
+    assert ratio == pytest.approx(2.2414 / 1.96, rel=1e-3)
