@@ -14,7 +14,13 @@ from typer.core import TyperCommand
 
 from features.contracts import ContractError, SettingError
 from features.database import redacted
-from serving import audience_cli, kpis_cli, state_cli, versions_cli
+from serving import (
+    audience_cli,
+    experiment_cli,
+    kpis_cli,
+    state_cli,
+    versions_cli,
+)
 from serving.options import (
     ConfigFile,
     DataPlace,
@@ -39,6 +45,7 @@ app.add_typer(state_cli.keys, name="keys")
 app.add_typer(state_cli.events, name="events")
 app.add_typer(state_cli.audits, name="audits")
 app.add_typer(versions_cli.versions, name="versions")
+app.add_typer(experiment_cli.experiment, name="experiment")
 app.command()(audience_cli.audience)
 app.command()(kpis_cli.kpis)
 app.command()(state_cli.forget)

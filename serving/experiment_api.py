@@ -33,9 +33,7 @@ from serving.experiment_schema import (
 from serving.experiments.assign import Assigned
 from serving.experiments.place import Place
 from serving.experiments.plan import Plan, plan_of
-from serving.published import Published
 from serving.state import assignments, picks, shown
-from serving.state.assignments import Assignment
 from serving.state.database import StateAwayError
 from serving.state.experiments import UnfitError
 from serving.state.shown import Kind, Shown
@@ -139,11 +137,7 @@ class Experiments:
             ]
             lists = ArmLists(self._from, published, plan, self._scoped(plan))
             rows = [published.customers.row(d.customer_id) for d in drawn]
-            kept = [
-                _kept(published, d, row)
-                for d, row in zip(drawn, rows, strict=True)
-                if d.why != "outside layer"
-            ]
+            kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
             assignments.record(self._engine, one.name, kept, self._from.now_us())
         found = [
             {
@@ -264,15 +258,6 @@ class Experiments:
             yield
         finally:
             self._computing.release()
-
-
-def _kept(published: Published, drawn: Assigned, row: int | None) -> Assignment:
-    """What is kept of a customer who is asked for."""
-    chance = None
-    if row is not None:
-        chance = float(published.curve[row, published.horizon_days - 1])
-    segment = segment_of(published, row)
-    return Assignment(drawn.customer_id, drawn.arm, drawn.why, segment, chance)
 
 
 @contextmanager

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine
 
 from features.snapshot import from_us
+from serving.arm_lists import segment_of
 from serving.experiment_schema import ExperimentRequest, PicksRequest
 from serving.experiments.assign import Assigned, assign
 from serving.experiments.place import Place
 from serving.experiments.plan import PickedList, Plan, asked_json, plan_of, split_of
+from serving.published import Published
 from serving.state import experiments, picks
+from serving.state.assignments import Assignment
 from serving.state.experiments import Experiment, UnfitError
 from serving.state.picks import Line, Picks
 
@@ -214,6 +217,16 @@ def draw(
         {customer: arm for customer, arm in apart.items() if arm is not None},
         {customer for customer, arm in apart.items() if arm is None},
     )
+
+
+def kept(published: Published, drawn: Assigned) -> Assignment:
+    """What is kept of a customer who is asked for, as the version knows them."""
+    row = published.customers.row(drawn.customer_id)
+    chance = None
+    if row is not None:
+        chance = float(published.curve[row, published.horizon_days - 1])
+    segment = segment_of(published, row)
+    return Assignment(drawn.customer_id, drawn.arm, drawn.why, segment, chance)
 
 
 def make_report(

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 import ibis
+from scipy import stats
 
 from serving.experiments.analyze import Analysis, Question, analyze
 from serving.experiments.design import Design
@@ -103,6 +104,7 @@ def decide(now: Now) -> tuple[Decision, ...]:
 
 def _without_design(now: Now, estimate: Estimate) -> Decision:
     if now.is_over or not now.check.valid:
+        estimate = _shared(estimate, len(now.plan.treatments))
         said = _said(now, estimate)
         rests = "the interval of one test at the end; no design was registered"
         return Decision(estimate.arm, said, estimate, rests, is_final=now.is_over)
@@ -113,6 +115,15 @@ def _without_design(now: Now, estimate: Estimate) -> Decision:
     waiting = Verdict("inconclusive", words, None)
     rests = "the plain interval, which does not hold when looked at again and again"
     return Decision(estimate.arm, waiting, estimate, rests, is_final=False)
+
+
+def _shared(estimate: Estimate, treatments: int) -> Estimate:
+    """The estimate of one of several treatments, which share alpha (Bonferroni)."""
+    if treatments == 1:
+        return estimate
+    errors = float(stats.norm.isf((1 - estimate.confidence) / 2 / treatments))
+    p = estimate.p_value
+    return estimate.widened(errors, None if p is None else min(1.0, p * treatments))
 
 
 def _at_looks(

@@ -16,8 +16,12 @@ from features.config import Config, load
 from serving import cli
 from serving.erasure import erased_of
 from serving.published import Published
-from serving.state import database
+from serving.state import assignments, database, experiments, picks, shown
+from serving.state.assignments import Assignment
+from serving.state.experiments import Experiment
 from serving.state.log import EventLog
+from serving.state.picks import Line
+from serving.state.shown import Shown
 from serving.state.tombstones import tombstone
 
 CUTOFF = "2024-10-01"
@@ -115,6 +119,7 @@ def test_nothing_but_the_tombstone_is_left_after_the_next_build(
     config = load(None, words)
     assert Published.open(workspace).customers.row(WHO) is not None
     assert send(config) == (1, {})
+    in_an_experiment(config)
     run("audience", "--goal", "value", "--out", tmp_path / "list.csv", *sets)
     assert WHO in (tmp_path / "list.csv").read_text()
     assert {Path(one.split(":")[0]).name for one in traces(workspace, WHO)} > {
@@ -124,7 +129,7 @@ def test_nothing_but_the_tombstone_is_left_after_the_next_build(
     }
 
     receipt = json.loads(run("forget", WHO, *sets))
-    assert receipt["was_published"] and receipt["events_removed"] == 1
+    assert receipt["was_published"] and receipt["events_removed"] == 2
     assert WHO not in json.dumps(receipt)
     run("audience", "--goal", "value", "--out", tmp_path / "list.csv", *sets)
     assert WHO not in (tmp_path / "list.csv").read_text()
@@ -142,6 +147,22 @@ def test_nothing_but_the_tombstone_is_left_after_the_next_build(
     erased = erased_of(config)
     assert erased.hashes == {tombstone(erased.salt, WHO.encode())}
     assert receipt["tombstone"] == next(iter(erased.hashes)).hex()
+
+
+def in_an_experiment(config: Config) -> None:
+    """The customer in every table that experiments have."""
+    plan = Experiment("spring", "{}", "mia", "draft", 1, None, None)
+    engine = database.ready(config.workspace, config.state)
+    try:
+        picks.upload(engine, "may", [Line(None, WHO, "p1", 1)], "mia", 1)
+        experiments.create(engine, plan, {WHO: "model"}, "local", lambda _: False)
+        drawn = Assignment(WHO, "model", "override", "family", 0.5)
+        assignments.record(engine, "spring", [drawn], 1)
+        seen = Shown("e1", WHO, "model", "p1", 1, "may@1", 2)
+        found, _ = shown.append(engine, "spring", "exposure", [seen], 3)
+    finally:
+        database.close(engine)
+    assert found.accepted == 1
 
 
 def send(config: Config) -> tuple[int, dict[int, str]]:

@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from features.config import StateConfig
+from serving.experiments.inputs import opened
+from serving.experiments.place import Place
 from serving.state import assignments, database, experiments, picks, shown, tombstones
 from serving.state.assignments import Assignment
 from serving.state.experiments import Experiment, UnfitError
@@ -145,3 +147,26 @@ def test_an_erasure_leaves_no_row_and_keeps_later_ones_out(engine: Engine) -> No
             query = select(func.count()).where(table.c.customer_id == "anna")
             assert connection.execute(query).scalar_one() == 0, table.name
     assert {line.customer_id for line in picks.lines_of(engine, "may", 1)} == {"bert"}
+
+
+def test_reports_read_their_own_events_and_designs_all_of_them(engine: Engine) -> None:
+    seen = Shown("e1", "anna", "model", "p1", 1, "v1", 5)
+    for name in ("spring", "autumn"):
+        drawn = [Assignment("anna", "model", "hash", "family", 0.25)]
+        assignments.record(engine, name, drawn, 1)
+        events = [seen, seen._replace(event_id="e2", arm="manual")]
+        shown.append(engine, name, "exposure", events, 6)
+        shown.append(engine, name, "click", [seen._replace(arm=None)], 6)
+
+    def counted(experiment: str | None, *views: str) -> list[int]:
+        with opened(engine, experiment, Place()) as db:
+            rows = [db.execute(f"SELECT count(*) FROM {v}").fetchall() for v in views]
+        return [row[0][0] for row in rows]
+
+    own = ("assigned", "exposures", "astray_exposures", "clicks", "bought")
+    assert counted("spring", *own) == [1, 1, 1, 1, 0]
+    # Of two experiments, and ids that are the same stay apart.
+    assert counted(None, "assigned", "clicks", "exposures") == [0, 2, 4]
+    with opened(engine, None, Place()) as db:
+        ids = db.execute("SELECT count(DISTINCT event_id) FROM exposures").fetchall()
+    assert ids == [(4,)]

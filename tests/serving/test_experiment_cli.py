@@ -1,0 +1,91 @@
+"""``repurchase experiment``: each command, and errors in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving import cli
+
+Run = Callable[..., tuple[int, str]]
+
+PLAN = """
+name: spring
+owner: mia
+arms:
+  - {name: manual, show: picks, picks: may}
+  - {name: model, show: mixed}
+primary: repurchase_rate
+design: {mde: 0.2, assumed: 0.3}
+"""
+
+
+@pytest.fixture
+def run(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    sets = ["--set", f"workspace={workspace}", "--set", f"data={workspace / 'none'}"]
+
+    def call(*words: object) -> tuple[int, str]:
+        told = ["repurchase", "experiment", *(str(word) for word in words), *sets]
+        monkeypatch.setattr("sys.argv", told)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    return call
+
+
+def test_from_picks_to_the_page(run: Run, tmp_path: Path) -> None:
+    picks, plan = tmp_path / "may.csv", tmp_path / "plan.yaml"
+    picks.write_text("product_id,rank\np1,2\np2,1\n")
+    plan.write_text(PLAN)
+    status, said = run("picks", picks, "--list", "may", "--owner", "mia")
+    assert (status, said[:15]) == (0, "may@1: 2 lines,")
+    status, said = run("create", plan)
+    assert status == 0 and "design: 1,921 customers" in said and "manual 50.0%" in said
+    assert run("start", "spring") == (0, "spring: running\n")
+    out, asked = tmp_path / "arms.csv", tmp_path / "ids.csv"
+    asked.write_text("customer_id\nanna\nnobody\nanna\n")
+    assert run("assign", "spring", "--customers", asked, "--out", out)[0] == 0
+    rows = [line.split(",") for line in out.read_text().splitlines()]
+    assert [row[0] for row in rows] == ["customer_id", "anna", "nobody"]
+    assert {row[2] for row in rows[1:]} == {"hash"}
+    # Without a file: whoever is published and consents; carl refused.
+    assert run("assign", "spring", "--out", out)[0] == 0
+    again = [line.split(",") for line in out.read_text().splitlines()]
+    assert [row[0] for row in again] == ["customer_id", "anna", "bert"]
+    assert again[1] == rows[1]
+    page = tmp_path / "page.html"
+    status, said = run("report", "spring", "--out", page)
+    assert status == 0 and said.startswith("Nothing can be said yet")
+    assert "<h1>spring: model against manual</h1>" in page.read_text()
+    figures = json.loads(page.with_suffix(".json").read_text())
+    assert sum(one["assigned"] for one in figures["customers"]) == 3
+    assert run("stop", "spring") == (0, "spring: stopped\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("report", "june"), "name: expected that of an experiment, got 'june'"),
+        (("start", "june"), "name: expected that of an experiment, got 'june'"),
+        (("create", "PLAN"), "arms.0.picks: expected an uploaded list, got 'may'"),
+        (("create", "BAD"), "arms: field required"),
+        (("create", "nowhere.yaml"), "plan: expected YAML or JSON in nowhere.yaml"),
+        (("picks", "BAD", "--list", "a", "--owner", "b"), "product_id: expected a col"),
+    ],
+)
+def test_what_is_wrong_is_one_line(
+    run: Run, tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    files = {"PLAN": tmp_path / "plan.yaml", "BAD": tmp_path / "bad.yaml"}
+    files["PLAN"].write_text(PLAN)
+    files["BAD"].write_text("name: spring\nowner: mia\n")
+    status, told = run(*(files.get(word, word) for word in words))
+    assert status == 2 and told.startswith(f"error: {said}"), told
+    assert told.count("\n") == 1
