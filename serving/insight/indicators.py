@@ -35,16 +35,26 @@ def usual_gap(features: pa.Table, shop_gap: float, least_days: float) -> Floats:
     return np.maximum(np.where(np.isnan(own), shop, own), least_days)
 
 
-def potential(features: pa.Table, value: pa.Table) -> Floats:
-    """Spend expected over the next 365 days over that of the last 365; a ratio.
+def potential(features: pa.Table) -> Floats:
+    """Spend of late over spend of a longer time, as paces; 1: steady, 2: doubled.
 
-    Above 1: more is expected than there was; who came a month ago has much more to
-    come. 0 for who spent nothing net in that year: they must be won back first.
+    Decayed net spend of half-life 21 days over that of 60 days, each over what a
+    steady pace since the first order would have given. 0 where net spend of late is
+    not above 0.
+
+    Measured on a year of grocery purchases (three cutoffs, spend of the next eight
+    weeks above the usual): AUC .58 to .60. The fitted spend of the next year over that
+    of the last has .56 to .57, BG/NBD with Gamma-Gamma .50 to .53: both pull everyone
+    to the mean, so that small customers seem to grow, and big ones hardly ever do.
     """
-    expected = number(value, "expected_spend_365d")
-    spent = number(features, "spend_sum_365d")
-    ratio = np.maximum(expected, 0) / np.where(spent > 0, spent, np.inf)
-    return np.where(np.isnan(spent), np.nan, ratio)
+    known = number(features, "days_since_first_order")
+    late, long = (
+        np.maximum(number(features, f"spend_decay_h{days}d"), 0)
+        / (days * (1 - 0.5 ** (known / days)))
+        for days in (21, 60)
+    )
+    ratio = late / np.where(long > 0, long, np.inf)
+    return np.where(np.isnan(late) | np.isnan(long), np.nan, ratio)
 
 
 def need_indicators(features: pa.Table) -> dict[str, Floats]:

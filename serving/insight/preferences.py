@@ -7,9 +7,11 @@ three are counted on the order lines.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numba import njit
 
 from features.history import Array, Bools, History, Longs
 from features.shelf import category_of
@@ -69,8 +71,7 @@ def _first_of_orders(customer: Array, order: Array) -> Longs:
     """Rows of the first line of every order; lines are in order of customer and time."""
     if not len(order):
         return np.empty(0, np.int64)
-    keys = customer.astype(np.int64) * (int(order.max()) + 1) + order
-    return np.sort(np.unique(keys, return_index=True)[1])
+    return np.flatnonzero(_is_first(customer, order, int(order.max()) + 1))
 
 
 def _favourite(customer: Array, code: Array, n: int) -> Longs:
@@ -81,18 +82,44 @@ def _favourite(customer: Array, code: Array, n: int) -> Longs:
         code: of the event, below 0: not known; same shape.
         n: number of customers.
     """
+    width = int(code.max(initial=-1)) + 1
+    return _most_frequent(customer, code, n, width)
+
+
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _is_first(customer: Any, order: Any, n_orders: int) -> Any:
+    # An order id may be given to several customers; each has a first line of it.
+    seen = np.full(n_orders, -1, np.int32)
+    found = np.zeros(len(order), np.bool_)
+    for row in range(len(order)):
+        found[row] = seen[order[row]] != customer[row]
+        seen[order[row]] = customer[row]
+    return found
+
+
+@njit(cache=True, nogil=True)  # pyright: ignore[reportUntypedFunctionDecorator]
+def _most_frequent(customer: Any, code: Any, n: int, width: int) -> Any:
     best = np.full(n, -1, np.int64)
-    known = code >= 0
-    if not known.any():
-        return best
-    width = int(code.max()) + 1
-    keys, count = np.unique(
-        customer[known].astype(np.int64) * width + code[known], return_counts=True
-    )
-    who, what = keys // width, keys % width
-    # Later rows overwrite earlier ones: most frequent last, of equals the lowest last.
-    order = np.lexsort((-what, count))
-    best[who[order]] = what[order]
+    count = np.zeros(width, np.int32)
+    start = 0
+    while start < len(customer):
+        who, end = customer[start], start
+        while end < len(customer) and customer[end] == who:
+            if code[end] >= 0:
+                count[code[end]] += 1
+            end += 1
+        most = 0
+        for row in range(start, end):
+            one = code[row]
+            if one < 0:
+                continue
+            if count[one] > most or (count[one] == most and one < best[who]):
+                most = count[one]
+                best[who] = one
+        for row in range(start, end):
+            if code[row] >= 0:
+                count[code[row]] = 0
+        start = end
     return best
 
 

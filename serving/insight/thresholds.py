@@ -72,18 +72,17 @@ def threshold_moment(cutoff: datetime, first_purchase: datetime) -> datetime:
 
 
 def fit_thresholds(
-    features: pa.Table, value: pa.Table, tags: TagsConfig, tiers: TiersConfig
+    features: pa.Table, tags: TagsConfig, tiers: TiersConfig
 ) -> Thresholds:
     """The thresholds of one moment.
 
     Args:
         features: rows of ``assemble`` at the moment; all of one cutoff.
-        value: rows of ``training.value.predict_value`` of the same customers.
         tags: which quantiles.
         tiers: which quantiles and shares.
 
     Raises:
-        ValueError: no customer, several cutoffs, or value of other customers.
+        ValueError: no customer, or several cutoffs.
     """
     moments = features.column("cutoff").unique().to_pylist()
     if len(moments) != 1:
@@ -109,7 +108,7 @@ def fit_thresholds(
         a_spend=a_spend,
         b_spend=b_spend,
         value=quantiles(spend, (tiers.value_high,))[0],
-        potential=quantiles(potential(features, value), (tiers.potential_high,))[0],
+        potential=quantiles(potential(features), (tiers.potential_high,))[0],
         rational=needs["rational"],
         emotional=needs["emotional"],
         social=needs["social"],

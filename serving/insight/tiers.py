@@ -12,7 +12,7 @@ import pyarrow as pa
 from features.config import TiersConfig
 from features.history import Floats
 from features.insight_config import SEGMENTS
-from serving.insight.columns import NONE, Codes, must_match, number, standing, words
+from serving.insight.columns import NONE, Codes, number, standing, words
 from serving.insight.indicators import need_indicators, potential
 from serving.insight.thresholds import Thresholds
 
@@ -22,15 +22,11 @@ HALVES = ("low", "high")
 NEEDS = ("rational", "emotional", "social")
 
 
-def tier(
-    features: pa.Table, value: pa.Table, thresholds: Thresholds, config: TiersConfig
-) -> pa.Table:
+def tier(features: pa.Table, thresholds: Thresholds, config: TiersConfig) -> pa.Table:
     """All tiers of every customer at a cutoff.
 
     Args:
         features: rows of ``assemble`` at the cutoff.
-        value: rows of ``training.value.predict_value`` of the same customers in the
-            same order.
         thresholds: of the quarter.
         config: the frequency tiers.
 
@@ -39,17 +35,13 @@ def tier(
         ``monetary`` (1 to 5, 5 the best) and ``rfm`` (their digits, 111 to 555);
         ``abc``; ``frequency_tier``; ``value`` and ``potential`` (low, high);
         ``need``; ``segment`` by value and potential, see ``SEGMENTS``. Null: no data.
-
-    Raises:
-        ValueError: value is of other customers.
     """
-    must_match(features, value, "value")
     spend = number(features, "spend_sum_365d")
     recency = fifth(-number(features, "days_since_last_order"), thresholds.recency)
     frequency = fifth(number(features, "orders_count_365d"), thresholds.frequency)
     monetary = fifth(spend, thresholds.spend)
     high = above(spend, thresholds.value)
-    promising = above(potential(features, value), thresholds.potential)
+    promising = above(potential(features), thresholds.potential)
     return pa.table(
         {
             "customer_id": features.column("customer_id").cast(pa.string()),

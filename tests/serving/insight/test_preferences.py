@@ -78,6 +78,17 @@ def test_an_order_counts_once_for_channel_and_hour(tmp_path: Path) -> None:
     assert (rows["preferred_channel"], rows["preferred_hour"]) == (["app"], [10])
 
 
+def test_two_customers_may_have_the_same_order_id(tmp_path: Path) -> None:
+    noon = datetime(2024, 5, 1, 12)
+    lines: list[Line] = [
+        ("a", "milk", noon, "1", 1, "web"),
+        ("a", "milk", noon, "2", 1, "web"),
+        ("b", "tea", noon, "1", 1, "app"),
+    ]
+    rows = found(tmp_path, lines)
+    assert rows["preferred_channel"] == ["web", "app"]
+
+
 def test_window_returns_and_what_came_later(tmp_path: Path) -> None:
     us = timedelta(microseconds=1)
     rows = found(

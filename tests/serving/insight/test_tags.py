@@ -43,10 +43,10 @@ def tags_of(
 
 
 @pytest.fixture
-def thresholds(draw: Draw, worth: Draw) -> Thresholds:
+def thresholds(draw: Draw) -> Thresholds:
     """Of one customer, who had one order: nothing is high or low beside them."""
     one = draw(spend_sum_365d=[10.0], orders_count_365d=[1.0])
-    return fit_thresholds(one, worth(10.0), RULES, TIERS)
+    return fit_thresholds(one, RULES, TIERS)
 
 
 def test_spending_power_is_of_the_mean_order(
@@ -61,14 +61,14 @@ def test_spending_power_is_of_the_mean_order(
     assert found["spending_power"] == ["medium", "low", "medium", "high", None, "low"]
 
 
-def test_all_equal_or_alone_is_in_the_middle(draw: Draw, worth: Draw) -> None:
+def test_all_equal_or_alone_is_in_the_middle(draw: Draw) -> None:
     for n in (1, 5):
         features = draw(
             spend_sum_365d=[30.0] * n,
             orders_count_365d=[3.0] * n,
             offer_lines_share=[0.4] * n,
         )
-        fitted = fit_thresholds(features, worth(*[9.0] * n), RULES, TIERS)
+        fitted = fit_thresholds(features, RULES, TIERS)
         found = tags_of(features, fitted)
         assert found["spending_power"] == ["medium"] * n
         assert found["price_sensitivity"] == ["medium"] * n
@@ -193,7 +193,7 @@ def test_without_any_data_every_tag_but_once_is_null(
     assert set(map(tuple, found.values())) == {(None,)}
 
 
-def test_thresholds_are_of_the_quarter(draw: Draw, worth: Draw) -> None:
+def test_thresholds_are_of_the_quarter(draw: Draw) -> None:
     first = datetime(2024, 1, 2)
     for cutoff, moment in (
         (datetime(2024, 6, 30, 23, 59), datetime(2024, 4, 1)),
@@ -205,10 +205,10 @@ def test_thresholds_are_of_the_quarter(draw: Draw, worth: Draw) -> None:
         [draw(spend_sum_365d=[1.0]), draw(moment, spend_sum_365d=[1.0])]
     )
     with pytest.raises(ValueError, match="features of one cutoff, got 2"):
-        fit_thresholds(both, worth(1.0, 1.0), RULES, TIERS)
+        fit_thresholds(both, RULES, TIERS)
     nobody = draw(spend_sum_365d=[1.0]).slice(1)
     with pytest.raises(ValueError, match="features of one cutoff, got 0"):
-        fit_thresholds(nobody, worth(), RULES, TIERS)
+        fit_thresholds(nobody, RULES, TIERS)
 
 
 def test_config_must_ascend() -> None:
