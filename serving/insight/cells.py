@@ -46,7 +46,9 @@ class Cells:
             sums: by measure, of each row, in whole numbers.
         """
         self._grow(int(code.max(initial=-1)))
-        keep = np.flatnonzero((period >= 0) & (period < len(self.periods)))
+        there = (period >= 0) & (period < len(self.periods))
+        # Mostly all of them: then nothing need be copied.
+        keep = slice(None) if bool(there.all()) else np.flatnonzero(there)
         cell = self._cell(code[keep], period[keep])
         for name, values in sums.items():
             of = self._sums[COLUMN[name]]
