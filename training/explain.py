@@ -168,12 +168,21 @@ def _campaign(row: Row, _: int | None) -> str | None:
     return f"campaigns sent {_whole(sent, 'time')}, redeemed {_whole(redeemed, 'time')}"
 
 
+_FLAGS = {
+    "consent": ("consent refused", "consent given"),
+    "is_member": ("no member", "a member"),
+}
+
+
 def _attribute(name: str, value: float | str | None) -> str:
     """A profile feature as it stands, with two decimals at most."""
-    if name == "consent":
-        return "consent given" if value else "consent refused"
+    words = name.replace("_", " ")
+    if value is None:
+        return f"{words} not known"
+    if name in _FLAGS:
+        return _FLAGS[name][bool(value)]
     said = f"{round(value, 2):,.10g}" if isinstance(value, float) else value
-    return f"{name.replace('_', ' ')} {said}"
+    return f"{words} {said}"
 
 
 _EVERY = ""
@@ -318,7 +327,7 @@ def _sentences(
     columns = model.encoding.columns
     rows: list[Row] = features.select(columns).to_pylist()
     windows = {feature.name: feature.window_days for feature in FEATURES}
-    other = [name for name in columns if owner_of(name) == len(STORIES)]
+    other = {name for name in columns if owner_of(name) == len(STORIES)}
 
     def of(story: Story) -> Callable[[int, int], str | None]:
         return lambda row, feature: story.sentence(
@@ -326,10 +335,10 @@ def _sentences(
         )
 
     def profile(row: int, feature: int) -> str | None:
-        first = [columns[feature]] if columns[feature] in other else []
-        names = [*first, *(name for name in other if name not in first)]
-        known = [n for n in names if rows[row][n] is not None][:2]
-        said = ", ".join(_attribute(n, rows[row][n]) for n in known)
-        return f"profile: {said}" if known else None
+        # What weighed most, and no more: that it is not known can be what weighed.
+        name = columns[feature]
+        return (
+            f"profile: {_attribute(name, rows[row][name])}" if name in other else None
+        )
 
     return [*(of(story) for story in STORIES), profile]
