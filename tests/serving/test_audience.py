@@ -15,6 +15,7 @@ from serving.due import due_pairs
 from serving.filters import AskError
 from serving.publish import publish
 from serving.published import Published
+from serving.render import rounded
 
 ANNA, BERT, CARL = range(3)
 P1, P4 = 0, 3
@@ -157,12 +158,12 @@ def test_offers_are_the_top_of_the_own_list(published):
         {"product_id": "p4", "probability": 0.5, "reason": "many buy it"},
         {
             "product_id": "p1",
-            "probability": float(np.float32(0.45)),
+            "probability": rounded(float(np.float32(0.45))),
             "reason": "bought 3 times",
         },
         {
             "product_id": "p2",
-            "probability": float(np.float32(0.4)),
+            "probability": rounded(float(np.float32(0.4))),
             "reason": "bought 2 times",
         },
     ]

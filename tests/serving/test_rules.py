@@ -413,7 +413,7 @@ class TestDeepFill:
             bought_products=np.arange(50, dtype=np.int32),
             last_bought=np.full(50, 0, dtype=np.int64),
             bought_weight=np.ones(50, dtype=np.float32),
-            history=lived_by(
+            **lived_by(
                 ["anna", "bert", "carl"], products, [(0, 0, 1), (1, 0, 1), (2, 0, 1)]
             ),
             fresh=basis_for(len(products)),

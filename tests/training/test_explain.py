@@ -113,3 +113,13 @@ def test_further_column_is_said_as_it_is(model: propensity.Propensity) -> None:
     plan = features.column("service_plan").to_numpy()
     said = explain.reasons(model, features.slice(int(np.argmax(plan)), 1))[0]
     assert "profile: service plan 4 (lowers)" in said
+
+
+def test_what_is_not_known_can_be_what_weighed(model: propensity.Propensity) -> None:
+    features, _ = rows()
+    place = features.column_names.index("service_plan")
+    unknown = pa.nulls(len(features), features.schema.field(place).type)
+    features = features.set_column(place, features.schema.field(place), unknown)
+    said = [line for row in explain.reasons(model, features) for line in row]
+    profile = {line.rpartition(" ")[0] for line in said if line.startswith("profile")}
+    assert profile == {"profile: service plan not known"}
