@@ -377,7 +377,7 @@ def test_requests_beside_empty_endpoints(workspace, tmp_path, capsys):
             f"{one.p99:.2f}",
         )
     with capsys.disabled():
-        Console(width=100).print("\n", table)
+        Console(width=120).print("\n", table)
 
 
 def test_batches_and_memory(workspace, tmp_path, capsys):
