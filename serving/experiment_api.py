@@ -87,7 +87,7 @@ class Experiments:
             "/v1/experiments": {"POST": write(self.create)},
             own: {"GET": read(self.experiment)},
             f"{own}/status": {"POST": write(self.status)},
-            f"{own}/assignments": {"POST": read(self.assignments)},
+            f"{own}/assignments": {"POST": write(self.assignments)},
             f"{own}/exposures": {"POST": write(self.exposures)},
             f"{own}/outcomes": {"POST": write(self.outcomes)},
             f"{own}/report": {"GET": read(self.report)},
