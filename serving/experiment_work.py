@@ -6,6 +6,7 @@ The parts that compute are imported when first asked for: they take a second.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,7 +16,7 @@ from sqlalchemy import Engine
 
 from features.snapshot import from_us
 from serving.arm_lists import segment_of
-from serving.experiment_schema import ExperimentRequest, PicksRequest
+from serving.experiment_schema import NAME_PATTERN, ExperimentRequest, PicksRequest
 from serving.experiments.assign import Assigned, assign
 from serving.experiments.place import Place
 from serving.experiments.plan import PickedList, Plan, asked_json, plan_of, split_of
@@ -52,10 +53,21 @@ def found(engine: Engine, name: str) -> Experiment:
         NotFoundError: there is none.
         StateAwayError: the database cannot be reached.
     """
+    _must_be_a_name(name)
     one = experiments.find(engine, name)
     if one is None:
         raise NotFoundError(name)
     return one
+
+
+def _must_be_a_name(text: str) -> None:
+    """Nothing if an experiment can have it for a name; a database may not bear others.
+
+    Raises:
+        NotFoundError: none can.
+    """
+    if re.fullmatch(NAME_PATTERN, text) is None:
+        raise NotFoundError(text)
 
 
 def upload(engine: Engine, asked: PicksRequest, now_us: int) -> Picks:
@@ -160,6 +172,7 @@ def move(engine: Engine, name: str, status: str, now_us: int) -> Experiment:
             part; or its picks are not those that were locked.
         StateAwayError: the database cannot be reached.
     """
+    _must_be_a_name(name)
     wanted = "running" if status == "running" else "stopped"
     if wanted == "running":
         must_be_locked(engine, plan_of(found(engine, name).plan))

@@ -356,6 +356,27 @@ def test_what_cannot_be_is_refused_with_its_field(client) -> None:
     assert error(answer) == (422, "lines.1.product_id")
 
 
+@pytest.mark.parametrize("name", ["a%00b", "spring%0A", "-a", "a" * 65, "%F0%9F%8C%B1"])
+def test_what_can_be_no_name_is_not_found(tmp_path, small, new_client, state, name):
+    publish(tmp_path, small, "m1")
+    client = new_client(tmp_path, state)
+    path = f"/v1/experiments/{name}"
+    click = {
+        "event_id": "x",
+        "customer_id": "anna",
+        "product_id": "p1",
+        "ts": client.now.isoformat(),
+    }
+    answers = [
+        client("GET", path),
+        client("GET", f"{path}/report"),
+        client.post(f"{path}/status", status="running"),
+        client.post(f"{path}/assignments", customer_ids=["anna"]),
+        client.post(f"{path}/outcomes", outcomes=[click]),
+    ]
+    assert [answer.status_code for answer in answers] == [404] * 5
+
+
 def test_two_that_share_a_part_of_a_layer_do_not_run_at_once(client) -> None:
     def layered(name: str, start: int, end: int) -> Any:
         layer = {"name": "home", "start": start, "end": end}
