@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
-from urllib.parse import parse_qsl
 
 from pydantic_core import to_json
 from sqlalchemy import Engine
@@ -33,6 +31,7 @@ from serving.experiment_schema import (
 from serving.experiments.assign import Assigned
 from serving.experiments.place import Place
 from serving.experiments.plan import Plan, plan_of
+from serving.query import parameters_of
 from serving.state import assignments, picks, shown
 from serving.state.database import StateAwayError
 from serving.state.experiments import UnfitError
@@ -216,7 +215,7 @@ class Experiments:
 
     def report(self, call: Call) -> Reply:
         """``GET …/report``: JSON, or a page."""
-        query = ReportQuery.model_validate(_parameters(call.query))
+        query = ReportQuery.model_validate(parameters_of(call.query))
         as_of = min(query.as_of or self._from.now(), self._from.now())
         with _told(), self._alone():
             one, found = work.make_report(
@@ -285,11 +284,3 @@ def _told() -> Generator[None]:
         logger.error("experiments: %s", error)
         said = "the input tables cannot be read; the service's log says why"
         raise ApiError(503, "no_input", said) from None
-
-
-def _parameters(query: bytes) -> dict[str, Any]:
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    named = dict(pairs)
-    if len(named) < len(pairs):
-        raise ApiError(422, "invalid", "query: expected each parameter once")
-    return named

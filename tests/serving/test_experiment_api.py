@@ -354,6 +354,8 @@ def test_what_cannot_be_is_refused_with_its_field(client) -> None:
     twice = [{"product_id": "p1"}, {"product_id": "p1"}]
     answer = post("/v1/picks", list="may", owner="mia", lines=twice)
     assert error(answer) == (422, "lines.1.product_id")
+    answer = client("GET", f"{OWN}/report?format=json&format=html")
+    assert error(answer) == (422, "format")
 
 
 @pytest.mark.parametrize("name", ["a%00b", "spring%0A", "-a", "a" * 65, "%F0%9F%8C%B1"])
