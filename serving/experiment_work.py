@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from features.snapshot import from_us
 from serving.arm_lists import segment_of
@@ -174,23 +174,29 @@ def move(engine: Engine, name: str, status: str, now_us: int) -> Experiment:
     """
     _must_be_a_name(name)
     wanted = "running" if status == "running" else "stopped"
-    if wanted == "running":
-        must_be_locked(engine, plan_of(found(engine, name).plan))
-    moved = experiments.move(engine, name, wanted, now_us, _must_not_overlap)
+    moved = experiments.move(engine, name, wanted, now_us, _must_fit)
     if moved is None:
         raise NotFoundError(name)
     return moved
 
 
-def must_be_locked(engine: Engine, plan: Plan) -> None:
-    """Nothing if the picks are those of the plan, byte by byte.
+def _must_fit(
+    connection: Connection, one: Experiment, others: Sequence[Experiment]
+) -> None:
+    """Nothing if it can start beside the others that run.
 
     Raises:
-        UnfitError: they are not.
-        StateAwayError: the database cannot be reached.
+        UnfitError: it cannot.
     """
+    plan = plan_of(one.plan)
+    _must_be_locked(connection, plan)
+    _must_not_overlap(plan, others)
+
+
+def _must_be_locked(connection: Connection, plan: Plan) -> None:
+    """Nothing if the picks are those of the plan, byte by byte."""
     for one in plan.picks.values():
-        lines = picks.lines_of(engine, one.list, one.version)
+        lines = picks.lines_within(connection, one.list, one.version)
         if picks.digest(lines) != one.sha256:
             raise UnfitError(
                 f"picks: expected the lines of {one.label} as they were locked, got "
@@ -199,8 +205,8 @@ def must_be_locked(engine: Engine, plan: Plan) -> None:
             )
 
 
-def _must_not_overlap(one: Experiment, others: Sequence[Experiment]) -> None:
-    layer = plan_of(one.plan).split.layer
+def _must_not_overlap(plan: Plan, others: Sequence[Experiment]) -> None:
+    layer = plan.split.layer
     for other in others:
         theirs = plan_of(other.plan).split.layer
         if layer is not None and theirs is not None and layer.overlaps(theirs):

@@ -358,6 +358,25 @@ def test_what_cannot_be_is_refused_with_its_field(client) -> None:
     assert error(answer) == (422, "format")
 
 
+def test_picks_are_checked_where_it_starts_and_not_again(client) -> None:
+    def drafted(name: str, owner: str) -> None:
+        lines = [{"product_id": "p2", "customer_id": one} for one in (owner, "dora")]
+        told(client.post("/v1/picks", list="may", owner="mia", lines=lines))
+        arms = [{"name": "hand", "show": "picks", "picks": "may"}, ARMS[0]]
+        told(client.post("/v1/experiments", **SMALL | {"name": name, "arms": arms}))
+
+    def start(name: str) -> Any:
+        return client.post(f"/v1/experiments/{name}/status", status="running")
+
+    drafted("one", "anna")
+    first = told(start("one"))
+    drafted("two", "bert")
+    # An erasure takes lines of both: who runs goes on, who does not cannot start.
+    told(client("DELETE", "/v1/customers/dora"))
+    assert told(start("one")) == first
+    assert error(start("two")) == (409, "picks")
+
+
 @pytest.mark.parametrize("name", ["a%00b", "spring%0A", "-a", "a" * 65, "%F0%9F%8C%B1"])
 def test_what_can_be_no_name_is_not_found(tmp_path, small, new_client, state, name):
     publish(tmp_path, small, "m1")
