@@ -151,16 +151,14 @@ def _locked(engine: Engine, asked: ExperimentRequest) -> dict[str, PickedList]:
 def _design(
     engine: Engine, asked: ExperimentRequest, as_of: datetime, where: Place
 ) -> str:
-    from serving.experiments.designed import NoHistoryError, designed
+    from serving.experiments.designed import DesignError, designed
     from serving.experiments.inputs import opened
 
     try:
         with opened(engine, None, where) as db:
             return designed(db, asked, as_of).to_json()
-    except NoHistoryError as error:
-        raise FieldError("design.assumed", str(error).partition(": ")[2]) from None
-    except ValueError as error:
-        raise FieldError("design.mde", str(error).partition(": ")[2]) from None
+    except DesignError as error:
+        raise FieldError(error.field, error.said) from None
 
 
 def move(engine: Engine, name: str, status: str, now_us: int) -> Experiment:

@@ -343,6 +343,8 @@ def test_what_cannot_be_is_refused_with_its_field(client) -> None:
     )
     # Nothing is known of the past of this shop.
     asked = SMALL | {"design": {"mde": 0.1}}
+    assert error(post("/v1/experiments", **asked)) == (422, "primary")
+    asked |= {"primary": "click_rate"}
     assert error(post("/v1/experiments", **asked)) == (422, "design.assumed")
     assert error(post(f"{OWN}/assignments", customer_ids=["anna"])) == (404, None)
     told(post("/v1/experiments", **SMALL))
