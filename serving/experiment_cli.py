@@ -136,8 +136,9 @@ def assign(
         rows = csv.writer(opened)
         rows.writerow(("customer_id", "arm", "why"))
         one = work.found(engine, name)
+        how = work.running(engine, one)
         for first in range(0, len(known), _AT_ONCE):
-            drawn = work.draw(engine, one, known[first : first + _AT_ONCE])
+            drawn = work.draw(how, known[first : first + _AT_ONCE])
             kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
             assignments.record(engine, name, kept, now_us())
             for d in drawn:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,9 @@ from sqlalchemy import Connection, Engine
 from features.snapshot import from_us
 from serving.arm_lists import segment_of
 from serving.experiment_schema import NAME_PATTERN, ExperimentRequest, PicksRequest
-from serving.experiments.assign import Assigned, assign
+from serving.experiments.assign import Assigned, Split, assign
 from serving.experiments.place import Place
-from serving.experiments.plan import PickedList, Plan, asked_json, plan_of, split_of
+from serving.experiments.plan import PickedList, Plan, asked_json, plan_of
 from serving.published import Published
 from serving.state import experiments, picks
 from serving.state.assignments import Assignment
@@ -214,10 +215,25 @@ def _must_not_overlap(plan: Plan, others: Sequence[Experiment]) -> None:
             )
 
 
-def draw(
-    engine: Engine, one: Experiment, customer_ids: Sequence[str]
-) -> list[Assigned]:
-    """The arm of every customer, in order.
+@dataclass(frozen=True)
+class Running:
+    """A running experiment as it draws.
+
+    Attributes:
+        plan: never changes.
+        split: of the plan.
+        overrides: arm by customer who is not drawn.
+        excluded: customers who take no part.
+    """
+
+    plan: Plan
+    split: Split
+    overrides: Mapping[str, str]
+    excluded: Set[str]
+
+
+def running(engine: Engine, one: Experiment) -> Running:
+    """How an experiment draws.
 
     Raises:
         UnfitError: the experiment does not run.
@@ -226,14 +242,18 @@ def draw(
     if one.status != "running":
         raise UnfitError(f"status: expected a running experiment, got a {one.status}")
     apart = experiments.overrides_of(engine, one.name)
-    asked = plan_of(one.plan)
-    split = split_of(asked.asked, asked.salt)
-    return assign(
-        split,
-        customer_ids,
+    plan = plan_of(one.plan)
+    return Running(
+        plan,
+        plan.split,
         {customer: arm for customer, arm in apart.items() if arm is not None},
         {customer for customer, arm in apart.items() if arm is None},
     )
+
+
+def draw(how: Running, customer_ids: Sequence[str]) -> list[Assigned]:
+    """The arm of every customer, in order."""
+    return assign(how.split, customer_ids, how.overrides, how.excluded)
 
 
 def kept(published: Published, drawn: Assigned) -> Assignment:
