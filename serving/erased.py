@@ -52,6 +52,11 @@ class Erased:
         self._busy = threading.Lock()
         self._is_followed = False
 
+    @property
+    def count(self) -> int:
+        """How many are known to be erased; it only grows."""
+        return len(self._hashes)
+
     def has(self, customer_id: str) -> bool:
         """Whether a customer was erased."""
         if not self._hashes:

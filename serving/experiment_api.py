@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
-from urllib.parse import parse_qsl
 
 from pydantic_core import to_json
 from sqlalchemy import Engine
@@ -17,10 +15,11 @@ from features.contracts import ContractError, SettingError
 from features.snapshot import to_us
 from serving import experiment_work as work
 from serving.answering import Answering
-from serving.arm_lists import ArmLists, Scoped, scoped, segment_of
+from serving.arm_lists import ArmLists, segment_of
 from serving.asgi import ApiError, Call, Reply, Route, Routes
 from serving.auth import away
 from serving.events import AHEAD
+from serving.experiment_memory import Running
 from serving.experiment_schema import (
     AssignmentsRequest,
     ExperimentRequest,
@@ -30,10 +29,9 @@ from serving.experiment_schema import (
     ReportQuery,
     StatusRequest,
 )
-from serving.experiments.assign import Assigned
 from serving.experiments.place import Place
-from serving.experiments.plan import Plan, plan_of
-from serving.state import assignments, picks, shown
+from serving.query import parameters_of
+from serving.state import assignments, shown
 from serving.state.database import StateAwayError
 from serving.state.experiments import UnfitError
 from serving.state.shown import Kind, Shown
@@ -68,6 +66,7 @@ class Experiments:
         self._engine = engine
         self._place = place
         self._max_bytes = max_bytes
+        self._running = Running(engine, lambda: answering.erased.count)
         self._computing = threading.Lock()
 
     @property
@@ -87,7 +86,7 @@ class Experiments:
             "/v1/experiments": {"POST": write(self.create)},
             own: {"GET": read(self.experiment)},
             f"{own}/status": {"POST": write(self.status)},
-            f"{own}/assignments": {"POST": read(self.assignments)},
+            f"{own}/assignments": {"POST": write(self.assignments)},
             f"{own}/exposures": {"POST": write(self.exposures)},
             f"{own}/outcomes": {"POST": write(self.outcomes)},
             f"{own}/report": {"GET": read(self.report)},
@@ -128,14 +127,10 @@ class Experiments:
         published = self._from.served()
         with _told():
             one = work.found(self._engine, call.parameter)
-            plan = plan_of(one.plan)
-            drawn = [
-                Assigned(d.customer_id, None, "excluded")
-                if self._from.erased.has(d.customer_id)
-                else d
-                for d in work.draw(self._engine, one, asked.customer_ids)
-            ]
-            lists = ArmLists(self._from, published, plan, self._scoped(plan))
+            held = self._running.of(one)
+            # Who was erased is drawn as anybody unknown is, and not kept.
+            drawn = work.draw(held.running, asked.customer_ids)
+            lists = ArmLists(self._from, published, held.running.plan, held.picks)
             rows = [published.customers.row(d.customer_id) for d in drawn]
             kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
             assignments.record(self._engine, one.name, kept, self._from.now_us())
@@ -216,7 +211,7 @@ class Experiments:
 
     def report(self, call: Call) -> Reply:
         """``GET …/report``: JSON, or a page."""
-        query = ReportQuery.model_validate(_parameters(call.query))
+        query = ReportQuery.model_validate(parameters_of(call.query))
         as_of = min(query.as_of or self._from.now(), self._from.now())
         with _told(), self._alone():
             one, found = work.make_report(
@@ -230,12 +225,6 @@ class Experiments:
                 body = page(found, one.status).encode()
                 return Reply(200, body, HTML, (_STYLED,))
         return Reply(200, to_json({"status": one.status, **told(found)}))
-
-    def _scoped(self, plan: Plan) -> Mapping[str, Scoped]:
-        return {
-            arm: scoped(picks.lines_of(self._engine, one.list, one.version))
-            for arm, one in plan.picks.items()
-        }
 
     @contextmanager
     def _alone(self, *, needed: bool = True) -> Generator[None]:
@@ -285,11 +274,3 @@ def _told() -> Generator[None]:
         logger.error("experiments: %s", error)
         said = "the input tables cannot be read; the service's log says why"
         raise ApiError(503, "no_input", said) from None
-
-
-def _parameters(query: bytes) -> dict[str, Any]:
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    named = dict(pairs)
-    if len(named) < len(pairs):
-        raise ApiError(422, "invalid", "query: expected each parameter once")
-    return named

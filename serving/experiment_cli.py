@@ -136,8 +136,9 @@ def assign(
         rows = csv.writer(opened)
         rows.writerow(("customer_id", "arm", "why"))
         one = work.found(engine, name)
+        how = work.running(engine, one)
         for first in range(0, len(known), _AT_ONCE):
-            drawn = work.draw(engine, one, known[first : first + _AT_ONCE])
+            drawn = work.draw(how, known[first : first + _AT_ONCE])
             kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
             assignments.record(engine, name, kept, now_us())
             for d in drawn:
@@ -171,8 +172,10 @@ def report(
     from training.report import write_json
 
     settings = load(config, overrides, data)
-    moment = from_us(now_us()) if as_of is None else parse_cutoff(as_of)
-    file = out or settings.workspace / "reports" / f"experiment-{name}.html"
+    # As the API has it: what is yet to come is not read, nor said to have been.
+    now = from_us(now_us())
+    moment = now if as_of is None else min(parse_cutoff(as_of), now)
+    file = _page_file(out or settings.workspace / "reports" / f"experiment-{name}.html")
     place = Place(settings.data, settings.engine)
     with opened_state(settings) as engine, _told(name):
         one, found = work.make_report(engine, name, place, moment)
@@ -236,8 +239,10 @@ def _read(file: Path) -> Any:
         ) from None
 
 
-def _rows(file: Path, needed: str) -> Iterator[dict[str, str]]:
-    """Rows of a CSV file by the names of its header.
+def _rows(file: Path, needed: str) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Rows of a CSV file by the names of its header, each with its line.
+
+    None: the row ends before that column.
 
     Raises:
         SettingError: it cannot be read, or lacks a column.
@@ -252,27 +257,52 @@ def _rows(file: Path, needed: str) -> Iterator[dict[str, str]]:
                     f"{needed}: expected a column of that name in {file}, got "
                     f"{', '.join(reader.fieldnames or ()) or 'none'}; add a header"
                 )
-            yield from reader
+            for row in reader:
+                yield reader.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         said = " ".join(str(error).split())
         raise SettingError(f"file: expected CSV in {file}, got {said}") from None
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
-    for row in _rows(file, "product_id"):
+    for _, row in _rows(file, "product_id"):
         line: dict[str, Any] = {n: row[n] for n in _COLUMNS if row.get(n)}
         rank = line.get("rank", "")
         yield line | ({"rank": int(rank)} if rank.isdecimal() else {})
 
 
 def _ids(published: Published, file: Path | None) -> Sequence[str]:
-    """Whom to draw, each once."""
-    if file is not None:
-        return list(
-            dict.fromkeys(row["customer_id"] for row in _rows(file, "customer_id"))
+    """Whom to draw, each once.
+
+    Raises:
+        SettingError: the file cannot be read, or holds what can be nobody's id.
+    """
+    from serving.erasure import unfit
+
+    if file is None:
+        rows = published.consent.nonzero()[0].tolist()
+        return [published.customers[row] for row in rows]
+    found: dict[str, None] = {}
+    for line, row in _rows(file, "customer_id"):
+        one = row["customer_id"] or ""
+        if said := unfit(one):
+            raise SettingError(f"customer_id: {said} in line {line} of {file}; mend it")
+        found[one] = None
+    return list(found)
+
+
+def _page_file(file: Path) -> Path:
+    """Where the page goes.
+
+    Raises:
+        SettingError: the figures, which go beside it, would overwrite it.
+    """
+    if file.suffix.lower() == ".json":
+        raise SettingError(
+            f"--out: expected the file of a page, such as {file.stem}.html, got "
+            f"{file.name}; the figures go beside it as JSON"
         )
-    rows = published.consent.nonzero()[0].tolist()
-    return [published.customers[row] for row in rows]
+    return file
 
 
 @contextmanager

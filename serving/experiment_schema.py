@@ -30,10 +30,12 @@ def _utc(moment: datetime) -> datetime:
         raise PydanticCustomError("moment", "expected a later year") from None
 
 
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
 Name = Annotated[
     str,
     Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        pattern=NAME_PATTERN,
         description="Letters, digits, dots, dashes, underscores.",
         examples=["spring"],
     ),

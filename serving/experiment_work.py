@@ -6,19 +6,21 @@ The parts that compute are imported when first asked for: they take a second.
 from __future__ import annotations
 
 import json
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from features.snapshot import from_us
 from serving.arm_lists import segment_of
-from serving.experiment_schema import ExperimentRequest, PicksRequest
-from serving.experiments.assign import Assigned, assign
+from serving.experiment_schema import NAME_PATTERN, ExperimentRequest, PicksRequest
+from serving.experiments.assign import Assigned, Split, assign
 from serving.experiments.place import Place
-from serving.experiments.plan import PickedList, Plan, asked_json, plan_of, split_of
+from serving.experiments.plan import PickedList, Plan, asked_json, plan_of
 from serving.published import Published
 from serving.state import experiments, picks
 from serving.state.assignments import Assignment
@@ -52,10 +54,21 @@ def found(engine: Engine, name: str) -> Experiment:
         NotFoundError: there is none.
         StateAwayError: the database cannot be reached.
     """
+    _must_be_a_name(name)
     one = experiments.find(engine, name)
     if one is None:
         raise NotFoundError(name)
     return one
+
+
+def _must_be_a_name(text: str) -> None:
+    """Nothing if an experiment can have it for a name; a database may not bear others.
+
+    Raises:
+        NotFoundError: none can.
+    """
+    if re.fullmatch(NAME_PATTERN, text) is None:
+        raise NotFoundError(text)
 
 
 def upload(engine: Engine, asked: PicksRequest, now_us: int) -> Picks:
@@ -139,16 +152,14 @@ def _locked(engine: Engine, asked: ExperimentRequest) -> dict[str, PickedList]:
 def _design(
     engine: Engine, asked: ExperimentRequest, as_of: datetime, where: Place
 ) -> str:
-    from serving.experiments.designed import NoHistoryError, designed
+    from serving.experiments.designed import DesignError, designed
     from serving.experiments.inputs import opened
 
     try:
         with opened(engine, None, where) as db:
             return designed(db, asked, as_of).to_json()
-    except NoHistoryError as error:
-        raise FieldError("design.assumed", str(error).partition(": ")[2]) from None
-    except ValueError as error:
-        raise FieldError("design.mde", str(error).partition(": ")[2]) from None
+    except DesignError as error:
+        raise FieldError(error.field, error.said) from None
 
 
 def move(engine: Engine, name: str, status: str, now_us: int) -> Experiment:
@@ -160,24 +171,31 @@ def move(engine: Engine, name: str, status: str, now_us: int) -> Experiment:
             part; or its picks are not those that were locked.
         StateAwayError: the database cannot be reached.
     """
+    _must_be_a_name(name)
     wanted = "running" if status == "running" else "stopped"
-    if wanted == "running":
-        must_be_locked(engine, plan_of(found(engine, name).plan))
-    moved = experiments.move(engine, name, wanted, now_us, _must_not_overlap)
+    moved = experiments.move(engine, name, wanted, now_us, _must_fit)
     if moved is None:
         raise NotFoundError(name)
     return moved
 
 
-def must_be_locked(engine: Engine, plan: Plan) -> None:
-    """Nothing if the picks are those of the plan, byte by byte.
+def _must_fit(
+    connection: Connection, one: Experiment, others: Sequence[Experiment]
+) -> None:
+    """Nothing if it can start beside the others that run.
 
     Raises:
-        UnfitError: they are not.
-        StateAwayError: the database cannot be reached.
+        UnfitError: it cannot.
     """
+    plan = plan_of(one.plan)
+    _must_be_locked(connection, plan)
+    _must_not_overlap(plan, others)
+
+
+def _must_be_locked(connection: Connection, plan: Plan) -> None:
+    """Nothing if the picks are those of the plan, byte by byte."""
     for one in plan.picks.values():
-        lines = picks.lines_of(engine, one.list, one.version)
+        lines = picks.lines_within(connection, one.list, one.version)
         if picks.digest(lines) != one.sha256:
             raise UnfitError(
                 f"picks: expected the lines of {one.label} as they were locked, got "
@@ -186,8 +204,8 @@ def must_be_locked(engine: Engine, plan: Plan) -> None:
             )
 
 
-def _must_not_overlap(one: Experiment, others: Sequence[Experiment]) -> None:
-    layer = plan_of(one.plan).split.layer
+def _must_not_overlap(plan: Plan, others: Sequence[Experiment]) -> None:
+    layer = plan.split.layer
     for other in others:
         theirs = plan_of(other.plan).split.layer
         if layer is not None and theirs is not None and layer.overlaps(theirs):
@@ -197,10 +215,25 @@ def _must_not_overlap(one: Experiment, others: Sequence[Experiment]) -> None:
             )
 
 
-def draw(
-    engine: Engine, one: Experiment, customer_ids: Sequence[str]
-) -> list[Assigned]:
-    """The arm of every customer, in order.
+@dataclass(frozen=True)
+class Running:
+    """A running experiment as it draws.
+
+    Attributes:
+        plan: never changes.
+        split: of the plan.
+        overrides: arm by customer who is not drawn.
+        excluded: customers who take no part.
+    """
+
+    plan: Plan
+    split: Split
+    overrides: Mapping[str, str]
+    excluded: Set[str]
+
+
+def running(engine: Engine, one: Experiment) -> Running:
+    """How an experiment draws.
 
     Raises:
         UnfitError: the experiment does not run.
@@ -209,14 +242,18 @@ def draw(
     if one.status != "running":
         raise UnfitError(f"status: expected a running experiment, got a {one.status}")
     apart = experiments.overrides_of(engine, one.name)
-    asked = plan_of(one.plan)
-    split = split_of(asked.asked, asked.salt)
-    return assign(
-        split,
-        customer_ids,
+    plan = plan_of(one.plan)
+    return Running(
+        plan,
+        plan.split,
         {customer: arm for customer, arm in apart.items() if arm is not None},
         {customer for customer, arm in apart.items() if arm is None},
     )
+
+
+def draw(how: Running, customer_ids: Sequence[str]) -> list[Assigned]:
+    """The arm of every customer, in order."""
+    return assign(how.split, customer_ids, how.overrides, how.excluded)
 
 
 def kept(published: Published, drawn: Assigned) -> Assignment:

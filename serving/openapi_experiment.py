@@ -108,12 +108,13 @@ def paths(content: Content, errors: Mapping[str, dict[str, Any]]) -> dict[str, A
             schema.ExperimentAnswer,
         ),
         f"{own}/assignments": post(
-            "read",
+            "write",
             (
                 "Arm and list of each customer",
                 "The arm is a hash of experiment and customer, so it is the same for "
                 "ever and everywhere. The moment of the first request for a customer "
-                "is kept: outcomes count from it on.",
+                "is kept for good: outcomes count from it on, and whoever was asked "
+                "for counts in every figure. That is why it takes the scope write.",
             ),
             schema.AssignmentsRequest,
             schema.AssignmentsAnswer,

@@ -20,8 +20,17 @@ _ARRIVAL_DAYS = 56
 _RATES = ("click_rate", "conversion", "repurchase_rate")
 
 
-class NoHistoryError(ValueError):
-    """The shop's history does not tell what a design needs to know."""
+class DesignError(Exception):
+    """A design that cannot be worked out as it is asked for.
+
+    Attributes:
+        field: of the request that has to change.
+        said: what was expected of it.
+    """
+
+    def __init__(self, field: str, said: str) -> None:
+        super().__init__(f"{field}: {said}")
+        self.field, self.said = field, said
 
 
 def designed(
@@ -38,15 +47,20 @@ def designed(
         as_of: nothing at or after it is read.
 
     Raises:
-        NoHistoryError: the history has no baseline of the primary measure, and none
-            was assumed.
-        ValueError: the effect cannot be, such as a share beyond 1.
+        DesignError: the history has no baseline of the primary measure, and none was
+            assumed; or the effect cannot be, such as a share beyond 1.
     """
     wanted = asked.design
     if wanted is None:
         raise ValueError("design: expected one, got none")
     primary = measure(asked.primary)
     base = _baseline(db, asked, wanted, primary, as_of)
+    if primary.name in _RATES and base.mean * (1 + wanted.mde) > 1:
+        raise DesignError(
+            "design.mde",
+            f"expected at most {1 / base.mean - 1:.4g}, which takes control's "
+            f"{primary.label} of {base.mean:.4g} to 1, got {wanted.mde:g}",
+        )
     start = as_of - timedelta(days=_ARRIVAL_DAYS)
     per_slot = [Arm(arm.name, arm.weight, arm.holdout) for arm in asked.arms]
     test = Test(wanted.alpha, wanted.power, tuple(wanted.looks), wanted.spending)
@@ -71,20 +85,20 @@ def _baseline(
     """Of the past, else as assumed."""
     needs_shown = primary.name in ("click_rate", "conversion")
     if _any_purchase(db, as_of) and not (needs_shown and not _any_shown(db, as_of)):
-        found = past_baselines(
-            db,
-            SOURCES.purchases,
-            Window(as_of, asked.window_days),
-            (primary,),
-            exposures=SOURCES.exposures,
-            clicks=SOURCES.clicks,
+        found = _of_the_past(db, asked.window_days, primary, as_of)
+        if found is not None and found.mean > 0:
+            return found
+    if primary.name not in _RATES:
+        raise DesignError(
+            "primary",
+            f"expected a measure that the history tells, or one of {', '.join(_RATES)} "
+            f"with design.assumed, got {primary.name}",
         )
-        if primary.name in found and found[primary.name].mean > 0:
-            return found[primary.name]
-    if wanted.assumed is None or primary.name not in _RATES:
-        raise NoHistoryError(
-            f"design.assumed: expected control's {primary.label}, because the history "
-            "does not tell it, got none"
+    if wanted.assumed is None:
+        raise DesignError(
+            "design.assumed",
+            f"expected control's {primary.label}, because the history does not tell "
+            "it, got none",
         )
     rate = wanted.assumed
     # Clicks on the slots of one list as if each came by itself.
@@ -92,6 +106,25 @@ def _baseline(
     return Baseline(
         primary.name, primary.kind, rate, rate * (1 - rate) / trials, 1.0, 0
     )
+
+
+def _of_the_past(
+    db: duckdb.DuckDBPyConnection, days: int, primary: Measure, as_of: datetime
+) -> Baseline | None:
+    """Of the last whole window; None: it was undefined, or never varied."""
+    try:
+        found = past_baselines(
+            db,
+            SOURCES.purchases,
+            Window(as_of, days),
+            (primary,),
+            exposures=SOURCES.exposures,
+            clicks=SOURCES.clicks,
+        )
+    except ValueError:
+        # Shown, say, and never clicked on yet: one of its two columns varies.
+        return None
+    return found.get(primary.name)
 
 
 def _any_purchase(db: duckdb.DuckDBPyConnection, as_of: datetime) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 from serving.experiment_schema import ArmIn, ExperimentRequest
 from serving.experiments.assign import Arm, LayerRange, Split
-from serving.state.picks import Picks
 
 _APART = {"overrides", "excluded_customer_ids"}
 """Fields with customers; they are kept where an erasure finds them."""
@@ -112,8 +111,3 @@ def split_of(asked: ExperimentRequest, salt: str) -> Split:
         asked.layer.name, "", asked.layer.start, asked.layer.end
     )
     return Split(asked.name, salt, arms, asked.version, layer)
-
-
-def picked(found: Picks) -> PickedList:
-    """A kept version as a plan names it."""
-    return PickedList(found.list, found.version, found.sha256)

@@ -105,7 +105,7 @@ def move(
     name: str,
     status: Status,
     at: int,
-    check: Callable[[Experiment, Sequence[Experiment]], None],
+    check: Callable[[Connection, Experiment, Sequence[Experiment]], None],
 ) -> Experiment | None:
     """Starts or stops an experiment; again does no harm.
 
@@ -114,8 +114,8 @@ def move(
         name: of the experiment.
         status: running or stopped.
         at: microseconds since 1970-01-01 UTC.
-        check: told of it and of all others that run, before it starts; raises
-            ``UnfitError`` where they do not go together.
+        check: told of it and of all others that run, before it starts, within the
+            same transaction; raises ``UnfitError`` where they do not go together.
 
     Returns:
         As it is now; None: there is none of the name.
@@ -134,7 +134,8 @@ def move(
                 "goes from draft to running to stopped, and not back"
             )
         if status == "running":
-            check(old, [one for one in _every(connection) if one.status == "running"])
+            others = [one for one in _every(connection) if one.status == "running"]
+            check(connection, old, others)
         column = "started_at" if status == "running" else "stopped_at"
         own = EXPERIMENTS.c.name == name
         changed = {"status": status, column: at}

@@ -102,6 +102,12 @@ def lines_of(engine: Engine, name: str, version: int) -> tuple[Line, ...]:
     Raises:
         StateAwayError: the database cannot be reached.
     """
+    with reading(engine) as connection:
+        return lines_within(connection, name, version)
+
+
+def lines_within(connection: Connection, name: str, version: int) -> tuple[Line, ...]:
+    """``lines_of``, within a transaction."""
     columns = [PICK_LINES.c[field] for field in Line._fields]
     query = (
         select(*columns)
@@ -109,8 +115,7 @@ def lines_of(engine: Engine, name: str, version: int) -> tuple[Line, ...]:
         .where(PICKS.c.list == name, PICKS.c.version == version)
         .order_by(PICK_LINES.c.rank, PICK_LINES.c.sequence)
     )
-    with reading(engine) as connection:
-        return tuple(Line(*row) for row in connection.execute(query))
+    return tuple(Line(*row) for row in connection.execute(query))
 
 
 def _last(connection: Connection, name: str) -> Picks | None:

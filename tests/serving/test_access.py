@@ -48,7 +48,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("GET", "/v1/experiments/{name}"): ("read", None),
     ("POST", "/v1/experiments/{name}/status"): ("write", {"status": "running"}),
     ("POST", "/v1/experiments/{name}/assignments"): (
-        "read",
+        "write",
         {"customer_ids": ["carl"]},
     ),
     ("POST", "/v1/experiments/{name}/exposures"): ("write", {"exposures": [SEEN]}),

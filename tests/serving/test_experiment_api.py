@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import event
 
 from features.simulate.replies import Lift, replies
 from serving.experiment_schema import MeasureName, ReportAnswer
@@ -246,8 +247,10 @@ def test_lists_that_are_alike_win_nothing(tmp_path, many, new_client) -> None:
     told(shop.client("DELETE", f"/v1/customers/{shop.ids[0]}"))
     left = report(shop)["customers"]
     assert sum(one["analysed"] for one in left) == CUSTOMERS - 1
+    # They are answered as somebody unknown is, and counted no more.
     again = told(shop.client.post(f"{OWN}/assignments", customer_ids=shop.ids[:1]))
-    assert again["assignments"][0]["arm"] is None
+    assert again["assignments"][0]["why"] == "hash"
+    assert report(shop)["customers"] == left
 
 
 # -- small ones -----------------------------------------------------------------
@@ -343,6 +346,8 @@ def test_what_cannot_be_is_refused_with_its_field(client) -> None:
     )
     # Nothing is known of the past of this shop.
     asked = SMALL | {"design": {"mde": 0.1}}
+    assert error(post("/v1/experiments", **asked)) == (422, "primary")
+    asked |= {"primary": "click_rate"}
     assert error(post("/v1/experiments", **asked)) == (422, "design.assumed")
     assert error(post(f"{OWN}/assignments", customer_ids=["anna"])) == (404, None)
     told(post("/v1/experiments", **SMALL))
@@ -354,6 +359,85 @@ def test_what_cannot_be_is_refused_with_its_field(client) -> None:
     twice = [{"product_id": "p1"}, {"product_id": "p1"}]
     answer = post("/v1/picks", list="may", owner="mia", lines=twice)
     assert error(answer) == (422, "lines.1.product_id")
+    answer = client("GET", f"{OWN}/report?format=json&format=html")
+    assert error(answer) == (422, "format")
+
+
+def test_what_runs_is_read_once_and_again_after_an_erasure(client) -> None:
+    lines = [{"product_id": "p5", "customer_id": "bert"}, {"product_id": "p2"}]
+    told(client.post("/v1/picks", list="may", owner="mia", lines=lines))
+    arms = [{"name": "hand", "show": "picks", "picks": "may", "weight": 10_000}]
+    arms.append({"name": "text", "show": "nothing"})
+    plan = SMALL | {"arms": arms, "excluded_customer_ids": ["anna"]}
+    told(client.post("/v1/experiments", **plan | {"overrides": {"bert": "hand"}}))
+    told(client.post(f"{OWN}/status", status="running"))
+    asked: list[str] = []
+    event.listen(
+        client.engine,
+        "before_cursor_execute",
+        lambda _, __, statement, *___: asked.append(statement),
+    )
+
+    def drawn() -> tuple[dict[str, str], list[str], bool]:
+        """Why, what is shown to bert, and whether more than the status was read."""
+        asked.clear()
+        ids = ["anna", "bert"]
+        found = told(client.post(f"{OWN}/assignments", customer_ids=ids))["assignments"]
+        why = {one["customer_id"]: one["why"] for one in found}
+        shown = [item["product_id"] for item in found[1]["items"]]
+        return why, shown, any("pick_lines" in one for one in asked)
+
+    first = {"anna": "excluded", "bert": "override"}
+    assert drawn() == (first, ["p5", "p2"], True)
+    assert drawn() == (first, ["p5", "p2"], False)
+    told(client("DELETE", "/v1/customers/anna"))
+    told(client("DELETE", "/v1/customers/bert"))
+    why, shown, was_read = drawn()
+    assert why == {"anna": "hash", "bert": "hash"}
+    assert "p5" not in shown and was_read
+    told(client.post(f"{OWN}/status", status="stopped"))
+    answer = client.post(f"{OWN}/assignments", customer_ids=["carl"])
+    assert error(answer) == (409, "status")
+
+
+def test_picks_are_checked_where_it_starts_and_not_again(client) -> None:
+    def drafted(name: str, owner: str) -> None:
+        lines = [{"product_id": "p2", "customer_id": one} for one in (owner, "dora")]
+        told(client.post("/v1/picks", list="may", owner="mia", lines=lines))
+        arms = [{"name": "hand", "show": "picks", "picks": "may"}, ARMS[0]]
+        told(client.post("/v1/experiments", **SMALL | {"name": name, "arms": arms}))
+
+    def start(name: str) -> Any:
+        return client.post(f"/v1/experiments/{name}/status", status="running")
+
+    drafted("one", "anna")
+    first = told(start("one"))
+    drafted("two", "bert")
+    # An erasure takes lines of both: who runs goes on, who does not cannot start.
+    told(client("DELETE", "/v1/customers/dora"))
+    assert told(start("one")) == first
+    assert error(start("two")) == (409, "picks")
+
+
+@pytest.mark.parametrize("name", ["a%00b", "spring%0A", "-a", "a" * 65, "%F0%9F%8C%B1"])
+def test_what_can_be_no_name_is_not_found(tmp_path, small, new_client, state, name):
+    publish(tmp_path, small, "m1")
+    client = new_client(tmp_path, state)
+    path = f"/v1/experiments/{name}"
+    click = {
+        "event_id": "x",
+        "customer_id": "anna",
+        "product_id": "p1",
+        "ts": client.now.isoformat(),
+    }
+    answers = [
+        client("GET", path),
+        client("GET", f"{path}/report"),
+        client.post(f"{path}/status", status="running"),
+        client.post(f"{path}/assignments", customer_ids=["anna"]),
+        client.post(f"{path}/outcomes", outcomes=[click]),
+    ]
+    assert [answer.status_code for answer in answers] == [404] * 5
 
 
 def test_two_that_share_a_part_of_a_layer_do_not_run_at_once(client) -> None:

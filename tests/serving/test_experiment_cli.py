@@ -68,6 +68,37 @@ def test_from_picks_to_the_page(run: Run, tmp_path: Path) -> None:
     assert sum(one["assigned"] for one in figures["customers"]) == 3
     assert run("stop", "spring") == (0, "spring: stopped\n")
 
+    # Nothing is read of days to come, so nothing is said to be of then.
+    assert run("report", "spring", "--out", page, "--as-of", "2999-01-01")[0] == 0
+    assert json.loads(page.with_suffix(".json").read_text())["as_of"] < "2999"
+    # The figures would take the page's place.
+    status, said = run("report", "spring", "--out", tmp_path / "page.JSON")
+    assert status == 2 and said.startswith("error: --out: expected the file of a page")
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("2017", "expected 1 to 256 characters"),
+        ("2017,", "expected 1 to 256 characters"),
+        ("2017," + "a" * 257, "expected 1 to 256 characters"),
+        ("2017, anna", "expected no blanks around it"),
+    ],
+)
+def test_what_is_no_id_is_not_drawn(
+    run: Run, tmp_path: Path, row: str, said: str
+) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(PLAN.replace("show: picks, picks: may", "show: again"))
+    assert run("create", plan)[0] == run("start", "spring")[0] == 0
+    out, asked = tmp_path / "arms.csv", tmp_path / "ids.csv"
+    out.write_text("of before")
+    asked.write_text(f"joined,customer_id\n2016,anna\n{row}\n")
+    status, told = run("assign", "spring", "--customers", asked, "--out", out)
+    assert status == 2 and told.startswith(f"error: customer_id: {said}"), told
+    assert f"in line 3 of {asked}" in told and told.count("\n") == 1
+    assert out.read_text() == "of before"
+
 
 @pytest.mark.parametrize(
     ("words", "said"),

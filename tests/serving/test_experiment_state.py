@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from features.config import StateConfig
 from serving.experiments.inputs import opened
@@ -67,7 +67,7 @@ def test_a_draft_may_change_and_what_runs_never_does(engine: Engine) -> None:
 def test_what_does_not_go_together_does_not_start(engine: Engine) -> None:
     make(engine)
 
-    def no(_: Experiment, others: Any) -> None:
+    def no(_: Connection, __: Experiment, others: Any) -> None:
         assert others == []
         raise UnfitError("no")
 
