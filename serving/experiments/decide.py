@@ -32,7 +32,7 @@ class Now:
 
     Attributes:
         analysis: null: an arm has nobody whose window is over.
-        check: of the sample ratio, the worst there is.
+        check: of the sample ratio, of all who were drawn.
         money: by treatment.
         days: since the first assignment.
         is_over: stopped, and every window is over.

@@ -152,13 +152,20 @@ def test_a_holdout_tells_what_any_offer_is_worth() -> None:
     assert len(told(one)["beside_holdout"]) == 6
 
 
-def test_an_arm_that_is_shown_to_fewer_ends_in_no_verdict() -> None:
+def test_an_arm_that_is_shown_to_fewer_warns_and_decides_all_the_same() -> None:
     fair = found(planned(None), 40, stopped=True)
     assert fair.seen is not None and fair.seen.valid
+    # The holdout shows nothing, so it is not missing any exposures.
+    assert set(fair.seen.counts) == {"manual", "model"}
+    assert told(fair)["sample_ratio"]["warning"] is None
     lossy = found(planned(None), 40, stopped=True, lost=0.1)
     assert lossy.sizes.valid and lossy.seen is not None and not lossy.seen.valid
-    (said,) = lossy.decisions
-    assert said.verdict.outcome == "invalid"
+    assert lossy.decisions == fair.decisions
+    assert lossy.decisions[0].verdict.outcome == "won"
+    warning = told(lossy)["sample_ratio"]["warning"]
+    assert "to fewer of their customers" in warning and warning in page(
+        lossy, "stopped"
+    )
 
 
 def test_two_treatments_share_alpha() -> None:
