@@ -114,6 +114,7 @@ def report(
         money,
         days=_days(db, as_of),
         is_over=moments.stopped is not None
+        and moments.stopped <= as_of
         and sum(counts.assigned.values()) == sum(counts.analysed.values()),
     )
     return Report(

@@ -54,11 +54,17 @@ def planned(looks: tuple[float, ...] | None, mde: float = 0.32) -> Plan:
 
 
 def found(
-    made: Plan, day: float, *, stopped: bool = False, lost: float = 0.0
+    made: Plan,
+    day: float,
+    *,
+    stopped: bool = False,
+    lost: float = 0.0,
+    later: float = 0.0,
 ) -> Report:
     """100 customers a day, whose arms buy at different rates; read on a day.
 
     ``lost``: share of the model's customers who were never shown anything.
+    ``later``: days from reading to the stop.
     """
     arm, buys = drawn()
     at = pd.Timestamp(START) + pd.to_timedelta(np.arange(PEOPLE) / 100, unit="D")
@@ -101,7 +107,8 @@ def found(
     for name, frame in tables.items():
         db.register(name, frame)
     as_of = START + timedelta(days=day)
-    moments = Moments(START, START, as_of if stopped else None)
+    stop = as_of + timedelta(days=later)
+    moments = Moments(START, START, stop if stopped else None)
     return report(db, made, moments, as_of)
 
 
@@ -137,6 +144,9 @@ def test_without_a_design_there_is_a_verdict_at_the_end_only() -> None:
     assert said.verdict.sentence.startswith("Still running. No design")
     (said,) = found(planned(None), 40, stopped=True).decisions
     assert (said.verdict.outcome, said.is_final) == ("won", True)
+    # Read as of a moment before the stop, it still ran.
+    (said,) = found(planned(None), 40, stopped=True, later=1).decisions
+    assert not said.is_final
 
 
 def test_a_holdout_tells_what_any_offer_is_worth() -> None:
