@@ -25,6 +25,12 @@ from serving.experiments.verdict import Money, Verdict, verdict
 
 _TICK = timedelta(microseconds=1)
 
+_SPENT = Verdict(
+    "inconclusive",
+    "Inconclusive: the last look came when earlier ones had spent all of alpha.",
+    None,
+)
+
 
 @dataclass(frozen=True)
 class Now:
@@ -132,14 +138,16 @@ def _at_looks(
     """The first look that finds an effect decides, else the last one of the design."""
     arm, taken = present.arm, list[float]()
     for look in looks:
-        estimate = look.found[arm]
-        seen = monitor(estimate, design, taken, is_look=True, last=look.last)
-        taken.append(seen.fraction)
-        if seen.at_look is not None and (seen.crossed or look.last):
+        planned = design.looks[look.place]
+        seen = monitor(look.found[arm], design, taken, look=planned, last=look.last)
+        taken.append(planned)
+        if seen.crossed or look.last:
             rests = f"look {look.place + 1} of {len(design.looks)} of the design"
+            if seen.at_look is None:
+                return Decision(arm, _SPENT, seen.always, rests, is_final=True)
             said = _said(now, seen.at_look)
             return Decision(arm, said, seen.at_look, rests, is_final=True)
-    seen = monitor(present, design, taken, is_look=False)
+    seen = monitor(present, design, taken, look=None)
     rests = "the always-valid interval, which holds at whatever moment one looks"
     if now.is_over or not now.check.valid:
         said = _said(now, seen.always)
