@@ -7,7 +7,7 @@ design, and at any moment the always-valid interval, which is wider.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serving.experiments import anytime, sequential
 from serving.experiments.design import Design
@@ -24,7 +24,8 @@ class Monitored:
         bound: z of this look; inf: nothing can be said; null: not a look.
         at_look: the estimate with the repeated interval of this look (Jennison and
             Turnbull, 2000, chapter 9); null: not a look, or nothing can be said.
-        always: the estimate with its always-valid interval and p value.
+        always: the estimate with its always-valid interval and p value. Both are at
+            a confidence of 1 - alpha of the design, over all looks and treatments.
         crossed: whether the registered look says "an effect".
     """
 
@@ -63,13 +64,15 @@ def monitor(
     fraction = seen / design.pair_customers(estimate.arm)
     errors = anytime.half_width(1.0, fraction, alpha)
     p = None if estimate.z is None else anytime.p_value(estimate.z, fraction, alpha)
-    always = estimate.widened(errors, p)
+    # The intervals below are at the confidence of the design, whatever was asked for.
+    stated = replace(estimate, confidence=1 - design.alpha)
+    always = stated.widened(errors, p)
     if look is None:
         return Monitored(fraction, None, None, always, crossed=False)
     bounds = sequential.looks([*taken, look], alpha, design.spending, last=last)
     bound = bounds[-1].bound
     if bound == float("inf"):
         return Monitored(fraction, bound, None, always, crossed=False)
-    found = estimate.widened(bound, estimate.p_value)
+    found = stated.widened(bound, estimate.p_value)
     crossed = estimate.z is not None and abs(estimate.z) >= bound
     return Monitored(fraction, bound, found, always, crossed)

@@ -58,7 +58,7 @@ def definitions(plan: Plan) -> list[tuple[str, str]]:
         ),
         (
             "interval, p",
-            "95 % unless said otherwise. Where earlier purchases or the predicted "
+            "95 %; of a verdict 1 - alpha of its design. Where earlier purchases or the predicted "
             "propensity explain a measure, they are taken out of it (CUPED). p of the "
             "primary measure is corrected for the number of arms, of the others for "
             "all of them (Holm), of segments by Benjamini and Hochberg.",

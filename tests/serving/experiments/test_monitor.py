@@ -89,3 +89,10 @@ def test_a_look_has_the_bound_of_its_plan_however_the_draw_filled_the_pair() -> 
     assert early.fraction > 1 and early.bound == looks([0.95])[0].bound
     last = monitor(estimate(1.0, 4000), DESIGN, [0.95], look=1.0, last=True)
     assert last.bound == looks([0.95, 1.0])[1].bound < math.inf
+
+
+def test_intervals_name_the_confidence_of_the_design() -> None:
+    loose = Design(**{**vars(DESIGN), "alpha": 0.1})
+    found = monitor(estimate(1.0, 2000), loose, [], look=0.5)
+    assert found.at_look is not None
+    assert found.at_look.confidence == found.always.confidence == 0.9
