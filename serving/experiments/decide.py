@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,6 +24,9 @@ from serving.experiments.ratio import RatioCheck
 from serving.experiments.verdict import Money, Verdict, verdict
 
 _TICK = timedelta(microseconds=1)
+
+_ERASED_AT_MOST = 0.05
+"""Of the customers, so many may be missing at the last look of what is over."""
 
 _SPENT = Verdict(
     "inconclusive",
@@ -186,19 +189,26 @@ def _compared(plan: Plan, design: Design) -> float:
 
 
 def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
-    """The looks that have come, each on the data of its own moment."""
+    """The looks that have come, each on the data of its own moment.
+
+    The last look of an experiment that is over comes although some per cent of its
+    customers were erased since.
+    """
     days = now.plan.asked.window_days
     compared = (now.plan.control, *now.plan.treatments)
     names = ", ".join(f"'{arm}'" for arm in compared)
     over = now.as_of - timedelta(days=days)
     customers = _compared(now.plan, design)
     come: dict[datetime, int] = {}
-    for place, fraction in enumerate(design.looks):
+    needed = [math.ceil(fraction * customers) for fraction in design.looks]
+    if now.is_over:
+        needed[-1] = min(needed[-1], _kept(now, needed[-1], sorted(compared)))
+    for place, count in enumerate(needed):
         rows = now.db.execute(
             "SELECT assigned_at FROM assigned WHERE reason = 'hash' "
             f"AND arm IN ({names}) AND assigned_at <= {moment(over)} "
             "ORDER BY assigned_at LIMIT 1 OFFSET ?",
-            [math.ceil(fraction * customers) - 1],
+            [count - 1],
         ).fetchall()
         if rows:
             # Customers who were assigned at once may fulfil several looks at once:
@@ -212,6 +222,17 @@ def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
         if estimates is not None:
             found.append(_Look(place, place == len(design.looks) - 1, estimates))
     return tuple(found)
+
+
+def _kept(now: Now, needed: int, arms: Sequence[str]) -> int:
+    """Customers with whom an experiment that is over has its last look.
+
+    An erasure takes a customer out of the count, and would otherwise take back a
+    decision. Who stopped far short of the plan has no last look: the moment was
+    chosen, perhaps by what was seen, and only the always-valid interval holds then.
+    """
+    kept = sum(now.analysis.customers[arm] for arm in arms) if now.analysis else 0
+    return kept if kept >= needed * (1 - _ERASED_AT_MOST) else needed
 
 
 def _estimates(now: Now, as_of: datetime) -> dict[str, Estimate] | None:

@@ -60,11 +60,12 @@ def found(
     stopped: bool = False,
     lost: float = 0.0,
     later: float = 0.0,
+    erased: int = 0,
 ) -> Report:
     """100 customers a day, whose arms buy at different rates; read on a day.
 
     ``lost``: share of the model's customers who were never shown anything.
-    ``later``: days from reading to the stop.
+    ``later``: days from reading to the stop. ``erased``: customers, the last first.
     """
     arm, buys = drawn()
     at = pd.Timestamp(START) + pd.to_timedelta(np.arange(PEOPLE) / 100, unit="D")
@@ -100,6 +101,7 @@ def found(
         }
     )
     db = connect()
+    assigned = assigned[: PEOPLE - erased].copy()
     assigned["segment"] = assigned["segment"].astype("string")
     tables: dict[str, Any] = {"assigned": assigned, "bought": bought}
     tables |= {"exposures": exposures, "clicks": exposures.iloc[:50]}
@@ -137,6 +139,16 @@ def test_an_early_stop_takes_the_always_valid_interval() -> None:
     # Of the same customers, and wider.
     assert said.estimate.effect == plain.estimate.effect
     assert said.estimate.low < plain.estimate.low
+
+
+def test_an_erasure_does_not_take_back_what_was_decided() -> None:
+    # The plan needs all 1,200, of whom 800 are compared.
+    made = planned((1.0,), mde=0.2)
+    text = json.loads(made.design or "") | {"customers": PEOPLE}
+    made = Plan(made.asked, made.salt, {}, json.dumps(text))
+    for erased, rests in ((0, "look 1"), (3, "look 1"), (100, "the always-valid")):
+        (said,) = found(made, 40, stopped=True, erased=erased).decisions
+        assert said.is_final and said.rests_on.startswith(rests)
 
 
 def test_without_a_design_there_is_a_verdict_at_the_end_only() -> None:
