@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,6 +25,15 @@ from serving.experiments.verdict import Money, Verdict, verdict
 
 _TICK = timedelta(microseconds=1)
 
+_ERASED_AT_MOST = 0.05
+"""Of the customers, so many may be missing at the last look of what is over."""
+
+_SPENT = Verdict(
+    "inconclusive",
+    "Inconclusive: the last look came when earlier ones had spent all of alpha.",
+    None,
+)
+
 
 @dataclass(frozen=True)
 class Now:
@@ -32,7 +41,7 @@ class Now:
 
     Attributes:
         analysis: null: an arm has nobody whose window is over.
-        check: of the sample ratio, the worst there is.
+        check: of the sample ratio, of all who were drawn.
         money: by treatment.
         days: since the first assignment.
         is_over: stopped, and every window is over.
@@ -132,14 +141,16 @@ def _at_looks(
     """The first look that finds an effect decides, else the last one of the design."""
     arm, taken = present.arm, list[float]()
     for look in looks:
-        estimate = look.found[arm]
-        seen = monitor(estimate, design, taken, is_look=True, last=look.last)
-        taken.append(seen.fraction)
-        if seen.at_look is not None and (seen.crossed or look.last):
+        planned = design.looks[look.place]
+        seen = monitor(look.found[arm], design, taken, look=planned, last=look.last)
+        taken.append(planned)
+        if seen.crossed or look.last:
             rests = f"look {look.place + 1} of {len(design.looks)} of the design"
+            if seen.at_look is None:
+                return Decision(arm, _SPENT, seen.always, rests, is_final=True)
             said = _said(now, seen.at_look)
             return Decision(arm, said, seen.at_look, rests, is_final=True)
-    seen = monitor(present, design, taken, is_look=False)
+    seen = monitor(present, design, taken, look=None)
     rests = "the always-valid interval, which holds at whatever moment one looks"
     if now.is_over or not now.check.valid:
         said = _said(now, seen.always)
@@ -178,19 +189,26 @@ def _compared(plan: Plan, design: Design) -> float:
 
 
 def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
-    """The looks that have come, each on the data of its own moment."""
+    """The looks that have come, each on the data of its own moment.
+
+    The last look of an experiment that is over comes although some per cent of its
+    customers were erased since.
+    """
     days = now.plan.asked.window_days
     compared = (now.plan.control, *now.plan.treatments)
     names = ", ".join(f"'{arm}'" for arm in compared)
     over = now.as_of - timedelta(days=days)
     customers = _compared(now.plan, design)
     come: dict[datetime, int] = {}
-    for place, fraction in enumerate(design.looks):
+    needed = [math.ceil(fraction * customers) for fraction in design.looks]
+    if now.is_over:
+        needed[-1] = min(needed[-1], _kept(now, needed[-1], sorted(compared)))
+    for place, count in enumerate(needed):
         rows = now.db.execute(
             "SELECT assigned_at FROM assigned WHERE reason = 'hash' "
             f"AND arm IN ({names}) AND assigned_at <= {moment(over)} "
             "ORDER BY assigned_at LIMIT 1 OFFSET ?",
-            [math.ceil(fraction * customers) - 1],
+            [count - 1],
         ).fetchall()
         if rows:
             # Customers who were assigned at once may fulfil several looks at once:
@@ -204,6 +222,17 @@ def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
         if estimates is not None:
             found.append(_Look(place, place == len(design.looks) - 1, estimates))
     return tuple(found)
+
+
+def _kept(now: Now, needed: int, arms: Sequence[str]) -> int:
+    """Customers with whom an experiment that is over has its last look.
+
+    An erasure takes a customer out of the count, and would otherwise take back a
+    decision. Who stopped far short of the plan has no last look: the moment was
+    chosen, perhaps by what was seen, and only the always-valid interval holds then.
+    """
+    kept = sum(now.analysis.customers[arm] for arm in arms) if now.analysis else 0
+    return kept if kept >= needed * (1 - _ERASED_AT_MOST) else needed
 
 
 def _estimates(now: Now, as_of: datetime) -> dict[str, Estimate] | None:

@@ -44,6 +44,8 @@ def page(found: Report, status: str) -> str:
         money={one["arm"]: one for one in given["money"]},
         trends=[(one, _picture(one)) for one in given["over_time"]],
         scale=_scale(given["measures"]),
+        # All but those of the verdicts are at the same confidence.
+        sure=_percent(given["measures"][0]["confidence"], 0) if primary else "",
         colours=COLOURS,
         percent=_percent,
         signed=_signed,

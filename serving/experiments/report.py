@@ -58,7 +58,9 @@ class Report:
         counts: customers drawn, and those whose window is over.
         sizes: of all who were drawn; the whole test of the draw.
         seen: of those drawn by the moment, the ones with an exposure, of arms that
-            show something; null: no exposures were logged.
+            show a list. It informs only: picks for a segment, or sold out, leave an
+            arm with fewer exposures by right. Null: no exposures were logged, or
+            fewer than two arms show a list.
         decisions: one for each treatment.
         analysis: null: an arm has nobody whose window is over.
         beside_holdout: repurchase, orders and revenue of all arms beside the first
@@ -100,8 +102,6 @@ def report(
     trends = _trends(db, plan, counts) if analysis else ()
     holdout = _beside_holdout(rows, plan, counts)
     sizes, seen = _sizes(db, plan, counts, as_of)
-    checks = [sizes] if seen is None else [sizes, seen]
-    worst = min(checks, key=lambda one: 1.0 if one.p_value is None else one.p_value)
     money = {arm: _money(plan, analysis, arm) for arm in plan.treatments}
     # Last: each look makes the tables anew.
     now = Now(
@@ -110,10 +110,11 @@ def report(
         design,
         as_of,
         analysis,
-        worst,
+        sizes,
         money,
         days=_days(db, as_of),
         is_over=moments.stopped is not None
+        and moments.stopped <= as_of
         and sum(counts.assigned.values()) == sum(counts.analysed.values()),
     )
     return Report(
@@ -190,7 +191,10 @@ def _trends(
 def _sizes(
     db: duckdb.DuckDBPyConnection, plan: Plan, counts: Counts, as_of: datetime
 ) -> tuple[RatioCheck, RatioCheck | None]:
-    """Of all who were drawn, and of those among them who saw something."""
+    """Of all who were drawn, and of those among them who saw something.
+
+    The first is the draw itself, so only it makes an experiment invalid.
+    """
     shares = plan.split.shares
     moment = f"TIMESTAMP {quoted(as_of.isoformat(sep=' '))}"
     rows = db.execute(
@@ -201,8 +205,8 @@ def _sizes(
     ).fetchall()
     found = {str(arm): int(n) for arm, n in rows}
     sizes = ratio.check(counts.assigned, shares)
-    showing = [arm for arm in shares if arm not in plan.holdouts]
-    if not found:
+    showing = [arm for arm in shares if plan.arms[arm].show != "nothing"]
+    if not found or len(showing) < 2:
         return sizes, None
     seen = ratio.check(
         {arm: found.get(arm, 0) for arm in showing},

@@ -58,7 +58,7 @@ def definitions(plan: Plan) -> list[tuple[str, str]]:
         ),
         (
             "interval, p",
-            "95 % unless said otherwise. Where earlier purchases or the predicted "
+            "95 %; of a verdict 1 - alpha of its design. Where earlier purchases or the predicted "
             "propensity explain a measure, they are taken out of it (CUPED). p of the "
             "primary measure is corrected for the number of arms, of the others for "
             "all of them (Holm), of segments by Benjamini and Hochberg.",
@@ -71,7 +71,9 @@ def definitions(plan: Plan) -> list[tuple[str, str]]:
         (
             "sample ratio",
             "Whether the arms are as large as the draw says; below p = 0.001 customers "
-            "are missing in a way that chance does not explain, and nothing is decided.",
+            "are missing in a way that chance does not explain, and nothing is decided. "
+            "Whether all arms saw something alike is shown beside it and decides "
+            "nothing.",
         ),
         (
             "money a year",
@@ -110,6 +112,7 @@ def told(found: Report) -> dict[str, Any]:
         "sample_ratio": {
             "assigned": _check(found.sizes),
             "with_exposures": None if found.seen is None else _check(found.seen),
+            "warning": _warning(found.seen),
         },
         "apart": {**found.apart, "several_arms": found.counts.crossed},
         "measures": [_answer(one, plan.asked.primary) for one in answers],
@@ -225,6 +228,17 @@ def _check(one: RatioCheck) -> dict[str, Any]:
         "p_value": one.p_value,
         "valid": one.valid,
     }
+
+
+def _warning(seen: RatioCheck | None) -> str | None:
+    """What unlike exposures may mean; None: they are alike, or not known."""
+    if seen is None or seen.valid:
+        return None
+    return (
+        "Some arms showed something to fewer of their customers than others. Picks for "
+        "few customers or sold-out products explain it; otherwise look for exposures "
+        "that were not sent. All who were drawn are compared all the same."
+    )
 
 
 def _estimate(one: Estimate) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def test_a_registered_look_half_way() -> None:
     # Control and model are 8,000 of the 10,000.
     bound = looks([0.5])[0].bound
     for z, crossed in ((bound + 0.01, True), (bound - 0.01, False)):
-        found = monitor(estimate(z, 2000), DESIGN, [], is_look=True)
+        found = monitor(estimate(z, 2000), DESIGN, [], look=0.5)
         assert found.fraction == 0.5
         assert found.crossed is crossed
         assert found.at_look is not None
@@ -55,7 +55,7 @@ def test_a_registered_look_half_way() -> None:
 
 
 def test_the_always_valid_interval_needs_no_look() -> None:
-    found = monitor(estimate(2.5, 3000), DESIGN, [0.5], is_look=False)
+    found = monitor(estimate(2.5, 3000), DESIGN, [0.5], look=None)
     assert found.bound is found.at_look is None and not found.crossed
     error = math.sqrt(2 / 3000)
     assert found.always.high - found.always.low == pytest.approx(
@@ -65,18 +65,34 @@ def test_the_always_valid_interval_needs_no_look() -> None:
 
 
 def test_the_last_look_spends_what_is_left() -> None:
-    early = monitor(estimate(2.1, 3000), DESIGN, [0.5], is_look=True)
-    ended = monitor(estimate(2.1, 3000), DESIGN, [0.5], is_look=True, last=True)
+    early = monitor(estimate(2.1, 3000), DESIGN, [0.5], look=0.75)
+    ended = monitor(estimate(2.1, 3000), DESIGN, [0.5], look=0.75, last=True)
     assert not early.crossed and ended.crossed
-    first = monitor(estimate(9.0, 40), DESIGN, [], is_look=True)
+    first = monitor(estimate(9.0, 40), DESIGN, [], look=0.01)
     assert first.bound == math.inf and first.at_look is None and not first.crossed
 
 
 def test_arms_share_alpha_and_must_be_known() -> None:
     three = Design(**{**vars(DESIGN), "arms": (*ARMS[:2], Arm("bold", 2))})
-    found = monitor(estimate(2.1, 4000), three, [], is_look=True)
+    found = monitor(estimate(2.1, 4000), three, [], look=1.0)
     assert found.bound == pytest.approx(2.2414, abs=1e-4)
     with pytest.raises(ValueError, match="arm"):
         DESIGN.pair_customers("bold")
     with pytest.raises(ValueError, match="ascend"):
-        monitor(estimate(1.0, 2000), DESIGN, [0.5], is_look=True)
+        monitor(estimate(1.0, 2000), DESIGN, [0.5], look=0.5)
+
+
+def test_a_look_has_the_bound_of_its_plan_however_the_draw_filled_the_pair() -> None:
+    # 8,100 of the 8,000 planned are there at a look planned for .95: it spends no
+    # more than its share, and the last one has a bound of its own.
+    early = monitor(estimate(1.0, 4050), DESIGN, [], look=0.95)
+    assert early.fraction > 1 and early.bound == looks([0.95])[0].bound
+    last = monitor(estimate(1.0, 4000), DESIGN, [0.95], look=1.0, last=True)
+    assert last.bound == looks([0.95, 1.0])[1].bound < math.inf
+
+
+def test_intervals_name_the_confidence_of_the_design() -> None:
+    loose = Design(**{**vars(DESIGN), "alpha": 0.1})
+    found = monitor(estimate(1.0, 2000), loose, [], look=0.5)
+    assert found.at_look is not None
+    assert found.at_look.confidence == found.always.confidence == 0.9

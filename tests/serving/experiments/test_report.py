@@ -54,11 +54,18 @@ def planned(looks: tuple[float, ...] | None, mde: float = 0.32) -> Plan:
 
 
 def found(
-    made: Plan, day: float, *, stopped: bool = False, lost: float = 0.0
+    made: Plan,
+    day: float,
+    *,
+    stopped: bool = False,
+    lost: float = 0.0,
+    later: float = 0.0,
+    erased: int = 0,
 ) -> Report:
     """100 customers a day, whose arms buy at different rates; read on a day.
 
     ``lost``: share of the model's customers who were never shown anything.
+    ``later``: days from reading to the stop. ``erased``: customers, the last first.
     """
     arm, buys = drawn()
     at = pd.Timestamp(START) + pd.to_timedelta(np.arange(PEOPLE) / 100, unit="D")
@@ -94,6 +101,7 @@ def found(
         }
     )
     db = connect()
+    assigned = assigned[: PEOPLE - erased].copy()
     assigned["segment"] = assigned["segment"].astype("string")
     tables: dict[str, Any] = {"assigned": assigned, "bought": bought}
     tables |= {"exposures": exposures, "clicks": exposures.iloc[:50]}
@@ -101,7 +109,8 @@ def found(
     for name, frame in tables.items():
         db.register(name, frame)
     as_of = START + timedelta(days=day)
-    moments = Moments(START, START, as_of if stopped else None)
+    stop = as_of + timedelta(days=later)
+    moments = Moments(START, START, stop if stopped else None)
     return report(db, made, moments, as_of)
 
 
@@ -132,11 +141,24 @@ def test_an_early_stop_takes_the_always_valid_interval() -> None:
     assert said.estimate.low < plain.estimate.low
 
 
+def test_an_erasure_does_not_take_back_what_was_decided() -> None:
+    # The plan needs all 1,200, of whom 800 are compared.
+    made = planned((1.0,), mde=0.2)
+    text = json.loads(made.design or "") | {"customers": PEOPLE}
+    made = Plan(made.asked, made.salt, {}, json.dumps(text))
+    for erased, rests in ((0, "look 1"), (3, "look 1"), (100, "the always-valid")):
+        (said,) = found(made, 40, stopped=True, erased=erased).decisions
+        assert said.is_final and said.rests_on.startswith(rests)
+
+
 def test_without_a_design_there_is_a_verdict_at_the_end_only() -> None:
     (said,) = found(planned(None), 40).decisions
     assert said.verdict.sentence.startswith("Still running. No design")
     (said,) = found(planned(None), 40, stopped=True).decisions
     assert (said.verdict.outcome, said.is_final) == ("won", True)
+    # Read as of a moment before the stop, it still ran.
+    (said,) = found(planned(None), 40, stopped=True, later=1).decisions
+    assert not said.is_final
 
 
 def test_a_holdout_tells_what_any_offer_is_worth() -> None:
@@ -152,13 +174,20 @@ def test_a_holdout_tells_what_any_offer_is_worth() -> None:
     assert len(told(one)["beside_holdout"]) == 6
 
 
-def test_an_arm_that_is_shown_to_fewer_ends_in_no_verdict() -> None:
+def test_an_arm_that_is_shown_to_fewer_warns_and_decides_all_the_same() -> None:
     fair = found(planned(None), 40, stopped=True)
     assert fair.seen is not None and fair.seen.valid
+    # The holdout shows nothing, so it is not missing any exposures.
+    assert set(fair.seen.counts) == {"manual", "model"}
+    assert told(fair)["sample_ratio"]["warning"] is None
     lossy = found(planned(None), 40, stopped=True, lost=0.1)
     assert lossy.sizes.valid and lossy.seen is not None and not lossy.seen.valid
-    (said,) = lossy.decisions
-    assert said.verdict.outcome == "invalid"
+    assert lossy.decisions == fair.decisions
+    assert lossy.decisions[0].verdict.outcome == "won"
+    warning = told(lossy)["sample_ratio"]["warning"]
+    assert "to fewer of their customers" in warning and warning in page(
+        lossy, "stopped"
+    )
 
 
 def test_two_treatments_share_alpha() -> None:
