@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -202,3 +203,22 @@ def test_two_treatments_share_alpha() -> None:
     )
     # z of .0125 over z of .025.
     assert ratio == pytest.approx(2.2414 / 1.96, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("effects", "says"),
+    [
+        ((1.0, 2.0, 3.0), "grows"),
+        ((3.0, 2.0, 1.0), "wears off"),
+        ((-1.0, -2.0, -3.0), "grows"),
+        ((-3.0, -2.0, -1.0), "wears off"),
+    ],
+)
+def test_an_effect_below_none_grows_downwards(effects: Any, says: str) -> None:
+    one = found(planned(None), 40, stopped=True)
+    (trend,) = one.trends
+    (_, day), slope = trend.days[0], effects[1] - effects[0]
+    days = tuple((n, replace(day, effect=effect)) for n, effect in enumerate(effects))
+    drawn_by_day = replace(trend, days=days, slope=slope, p_value=0.01)
+    shown = page(replace(one, trends=(drawn_by_day,)), "stopped")
+    assert f"It {says} from day to day" in shown
