@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 import duckdb
 import ibis
 
-from features.sql import quoted
 from serving.experiments import ratio
 from serving.experiments.analyze import Analysis, Answer, Question, analyze
 from serving.experiments.decide import Decision, Now, decide
@@ -32,7 +31,7 @@ from serving.experiments.measures import (
     measure,
 )
 from serving.experiments.novelty import DAILY_COLUMNS, Novelty, by_day
-from serving.experiments.outcome_sql import CUSTOMERS, DAILY, Window
+from serving.experiments.outcome_sql import CUSTOMERS, DAILY, Window, moment
 from serving.experiments.outcomes import Counts, build
 from serving.experiments.plan import Plan
 from serving.experiments.ratio import RatioCheck
@@ -129,7 +128,7 @@ def report(
         analysis,
         holdout,
         trends,
-        _apart(db),
+        _apart(db, as_of),
     )
 
 
@@ -196,12 +195,15 @@ def _sizes(
     The first is the draw itself, so only it makes an experiment invalid.
     """
     shares = plan.split.shares
-    moment = f"TIMESTAMP {quoted(as_of.isoformat(sep=' '))}"
+    at = moment(as_of)
     rows = db.execute(
-        f"""SELECT arm, count(DISTINCT customer_id) FROM assigned
-        SEMI JOIN (SELECT customer_id FROM exposures WHERE ts < {moment}) AS e
-        USING (customer_id)
-        WHERE reason = 'hash' AND assigned_at < {moment} GROUP BY arm"""
+        # As in ``outcome_sql.shown``: from the assignment to the end of the window.
+        f"""SELECT arm, count(DISTINCT customer_id)
+        FROM assigned JOIN exposures AS e USING (customer_id)
+        WHERE reason = 'hash' AND assigned_at < {at} AND e.ts < {at}
+            AND e.ts >= assigned_at
+            AND e.ts < assigned_at + INTERVAL {plan.asked.window_days} DAY
+        GROUP BY arm"""
     ).fetchall()
     found = {str(arm): int(n) for arm, n in rows}
     sizes = ratio.check(counts.assigned, shares)
@@ -241,11 +243,16 @@ def _money(plan: Plan, analysis: Analysis | None, arm: str) -> Money | None:
     return Money(found.best, wanted.margin_rate, wanted.yearly_reach)
 
 
-def _apart(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
+def _apart(db: duckdb.DuckDBPyConnection, as_of: datetime) -> dict[str, int]:
     """What is not compared."""
+    at = moment(as_of)
+    early = f"""SELECT count(DISTINCT event_id) FROM exposures AS e
+        JOIN assigned AS a USING (customer_id) WHERE reason = 'hash'
+        AND a.assigned_at < {at} AND e.ts < least(a.assigned_at, {at})"""
     queries = {
         "exposures_of_another_arm": "SELECT count(*) FROM astray_exposures",
         "clicks_of_another_arm": "SELECT count(*) FROM astray_clicks",
+        "exposures_before_assignment": early,
         "overrides": "SELECT count(*) FROM assigned WHERE reason = 'override'",
     }
     return {name: int(db.execute(q).fetchall()[0][0]) for name, q in queries.items()}

@@ -62,11 +62,13 @@ def found(
     lost: float = 0.0,
     later: float = 0.0,
     erased: int = 0,
+    early: int = 0,
 ) -> Report:
     """100 customers a day, whose arms buy at different rates; read on a day.
 
     ``lost``: share of the model's customers who were never shown anything.
     ``later``: days from reading to the stop. ``erased``: customers, the last first.
+    ``early``: customers whose exposure lies before their assignment.
     """
     arm, buys = drawn()
     at = pd.Timestamp(START) + pd.to_timedelta(np.arange(PEOPLE) / 100, unit="D")
@@ -101,6 +103,7 @@ def found(
             "ts": assigned["assigned_at"][seen] + pd.Timedelta(hours=1),
         }
     )
+    exposures.loc[exposures.index[:early], "ts"] -= pd.Timedelta(hours=2)
     db = connect()
     assigned = assigned[: PEOPLE - erased].copy()
     assigned["segment"] = assigned["segment"].astype("string")
@@ -222,3 +225,12 @@ def test_an_effect_below_none_grows_downwards(effects: Any, says: str) -> None:
     drawn_by_day = replace(trend, days=days, slope=slope, p_value=0.01)
     shown = page(replace(one, trends=(drawn_by_day,)), "stopped")
     assert f"It {says} from day to day" in shown
+
+
+def test_exposures_before_the_assignment_are_counted_apart() -> None:
+    one, fair = (found(planned(None), 40, early=n) for n in (7, 0))
+    assert one.apart["exposures_before_assignment"] == 7
+    assert fair.apart["exposures_before_assignment"] == 0
+    assert one.seen is not None and fair.seen is not None
+    assert sum(fair.seen.counts.values()) - sum(one.seen.counts.values()) == 7
+    assert "7 exposures before the customer" in page(one, "running")
