@@ -9,9 +9,11 @@ then it decides, because it holds at whatever moment one stops.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 import duckdb
 import ibis
@@ -55,7 +57,8 @@ class Report:
 
     Attributes:
         counts: customers drawn, and those whose window is over.
-        sizes: of all who were drawn; the whole test of the draw.
+        sizes: of all who were drawn; the whole test of the draw, day by day until
+            the end. Only it makes an experiment invalid.
         seen: of those drawn by the moment, the ones with an exposure, of arms that
             show a list. It informs only: picks for a segment, or sold out, leave an
             arm with fewer exposures by right. Null: no exposures were logged, or
@@ -100,7 +103,14 @@ def report(
     analysis = _analysis(rows, plan, counts)
     trends = _trends(db, plan, counts) if analysis else ()
     holdout = _beside_holdout(rows, plan, counts)
-    sizes, seen = _sizes(db, plan, counts, as_of)
+    is_over = (
+        moments.stopped is not None
+        and moments.stopped <= as_of
+        and sum(counts.assigned.values()) == sum(counts.analysed.values())
+    )
+    path = _path(db, as_of)
+    sizes = ratio.check(counts.assigned, plan.split.shares, None, path, at_end=is_over)
+    seen = _seen(db, plan, counts, as_of)
     money = {arm: _money(plan, analysis, arm) for arm in plan.treatments}
     # Last: each look makes the tables anew.
     now = Now(
@@ -112,9 +122,7 @@ def report(
         sizes,
         money,
         days=_days(db, as_of),
-        is_over=moments.stopped is not None
-        and moments.stopped <= as_of
-        and sum(counts.assigned.values()) == sum(counts.analysed.values()),
+        is_over=is_over,
     )
     return Report(
         plan,
@@ -187,13 +195,24 @@ def _trends(
     )
 
 
-def _sizes(
-    db: duckdb.DuckDBPyConnection, plan: Plan, counts: Counts, as_of: datetime
-) -> tuple[RatioCheck, RatioCheck | None]:
-    """Of all who were drawn, and of those among them who saw something.
+def _path(db: duckdb.DuckDBPyConnection, as_of: datetime) -> list[Counter[str]]:
+    """Customers drawn so far by arm, at the end of each day that drew some."""
+    rows = db.execute(
+        f"""SELECT arm, date_trunc('day', assigned_at) AS day,
+            count(DISTINCT customer_id)
+        FROM assigned WHERE reason = 'hash' AND assigned_at < {moment(as_of)}
+        GROUP BY ALL ORDER BY day"""
+    ).fetchall()
+    days: dict[datetime, Counter[str]] = {}
+    for arm, day, n in rows:
+        days.setdefault(day, Counter())[str(arm)] = int(n)
+    return list(accumulate(days.values()))
 
-    The first is the draw itself, so only it makes an experiment invalid.
-    """
+
+def _seen(
+    db: duckdb.DuckDBPyConnection, plan: Plan, counts: Counts, as_of: datetime
+) -> RatioCheck | None:
+    """Of all who were drawn, those who saw something; see ``Report.seen``."""
     shares = plan.split.shares
     at = moment(as_of)
     rows = db.execute(
@@ -206,16 +225,14 @@ def _sizes(
         GROUP BY arm"""
     ).fetchall()
     found = {str(arm): int(n) for arm, n in rows}
-    sizes = ratio.check(counts.assigned, shares)
     showing = [arm for arm in shares if plan.arms[arm].show != "nothing"]
     if not found or len(showing) < 2:
-        return sizes, None
-    seen = ratio.check(
+        return None
+    return ratio.check(
         {arm: found.get(arm, 0) for arm in showing},
         {arm: shares[arm] for arm in showing},
         {arm: counts.assigned.get(arm, 0) for arm in showing},
     )
-    return sizes, seen
 
 
 def _days(db: duckdb.DuckDBPyConnection, as_of: datetime) -> int:

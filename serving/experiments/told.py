@@ -226,6 +226,7 @@ def _check(one: RatioCheck) -> dict[str, Any]:
         "counts": one.counts,
         "expected_shares": one.expected,
         "p_value": one.p_value,
+        "p_anytime": one.p_anytime,
         "valid": one.valid,
     }
 

@@ -234,3 +234,11 @@ def test_exposures_before_the_assignment_are_counted_apart() -> None:
     assert one.seen is not None and fair.seen is not None
     assert sum(fair.seen.counts.values()) - sum(one.seen.counts.values()) == 7
     assert "7 exposures before the customer" in page(one, "running")
+
+
+def test_until_the_end_the_draw_is_checked_at_every_day() -> None:
+    running, over = found(planned(None), 40), found(planned(None), 40, stopped=True)
+    assert running.sizes.p_value == running.sizes.p_anytime is not None
+    # By turns, the arms are as large as drawn: 400 each.
+    assert over.sizes.p_value == over.sizes.p_sizes == 1.0
+    assert told(over)["sample_ratio"]["assigned"]["p_anytime"] == over.sizes.p_anytime
