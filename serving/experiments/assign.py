@@ -14,7 +14,7 @@ The rule, so that any language can follow it:
 The layer's hash is another one than the arms', so the range says nothing about
 the arm. A new version or salt draws all customers anew. Strata play no part:
 drawing within strata needs to know who else is there, and a stateless rule does
-not; reports weigh by stratum afterwards, which gives the same precision up to
+not; reports show the effect weighed by segment afterwards, which gives the same precision up to
 terms of 1/n (Miratrix, Sekhon and Yu, 2013, Adjusting treatment effect estimates
 by post-stratification in randomized experiments, JRSS B 75).
 """

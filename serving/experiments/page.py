@@ -42,7 +42,7 @@ def page(found: Report, status: str) -> str:
         words=_WORDS,
         primary={one["arm"]: one for one in primary},
         money={one["arm"]: one for one in given["money"]},
-        trends=[(one, _picture(one)) for one in given["over_time"]],
+        trends=[(one, _picture(one), _grows(one)) for one in given["over_time"]],
         scale=_scale(given["measures"]),
         # All but those of the verdicts are at the same confidence.
         sure=_percent(given["measures"][0]["confidence"], 0) if primary else "",
@@ -82,6 +82,11 @@ def _picture(trend: dict[str, Any]) -> str | None:
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     name_axes(axis, "day since the customer's assignment", "effect of that day")
     return svg(figure, "Effect by day with its interval")
+
+
+def _grows(trend: dict[str, Any]) -> bool:
+    """Whether the effect, of either sign, moves away from none from day to day."""
+    return (trend["slope"] or 0.0) * sum(one["effect"] for one in trend["days"]) > 0
 
 
 def _scale(measures: list[dict[str, Any]]) -> float:

@@ -40,8 +40,9 @@ class RatioCheck:
         p_lost: of the lost against the assigned, by arm; null: nobody was lost, or
             who was assigned is not known.
         p_anytime: of all looks so far; null: no looks given.
-        p_value: of sizes and lost together (the smaller one, doubled where both are
-            known), or of all looks where that is smaller.
+        at_end: whether no more customers come.
+        p_value: until the end that of all looks, where there are any; then of sizes
+            and lost together (the smaller one, doubled where both are known).
         valid: whether ``p_value`` is not below ``SURE``.
     """
 
@@ -50,15 +51,15 @@ class RatioCheck:
     p_sizes: float | None
     p_lost: float | None
     p_anytime: float | None
+    at_end: bool = True
 
     @property
     def p_value(self) -> float | None:
-        """The verdict of all checks; null: nothing to check."""
+        """The p value that decides; null: nothing to check."""
+        if self.p_anytime is not None and not self.at_end:
+            return self.p_anytime
         once = [p for p in (self.p_sizes, self.p_lost) if p is not None]
-        found = [min(1.0, min(once) * len(once))] if once else []
-        if self.p_anytime is not None:
-            found.append(self.p_anytime)
-        return min(found) if found else None
+        return min(1.0, min(once) * len(once)) if once else None
 
     @property
     def valid(self) -> bool:
@@ -71,6 +72,8 @@ def check(
     shares: Mapping[str, float],
     assigned: Mapping[str, int] | None = None,
     history: Sequence[Mapping[str, int]] = (),
+    *,
+    at_end: bool = True,
 ) -> RatioCheck:
     """Compare the arms' sizes with their shares.
 
@@ -80,6 +83,7 @@ def check(
         assigned: customers whom the hash puts into each arm, of whom ``counts``
             are the ones found again. None: not known.
         history: ``counts`` of every look, oldest first, this one included.
+        at_end: no more customers come, so the one test of the end decides.
 
     Raises:
         ValueError: an arm is unknown to ``shares``, or more were found than
@@ -100,6 +104,7 @@ def check(
         p_sizes(found, share),
         lost,
         p_anytime(path, share) if path else None,
+        at_end,
     )
 
 

@@ -9,14 +9,15 @@ then it decides, because it holds at whatever moment one stops.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 import duckdb
 import ibis
 
-from features.sql import quoted
 from serving.experiments import ratio
 from serving.experiments.analyze import Analysis, Answer, Question, analyze
 from serving.experiments.decide import Decision, Now, decide
@@ -32,7 +33,7 @@ from serving.experiments.measures import (
     measure,
 )
 from serving.experiments.novelty import DAILY_COLUMNS, Novelty, by_day
-from serving.experiments.outcome_sql import CUSTOMERS, DAILY, Window
+from serving.experiments.outcome_sql import CUSTOMERS, DAILY, Window, moment
 from serving.experiments.outcomes import Counts, build
 from serving.experiments.plan import Plan
 from serving.experiments.ratio import RatioCheck
@@ -56,7 +57,8 @@ class Report:
 
     Attributes:
         counts: customers drawn, and those whose window is over.
-        sizes: of all who were drawn; the whole test of the draw.
+        sizes: of all who were drawn; the whole test of the draw, day by day until
+            the end. Only it makes an experiment invalid.
         seen: of those drawn by the moment, the ones with an exposure, of arms that
             show a list. It informs only: picks for a segment, or sold out, leave an
             arm with fewer exposures by right. Null: no exposures were logged, or
@@ -101,7 +103,14 @@ def report(
     analysis = _analysis(rows, plan, counts)
     trends = _trends(db, plan, counts) if analysis else ()
     holdout = _beside_holdout(rows, plan, counts)
-    sizes, seen = _sizes(db, plan, counts, as_of)
+    is_over = (
+        moments.stopped is not None
+        and moments.stopped <= as_of
+        and sum(counts.assigned.values()) == sum(counts.analysed.values())
+    )
+    path = _path(db, as_of)
+    sizes = ratio.check(counts.assigned, plan.split.shares, None, path, at_end=is_over)
+    seen = _seen(db, plan, counts, as_of)
     money = {arm: _money(plan, analysis, arm) for arm in plan.treatments}
     # Last: each look makes the tables anew.
     now = Now(
@@ -113,9 +122,7 @@ def report(
         sizes,
         money,
         days=_days(db, as_of),
-        is_over=moments.stopped is not None
-        and moments.stopped <= as_of
-        and sum(counts.assigned.values()) == sum(counts.analysed.values()),
+        is_over=is_over,
     )
     return Report(
         plan,
@@ -129,7 +136,7 @@ def report(
         analysis,
         holdout,
         trends,
-        _apart(db),
+        _apart(db, as_of),
     )
 
 
@@ -188,32 +195,44 @@ def _trends(
     )
 
 
-def _sizes(
-    db: duckdb.DuckDBPyConnection, plan: Plan, counts: Counts, as_of: datetime
-) -> tuple[RatioCheck, RatioCheck | None]:
-    """Of all who were drawn, and of those among them who saw something.
-
-    The first is the draw itself, so only it makes an experiment invalid.
-    """
-    shares = plan.split.shares
-    moment = f"TIMESTAMP {quoted(as_of.isoformat(sep=' '))}"
+def _path(db: duckdb.DuckDBPyConnection, as_of: datetime) -> list[Counter[str]]:
+    """Customers drawn so far by arm, at the end of each day that drew some."""
     rows = db.execute(
-        f"""SELECT arm, count(DISTINCT customer_id) FROM assigned
-        SEMI JOIN (SELECT customer_id FROM exposures WHERE ts < {moment}) AS e
-        USING (customer_id)
-        WHERE reason = 'hash' AND assigned_at < {moment} GROUP BY arm"""
+        f"""SELECT arm, date_trunc('day', assigned_at) AS day,
+            count(DISTINCT customer_id)
+        FROM assigned WHERE reason = 'hash' AND assigned_at < {moment(as_of)}
+        GROUP BY ALL ORDER BY day"""
+    ).fetchall()
+    days: dict[datetime, Counter[str]] = {}
+    for arm, day, n in rows:
+        days.setdefault(day, Counter())[str(arm)] = int(n)
+    return list(accumulate(days.values()))
+
+
+def _seen(
+    db: duckdb.DuckDBPyConnection, plan: Plan, counts: Counts, as_of: datetime
+) -> RatioCheck | None:
+    """Of all who were drawn, those who saw something; see ``Report.seen``."""
+    shares = plan.split.shares
+    at = moment(as_of)
+    rows = db.execute(
+        # As in ``outcome_sql.shown``: from the assignment to the end of the window.
+        f"""SELECT arm, count(DISTINCT customer_id)
+        FROM assigned JOIN exposures AS e USING (customer_id)
+        WHERE reason = 'hash' AND assigned_at < {at} AND e.ts < {at}
+            AND e.ts >= assigned_at
+            AND e.ts < assigned_at + INTERVAL {plan.asked.window_days} DAY
+        GROUP BY arm"""
     ).fetchall()
     found = {str(arm): int(n) for arm, n in rows}
-    sizes = ratio.check(counts.assigned, shares)
     showing = [arm for arm in shares if plan.arms[arm].show != "nothing"]
     if not found or len(showing) < 2:
-        return sizes, None
-    seen = ratio.check(
+        return None
+    return ratio.check(
         {arm: found.get(arm, 0) for arm in showing},
         {arm: shares[arm] for arm in showing},
         {arm: counts.assigned.get(arm, 0) for arm in showing},
     )
-    return sizes, seen
 
 
 def _days(db: duckdb.DuckDBPyConnection, as_of: datetime) -> int:
@@ -241,11 +260,16 @@ def _money(plan: Plan, analysis: Analysis | None, arm: str) -> Money | None:
     return Money(found.best, wanted.margin_rate, wanted.yearly_reach)
 
 
-def _apart(db: duckdb.DuckDBPyConnection) -> dict[str, int]:
+def _apart(db: duckdb.DuckDBPyConnection, as_of: datetime) -> dict[str, int]:
     """What is not compared."""
+    at = moment(as_of)
+    early = f"""SELECT count(DISTINCT event_id) FROM exposures AS e
+        JOIN assigned AS a USING (customer_id) WHERE reason = 'hash'
+        AND a.assigned_at < {at} AND e.ts < least(a.assigned_at, {at})"""
     queries = {
         "exposures_of_another_arm": "SELECT count(*) FROM astray_exposures",
         "clicks_of_another_arm": "SELECT count(*) FROM astray_clicks",
+        "exposures_before_assignment": early,
         "overrides": "SELECT count(*) FROM assigned WHERE reason = 'override'",
     }
     return {name: int(db.execute(q).fetchall()[0][0]) for name, q in queries.items()}

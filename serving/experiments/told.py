@@ -210,6 +210,10 @@ def _segments(one: Segments) -> dict[str, Any]:
         "measure": one.measure,
         "p_differ": one.p_differ,
         "left_out": one.left_out,
+        "weighed": {
+            name: _finite(getattr(one, name))
+            for name in ("effect", "low", "high", "p_value")
+        },
         "segments": [
             {
                 "segment": part.value,
@@ -226,6 +230,7 @@ def _check(one: RatioCheck) -> dict[str, Any]:
         "counts": one.counts,
         "expected_shares": one.expected,
         "p_value": one.p_value,
+        "p_anytime": one.p_anytime,
         "valid": one.valid,
     }
 

@@ -185,7 +185,12 @@ def test_the_true_lift_is_read_back(tried: tuple[Shop, list[Any]]) -> None:
     assert measures["repurchase_rate"]["covariates"]
     worth = found["money"][0]
     assert worth["roi"] == pytest.approx(worth["margin"] / 20_000 - 1)
-    assert {one["segment"] for one in found["segments"][0]["segments"]} == {"a", "b"}
+    by_segment = found["segments"][0]
+    assert {one["segment"] for one in by_segment["segments"]} == {"a", "b"}
+    parts = [one["effect"] for one in by_segment["segments"]]
+    weighed = by_segment["weighed"]
+    assert min(parts) <= weighed["effect"] <= max(parts)
+    assert weighed["low"] < weighed["effect"] < weighed["high"]
     assert len(found["over_time"][0]["days"]) > 5
 
 

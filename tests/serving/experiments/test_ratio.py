@@ -80,6 +80,15 @@ def test_mixture_by_hand() -> None:
     assert value == pytest.approx(0.25 / (0.5 * 5001 / 10_001), rel=1e-9)
 
 
+def test_until_the_end_the_p_value_of_all_days_decides() -> None:
+    # On the first day all are in one arm, at the end both are alike.
+    path = [{"manual": 40}, {"manual": 40, "model": 40}]
+    running = check(path[-1], HALVES, history=path, at_end=False)
+    assert running.p_value == running.p_anytime < SURE and not running.valid
+    over = check(path[-1], HALVES, history=path)
+    assert over.p_value == over.p_sizes == 1.0 and over.valid
+
+
 def test_unknown_arm() -> None:
     with pytest.raises(ValueError, match="arms"):
         check({"modell": 1}, HALVES)

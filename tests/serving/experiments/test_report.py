@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -61,11 +62,13 @@ def found(
     lost: float = 0.0,
     later: float = 0.0,
     erased: int = 0,
+    early: int = 0,
 ) -> Report:
     """100 customers a day, whose arms buy at different rates; read on a day.
 
     ``lost``: share of the model's customers who were never shown anything.
     ``later``: days from reading to the stop. ``erased``: customers, the last first.
+    ``early``: customers whose exposure lies before their assignment.
     """
     arm, buys = drawn()
     at = pd.Timestamp(START) + pd.to_timedelta(np.arange(PEOPLE) / 100, unit="D")
@@ -100,6 +103,7 @@ def found(
             "ts": assigned["assigned_at"][seen] + pd.Timedelta(hours=1),
         }
     )
+    exposures.loc[exposures.index[:early], "ts"] -= pd.Timedelta(hours=2)
     db = connect()
     assigned = assigned[: PEOPLE - erased].copy()
     assigned["segment"] = assigned["segment"].astype("string")
@@ -202,3 +206,39 @@ def test_two_treatments_share_alpha() -> None:
     )
     # z of .0125 over z of .025.
     assert ratio == pytest.approx(2.2414 / 1.96, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("effects", "says"),
+    [
+        ((1.0, 2.0, 3.0), "grows"),
+        ((3.0, 2.0, 1.0), "wears off"),
+        ((-1.0, -2.0, -3.0), "grows"),
+        ((-3.0, -2.0, -1.0), "wears off"),
+    ],
+)
+def test_an_effect_below_none_grows_downwards(effects: Any, says: str) -> None:
+    one = found(planned(None), 40, stopped=True)
+    (trend,) = one.trends
+    (_, day), slope = trend.days[0], effects[1] - effects[0]
+    days = tuple((n, replace(day, effect=effect)) for n, effect in enumerate(effects))
+    drawn_by_day = replace(trend, days=days, slope=slope, p_value=0.01)
+    shown = page(replace(one, trends=(drawn_by_day,)), "stopped")
+    assert f"It {says} from day to day" in shown
+
+
+def test_exposures_before_the_assignment_are_counted_apart() -> None:
+    one, fair = (found(planned(None), 40, early=n) for n in (7, 0))
+    assert one.apart["exposures_before_assignment"] == 7
+    assert fair.apart["exposures_before_assignment"] == 0
+    assert one.seen is not None and fair.seen is not None
+    assert sum(fair.seen.counts.values()) - sum(one.seen.counts.values()) == 7
+    assert "7 exposures before the customer" in page(one, "running")
+
+
+def test_until_the_end_the_draw_is_checked_at_every_day() -> None:
+    running, over = found(planned(None), 40), found(planned(None), 40, stopped=True)
+    assert running.sizes.p_value == running.sizes.p_anytime is not None
+    # By turns, the arms are as large as drawn: 400 each.
+    assert over.sizes.p_value == over.sizes.p_sizes == 1.0
+    assert told(over)["sample_ratio"]["assigned"]["p_anytime"] == over.sizes.p_anytime
