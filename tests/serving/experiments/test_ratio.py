@@ -82,7 +82,7 @@ def test_mixture_by_hand() -> None:
 
 def test_until_the_end_the_p_value_of_all_days_decides() -> None:
     # On the first day all are in one arm, at the end both are alike.
-    path = [{"manual": 40}, {"manual": 40, "model": 40}]
+    path = [{"manual": 4000}, {"manual": 4000, "model": 4000}]
     running = check(path[-1], HALVES, history=path, at_end=False)
     assert running.p_value == running.p_anytime < SURE and not running.valid
     over = check(path[-1], HALVES, history=path)

@@ -221,7 +221,10 @@ def test_an_effect_below_none_grows_downwards(effects: Any, says: str) -> None:
     one = found(planned(None), 40, stopped=True)
     (trend,) = one.trends
     (_, day), slope = trend.days[0], effects[1] - effects[0]
-    days = tuple((n, replace(day, effect=effect)) for n, effect in enumerate(effects))
+    days = tuple(
+        (n, replace(day, effect=effect, low=effect - 1, high=effect + 1))
+        for n, effect in enumerate(effects)
+    )
     drawn_by_day = replace(trend, days=days, slope=slope, p_value=0.01)
     shown = page(replace(one, trends=(drawn_by_day,)), "stopped")
     assert f"It {says} from day to day" in shown
