@@ -23,8 +23,8 @@ from training import artifacts, track
 LATEST = "latest"
 """In ``models``: the name of the model that ``repurchase publish`` takes."""
 
-_TOLD = "champion"
-"""In ``models``: the model that the registry was last told to call champion."""
+_TOLD = "registered"
+"""In the workspace: the model that the registry was last told to call champion."""
 
 
 def champion_of(workspace: Path) -> str | None:
@@ -52,7 +52,7 @@ def withdrawn(workspace: Path) -> set[str]:
 
 def told(workspace: Path, bundle: str) -> None:
     """Remember that the registry calls this model champion."""
-    with whole(workspace / "models" / _TOLD) as place:
+    with whole(workspace / _TOLD) as place:
         place.write_text(bundle)
 
 
@@ -62,7 +62,7 @@ def follow(config: Config) -> bool:
     champion = champion_of(workspace)
     if champion is None or not (workspace / "models" / champion).is_dir():
         return False
-    file = workspace / "models" / _TOLD
+    file = workspace / _TOLD
     if file.is_file() and file.read_text() == champion:
         return False
     with track.run(config, f"promote {champion}") as run:

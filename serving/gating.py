@@ -29,6 +29,7 @@ from serving.stages import (
     Announce,
     check_features,
     cutoff_of,
+    file_of,
     open_tables,
     tables_of,
 )
@@ -72,7 +73,7 @@ class Judged:
     @classmethod
     def of(cls, config: Config, bundle: str) -> Judged | None:
         """What was said of a model; None: nothing was, or it cannot be read."""
-        return cls.load(config.workspace / "models" / bundle / GATE)
+        return cls.load(file_of(config.workspace, bundle))
 
     @classmethod
     def load(cls, file: Path) -> Judged | None:
@@ -181,6 +182,11 @@ def judge(
     challenger = (models / LATEST).read_text()
     champion = champion_of(config.workspace)
     data = look_at_data(config, announce) if of_data is None else of_data
+    if challenger == champion:
+        same = Check("challenger", True, "it is in force already", "any model")
+        judged = Judged(challenger, champion, Decision((*data, same)), {})
+        write_json(judged.to_json(), _report(config))
+        return judged
     with track.run(config, f"gate {challenger}") as run:
         ours, theirs = _proofs(config, challenger, champion, announce)
         with Steps(announce)("decide"):
@@ -201,18 +207,24 @@ def judge(
         run.params(config.gate.model_dump())
         run.params({"challenger": challenger, "champion": str(champion)})
         run.tags({"promote": str(decision.promote)})
-        run.file(models / challenger / GATE)
+        run.file(file_of(config.workspace, challenger))
     return judged
 
 
 def keep(config: Config, judged: Judged) -> None:
-    """Write the decision beside the model, and to the reports."""
-    reports = config.workspace / "reports"
-    reports.mkdir(parents=True, exist_ok=True)
+    """Write the decision beside what was proved of the model, and to the reports."""
+    files = [_report(config)]
     if judged.challenger is not None:
-        folder = config.workspace / "models" / judged.challenger
-        write_json(judged.to_json(), folder / GATE)
-    write_json(judged.to_json(), reports / GATE)
+        files.append(file_of(config.workspace, judged.challenger))
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(judged.to_json(), file)
+
+
+def _report(config: Config) -> Path:
+    file = config.workspace / "reports" / GATE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
 
 
 def _same(config: Config, challenger: str, champion: str | None) -> bool:

@@ -48,7 +48,8 @@ from training.recipe import record_of
 from training.survey import read_survey
 
 GATE = "gate.json"
-"""What the gate said, beside the model that it was asked about."""
+"""What the gate said, beside what it was shown. Not in the model's folder: a stage
+changes nothing that an earlier one has made."""
 
 Announce = Callable[[str], None]
 
@@ -322,7 +323,7 @@ def publish(
             "none; run repurchase train first"
         )
     folder = pointer.with_name(pointer.read_text())
-    _must_not_be_refused(folder)
+    _must_not_be_refused(config.workspace, folder.name)
     bundle = artifacts.load(folder)
     if bundle.horizon_days != config.horizon_days:
         raise SettingError(
@@ -351,16 +352,22 @@ def publish(
     return version, said.predictions
 
 
-def _must_not_be_refused(folder: Path) -> None:
+def file_of(workspace: Path, bundle: str) -> Path:
+    """Where the gate's decision on a model is."""
+    return workspace / "proofs" / bundle / GATE
+
+
+def _must_not_be_refused(workspace: Path, bundle: str) -> None:
     """A model that the gate said no to is not put in force by accident."""
+    file = file_of(workspace, bundle)
     try:
-        said = json.loads((folder / GATE).read_text())
+        said = json.loads(file.read_text())
     except (OSError, ValueError):
         return
     if said["promote"] is False:
         raise SettingError(
-            f"model: expected one that the gate let pass, got {folder.name} "
-            f"({len(said['reasons'])} reasons in {folder / GATE}); train another one, "
+            f"model: expected one that the gate let pass, got {bundle} "
+            f"({len(said['reasons'])} reasons in {file}); train another one, "
             "or change the gate: section and run repurchase gate again"
         )
 

@@ -259,7 +259,7 @@ def test_champion_and_version_in_force_stay_together_whenever_a_retraining_is_ki
             # Whatever is in force is whole, and of a model that the gate let pass.
             now = in_force(tmp_path)
             if now != before:
-                said = tmp_path / "models" / now[1] / "gate.json"
+                said = tmp_path / "proofs" / now[1] / "gate.json"
                 assert json.loads(said.read_text())["promote"]
         assert run(*words(day)) == 0, run.said
         version, model = in_force(tmp_path)
