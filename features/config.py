@@ -1,7 +1,8 @@
 """Strict configuration: YAML and ``key=value`` become frozen models.
 
 Every default of the project stands here, once; those of tags, tiers, strategy and
-health in ``features.insight_config``. Unknown keys are errors.
+health in ``features.insight_config``, those of the gate in ``features.gate_config``.
+Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pydantic import (
 
 from features.contracts import SegmentBy, SettingError
 from features.database import Database, parse_data, redacted
+from features.gate_config import GateConfig
 from features.insight_config import (
     HealthConfig,
     StrategyConfig,
@@ -501,6 +503,7 @@ class Config(Section):
     uplift: UpliftConfig = UpliftConfig()
     tune: TuneConfig = TuneConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
     tags: TagsConfig = TagsConfig()
     tiers: TiersConfig = TiersConfig()
     strategy: StrategyConfig = StrategyConfig()

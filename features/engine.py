@@ -146,7 +146,7 @@ class Tables:
         with self._read(PURCHASES.name):
             (first,) = self._row(
                 "SELECT epoch_us(min(ts)) FROM purchases "
-                f"WHERE {BOUGHT} AND {_known_before(PURCHASES, until)}"
+                f"WHERE {BOUGHT} AND {known_before(PURCHASES, until)}"
             )
         if first is None:
             raise self._no_purchase(until)
@@ -157,7 +157,7 @@ class Tables:
         with self._read(PURCHASES.name):
             (count,) = self._row(
                 "SELECT count(DISTINCT customer_id) FROM purchases "
-                f"WHERE {BOUGHT} AND {_known_before(PURCHASES, until)}"
+                f"WHERE {BOUGHT} AND {known_before(PURCHASES, until)}"
             )
         return int(count)
 
@@ -342,7 +342,7 @@ def make_known(
     for table in tables:
         db.execute(
             f"CREATE OR REPLACE VIEW known_{table.name} AS "
-            f"SELECT * FROM {table.name} WHERE {_known_before(table, until)}"
+            f"SELECT * FROM {table.name} WHERE {known_before(table, until)}"
         )
 
 
@@ -381,7 +381,7 @@ def no_two_orders(until: datetime, file: str) -> ContractError:
     )
 
 
-def _known_before(table: Table, until: datetime) -> str:
+def known_before(table: Table, until: datetime) -> str:
     """SQL: the row had happened and was known before ``until``."""
     moment = f"make_timestamp({to_us(until)})"
     conditions = [f"coalesce({table.known} < {moment}, true)"] if table.known else []

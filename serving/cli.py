@@ -16,6 +16,7 @@ from features.contracts import ContractError, SettingError
 from features.database import redacted
 from serving import (
     audience_cli,
+    champion_cli,
     experiment_cli,
     kpis_cli,
     state_cli,
@@ -49,6 +50,9 @@ app.add_typer(experiment_cli.experiment, name="experiment")
 app.command()(audience_cli.audience)
 app.command()(kpis_cli.kpis)
 app.command()(state_cli.forget)
+app.command()(champion_cli.gate)
+app.command()(champion_cli.retrain)
+app.command()(champion_cli.rollback)
 
 # Read when the numeric libraries load: idle OpenMP threads wait without
 # spinning, and ALS runs its own threads over a single-threaded BLAS.

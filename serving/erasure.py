@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features.config import Config
 from features.contracts import SettingError
@@ -80,17 +81,22 @@ def erased_of(config: Config) -> Erased:
 
 
 def purge(config: Config) -> int:
-    """Removes published versions, not in force, that hold somebody who was erased.
+    """Removes what holds somebody who was erased: versions, not in force, and proofs.
 
-    Services that still answer from one of them keep what they have opened.
+    Services that still answer from one of them keep what they have opened. A proof that
+    the gate asks for again is built anew.
 
     Returns:
-        How many were removed.
+        How many versions were removed.
     """
     erased = erased_of(config)
     root = config.workspace / "published"
     if not erased.hashes or not root.is_dir():
         return 0
+    for file in (config.workspace / "proofs").glob("*/*.parquet"):
+        ids = pq.read_table(file, columns=["customer_id"]).column(0).to_pylist()
+        if any(tombstone(erased.salt, one.encode()) in erased.hashes for one in ids):
+            file.unlink()
     current, removed = current_version(config.workspace), 0
     for folder in sorted(root.iterdir()):
         customers = folder / "customers.arrow"

@@ -24,7 +24,7 @@ from serving.stages import (
     tables_of,
 )
 from serving.turns import one_at_a_time
-from training import backtest, ranker, report, track
+from training import backtest, plots, ranker, report, track
 from training.build import Steps
 from training.details import Details, Look, details, look
 from training.evaluate import Quality
@@ -202,6 +202,7 @@ def _write_report(evaluation: Evaluation) -> None:
         "against_manual_picks": evaluation.comparison.to_json(),
     }
     report.write_json(figures, folder / "metrics.json")
+    plots.write(evaluation.details, folder / "plots")
     picks = evaluation.comparison.figures()
     report.draw(evaluation.qualities, picks, folder / "results.png")
     campaigns = evaluation.comparison.campaigns()

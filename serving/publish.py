@@ -27,6 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.mapped import Mapped, Steady, save
+from serving import moves
 from serving.handover import check
 from serving.insight.blocks import Kpis
 from serving.kept_files import arrays_of, facts_of
@@ -111,8 +112,15 @@ def current_version(workspace: Path) -> str | None:
         return None
 
 
-def switch(root: Path, version: str) -> None:
-    """Puts ``version`` in force, in one atomic step; also a rollback."""
+def switch(root: Path, version: str, *, back: bool = False) -> None:
+    """Puts ``version`` in force, in one atomic step.
+
+    Args:
+        root: folder of the versions.
+        version: one of them.
+        back: it is a rollback.
+    """
+    moves.note(root, version, current_version(root.parent), back=back)
     fresh = root / f"{_MOVE}{os.getpid()}"
     _write(fresh, f"{version}\n".encode())
     fresh.replace(root / POINTER)

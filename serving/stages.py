@@ -6,6 +6,7 @@ nothing, so a stage that is killed leaves the last good result in force.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -16,6 +17,7 @@ import pyarrow as pa
 
 from features import complete_journey, store
 from features.assemble import assemble, assemble_parts, dimensions
+from features.blocks import blocks
 from features.config import Config
 from features.contracts import ContractError, SettingError
 from features.database import Database
@@ -26,6 +28,7 @@ from features.profile import UNDATED, is_undated, left_out
 from features.scratch import folder_in, scratch, unfinished, whole
 from features.snapshot import Snapshot
 from features.store import Stamp
+from serving.champion import LATEST, told
 from serving.erasure import erased_of, purge
 from serving.insight.blocks import Kpis
 from serving.insight.measure import Measures
@@ -41,7 +44,12 @@ from training.ground import ground_of
 from training.metrics import MAP_SLOTS, K
 from training.predict import predict_parts
 from training.predictions import Predictions
+from training.recipe import record_of
 from training.survey import read_survey
+
+GATE = "gate.json"
+"""What the gate said, beside what it was shown. Not in the model's folder: a stage
+changes nothing that an earlier one has made."""
 
 Announce = Callable[[str], None]
 
@@ -191,17 +199,37 @@ def train(config: Config, announce: Announce | None = None) -> Path:
         with steps("read history"):
             survey = read_survey(tables, cutoff_of(config), config)
         history = survey.history
-        table = store.read(_check_features(tables, config), list(history.customers))
+        file, stamp = check_features(tables, config)
+        table = store.read(file, list(history.customers))
+        read = blocks(tables, cutoff_of(config), config.gate.block_days)
+        record = record_of(
+            config, cutoff_of(config), tables.digest(), stamp.fingerprint, read
+        )
     bundle = build.fit(history, table, config, steps, survey.censuses)
     folder = artifacts.save(bundle, config.workspace / "models")
-    with whole(config.workspace / "models" / "latest") as pointer:
-        pointer.write_text(folder.name)
+    record.save(folder)
+    name_latest(config.workspace, folder.name)
     with steps("log to MLflow"), track.run(config, f"train {folder.name}") as run:
         run.config(config)
         run.metrics({f"seconds/{k}": v for k, v in steps.seconds.items()})
         run.data(table, str(config.data), history.fingerprint)
-        run.model(folder, build.at_cutoff(table, history.until).slice(0, 5))
+        run.tags(
+            {
+                "bundle": folder.name,
+                "data": record.data,
+                "features": record.features,
+                "code": record.code,
+            }
+        )
+        run.environment()
+        run.model(folder, build.at_cutoff(table, history.until))
     return folder
+
+
+def name_latest(workspace: Path, bundle: str) -> None:
+    """Let the next publish take this bundle."""
+    with whole(workspace / "models" / LATEST) as pointer:
+        pointer.write_text(bundle)
 
 
 def backtest(
@@ -295,6 +323,7 @@ def publish(
             "none; run repurchase train first"
         )
     folder = pointer.with_name(pointer.read_text())
+    _must_not_be_refused(config.workspace, folder.name)
     bundle = artifacts.load(folder)
     if bundle.horizon_days != config.horizon_days:
         raise SettingError(
@@ -319,7 +348,28 @@ def publish(
         if run.promote(folder.name) is None:
             run.model(folder, said.example)
             run.promote(folder.name)
+    told(config.workspace, folder.name)
     return version, said.predictions
+
+
+def file_of(workspace: Path, bundle: str) -> Path:
+    """Where the gate's decision on a model is."""
+    return workspace / "proofs" / bundle / GATE
+
+
+def _must_not_be_refused(workspace: Path, bundle: str) -> None:
+    """A model that the gate said no to is not put in force by accident."""
+    file = file_of(workspace, bundle)
+    try:
+        said = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return
+    if said["promote"] is False:
+        raise SettingError(
+            f"model: expected one that the gate let pass, got {bundle} "
+            f"({len(said['reasons'])} reasons in {file}); train another one, "
+            "or change the gate: section and run repurchase gate again"
+        )
 
 
 def _place(config: Config) -> AbstractContextManager[Path]:
@@ -345,7 +395,7 @@ class _Said(NamedTuple):
 
 def _said(config: Config, bundle: Bundle, files: Mapped, steps: Steps) -> _Said:
     with open_tables(config) as tables:
-        _check_features(tables, config)
+        check_features(tables, config)
         with steps("read history"):
             survey = read_survey(tables, cutoff_of(config), config)
             drawn = assemble(survey.history, [survey.history.until])
@@ -367,8 +417,8 @@ def _said(config: Config, bundle: Bundle, files: Mapped, steps: Steps) -> _Said:
     return _Said(predictions, measures.kpis(), example, survey.history.fingerprint)
 
 
-def _check_features(tables: Tables, config: Config) -> Path:
-    """The feature table of this input.
+def check_features(tables: Tables, config: Config) -> tuple[Path, Stamp]:
+    """The feature table of this input, and what it was made of.
 
     Raises:
         ContractError: there is none, or it was built from other data.
@@ -384,4 +434,4 @@ def _check_features(tables: Tables, config: Config) -> Path:
             f"features: expected a table of the same data, code, cutoff and horizon, "
             f"got another in {file}; run repurchase features again"
         )
-    return file
+    return file, stamp

@@ -1,10 +1,14 @@
-"""One stage at a time in a workspace: they read what others write."""
+"""One stage at a time in a workspace: they read what others write.
+
+A chain of stages is one turn: nobody comes in between, and its own stages are let in.
+"""
 
 from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -14,6 +18,9 @@ from features.contracts import SettingError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_CHAINED: ContextVar[Path | None] = ContextVar("chained", default=None)
+"""The workspace whose turn a chain of stages has, while one runs."""
 
 
 def one_at_a_time(
@@ -29,8 +36,28 @@ def one_at_a_time(
     return alone
 
 
+def chain_of_stages(
+    chain: Callable[Concatenate[Config, P], R],
+) -> Callable[Concatenate[Config, P], R]:
+    """The same for what calls stages one after the other, in a single turn."""
+
+    @wraps(chain)
+    def alone(config: Config, *args: P.args, **named: P.kwargs) -> R:
+        with _locked(config.workspace):
+            token = _CHAINED.set(config.workspace)
+            try:
+                return chain(config, *args, **named)
+            finally:
+                _CHAINED.reset(token)
+
+    return alone
+
+
 @contextmanager
 def _locked(workspace: Path) -> Generator[None]:
+    if workspace == _CHAINED.get():
+        yield
+        return
     with ExitStack() as held:
         try:
             workspace.mkdir(parents=True, exist_ok=True)

@@ -137,12 +137,12 @@ def details(
         importance=weights,
         leaks=Leaks(
             shuffled=tuple(auc for one in looks for auc in one.shuffled),
-            strongest=_closest([one.strongest for one in looks]),
+            strongest=closest([one.strongest for one in looks]),
         ),
     )
 
 
-def _closest(found: Sequence[Strongest]) -> Strongest:
+def closest(found: Sequence[Strongest]) -> Strongest:
     """The one that is nearest to its limit, or past it; one without only if all are."""
     known = [one for one in found if one.auc == one.auc]
     return max(known, key=lambda one: one.auc - one.limit) if known else found[0]

@@ -10,24 +10,32 @@ import logging
 import os
 import sqlite3
 import warnings
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from features.config import Config
 from features.contracts import SettingError
 from features.scratch import folder_in
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MODEL = "repurchase"
-"""Name in the registry; the alias ``champion`` is the version in force."""
+"""Name in the registry; the alias ``champion`` is the version in force, and
+``challenger`` the one that was trained last."""
 
 _BUNDLE = "bundle"
 """Tag of a registered version: the folder's name of the bundle it holds."""
+
+_KEYS = ("customer", "customer_id", "cutoff")
 
 _KEY = "key"
 """Tag of a run that later ones go on with: what they have in common."""
@@ -45,6 +53,8 @@ _LOUDEST = {
     "mlflow.store.db.utils": logging.CRITICAL,
 }
 """Levels of MLflow's loggers while a run is open."""
+
+_LOCK = Path(__file__).parents[1] / "requirements.lock"
 
 _PACKAGES = ("lightgbm", "implicit", "numpy", "pyarrow", "scikit-learn", "scipy")
 
@@ -81,6 +91,19 @@ class Run:
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         """Record figures; ``step`` orders repeated ones."""
         self._mlflow.log_metrics(dict(values), step=step)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Mark the run, such as with what was decided."""
+        self._mlflow.set_tags(dict(values))
+
+    def environment(self) -> None:
+        """Keep the lock file of the packages, where the code is a checkout."""
+        if _LOCK.is_file():
+            self._mlflow.log_artifact(str(_LOCK))
+
+    def file(self, file: Path) -> None:
+        """Keep one file."""
+        self._mlflow.log_artifact(str(file))
 
     def files(self, folder: Path) -> None:
         """Keep every file of a folder."""
@@ -161,26 +184,34 @@ class Run:
         self._mlflow.log_input(dataset, context="training")
 
     def model(self, bundle: Path, example: pa.Table) -> str:
-        """Keep a bundle and register it.
+        """Keep a bundle, register it, and call it the challenger.
 
         Args:
             bundle: folder of ``artifacts.save``.
-            example: a few rows of features; gives the signature.
+            example: rows of features. What is usual in them is kept as the example
+                and gives the signature; no row of a customer is.
 
         Returns:
             The version in the registry.
         """
         from mlflow.models import infer_signature
 
-        # Null comes as NaN: every number is a double in the signature.
-        frame = example.drop_columns(["customer", "cutoff"]).to_pandas()
+        frame = _typical(example)
+        return self.register(
+            bundle,
+            signature=infer_signature(frame, [0.5] * len(frame)),
+            input_example=frame,
+        )
+
+    def register(self, bundle: Path, **described: Any) -> str:
+        """The same without an example, or with what describes the bundle otherwise."""
         info = self._mlflow.pyfunc.log_model(
             name="bundle",
             loader_module="training.artifacts",
             data_path=str(bundle),
             # Given, since the search for them starts processes and takes seconds.
             pip_requirements=[f"{name}=={version(name)}" for name in _PACKAGES],
-            signature=infer_signature(frame, [0.5] * len(frame)),
+            **described,
         )
         client = self._mlflow.MlflowClient()
         with suppress(self._mlflow.MlflowException):  # it is there already
@@ -192,6 +223,7 @@ class Run:
             tags={_BUNDLE: bundle.name},
             model_id=info.model_id,  # a server refuses a source without its owner
         )
+        client.set_registered_model_alias(MODEL, "challenger", str(made.version))
         return str(made.version)
 
     def promote(self, bundle_name: str) -> str | None:
@@ -227,7 +259,11 @@ def run(config: Config, name: str, key: str | None = None) -> Generator[Run]:
         mlflow = _open(config)
         earlier = _earlier(mlflow, config, key) if key else None
         tags = {_KEY: key} if key and not earlier else None
-        with mlflow.start_run(earlier, run_name=name, tags=tags) as active:
+        # Within another run it is one of its stages.
+        nested = mlflow.active_run() is not None
+        with mlflow.start_run(
+            earlier, run_name=name, tags=tags, nested=nested
+        ) as active:
             yield Run(mlflow, active.info.run_id, is_new=earlier is None)
 
 
@@ -239,6 +275,25 @@ def _earlier(mlflow: Any, config: Config, key: str) -> str | None:
         [home], f"tags.{_KEY} = '{key}'", max_results=1, order_by=["start_time DESC"]
     )
     return found[0].info.run_id if found else None
+
+
+def _typical(rows: pa.Table) -> pd.DataFrame:
+    """One row: the median of every number, as a double, and the commonest text."""
+    import pandas as pd
+
+    found: dict[str, float | str | None] = {}
+    for name in rows.column_names:
+        if name in _KEYS:
+            continue
+        column = rows.column(name)
+        if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+            known = column.cast(pa.string()).drop_null()
+            counted = Counter(known.to_pylist())
+            found[name] = max(sorted(counted), key=counted.__getitem__, default=None)
+        else:
+            numbers = column.cast(pa.float64()).drop_null().to_numpy()
+            found[name] = float(np.median(numbers)) if len(numbers) else float("nan")
+    return pd.DataFrame([found])
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

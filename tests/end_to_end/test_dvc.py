@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +20,8 @@ from serving.cli import app
 from training import build
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["data", "features", "train", "evaluate", "publish"]
+CONFIG = "configs/complete_journey.yaml"
+STAGES = ["data", "features", "train", "evaluate", "gate", "publish"]
 PIPELINE: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())[
     "stages"
 ]
@@ -30,7 +32,8 @@ def _paths(entries: list[str | dict[str, Any]]) -> list[str]:
 
 
 def _made(stage: dict[str, Any]) -> list[str]:
-    return _paths(stage["outs"]) + _paths(stage.get("metrics", []))
+    kinds = ("outs", "metrics", "plots")
+    return [path for kind in kinds for path in _paths(stage.get(kind, []))]
 
 
 def _dvc(folder: Path, *arguments: str) -> str:
@@ -52,7 +55,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Git repository with DVC's files; the code and the outputs are stubs."""
     folder = tmp_path_factory.mktemp("checkout")
     subprocess.run(["git", "init", "-q", folder], check=True)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config"):
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", CONFIG):
         (folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     for stage in PIPELINE.values():
@@ -66,13 +69,57 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_repro_runs_the_five_stages_in_order(checkout: Path) -> None:
+def test_repro_runs_the_stages_in_order(checkout: Path) -> None:
     said = _dvc(checkout, "repro", "--dry")
     lines = [line for line in said.splitlines() if line.startswith("> ")]
     assert lines == [
         f"> repurchase {stage} --config configs/complete_journey.yaml"
         for stage in STAGES
     ]
+
+
+def test_metrics_params_and_plots_are_compared_with_the_last_commit(
+    tmp_path: Path,
+) -> None:
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    stage = {**PIPELINE["evaluate"], "deps": ["figures.json"]}
+    stage["cmd"] = f"{sys.executable} evaluate.py"
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
+    for name in (".dvcignore", ".gitignore", ".dvc/config", CONFIG):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "evaluate.py").write_text(
+        f"import pathlib, shutil\nfor name in {_made(stage)}:\n"
+        "    file = pathlib.Path(name)\n"
+        "    file.parent.mkdir(parents=True, exist_ok=True)\n"
+        "    shutil.copy('figures' + (file.suffix if file.suffix in ('.csv', '.json') "
+        "else '.json'), file)\n"
+    )
+    head = "cutoff,repurchase,others,buyers,promised,bought\n"
+    for auc in ("0.85", "0.86"):
+        (tmp_path / "figures.json").write_text(f'{{"auc": {auc}}}')
+        row = f"2017-10-15,{auc},0.1,0.4,0.9,0.95\n"
+        (tmp_path / "figures.csv").write_text(head + row)
+        _dvc(tmp_path, "repro", "-q")
+        if auc == "0.85":
+            _git(tmp_path, "add", "-A")
+            _git(tmp_path, "commit", "-qm", "first")
+    found = json.loads(_dvc(tmp_path, "metrics", "diff", "--json"))
+    (figures,) = found.values()
+    assert figures["auc"] == {"old": 0.85, "new": 0.86, "diff": pytest.approx(0.01)}
+    drawn = json.loads(_dvc(tmp_path, "plots", "diff", "--json", "HEAD"))["data"]
+    (over_time,) = [one for name, one in drawn.items() if "auc_by_cutoff" in name]
+    assert set(over_time[0]["revisions"]) == {"HEAD", "workspace"}
+    assert len(drawn) == 3
+    config = tmp_path / CONFIG
+    config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
+    changed = json.loads(_dvc(tmp_path, "params", "diff", "--json"))
+    assert changed == {CONFIG: {"seed": {"old": 0, "new": 1, "diff": 1}}}
+
+
+def _git(folder: Path, *words: str) -> None:
+    who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", "-C", folder, *who, *words], check=True)
 
 
 def test_left_over_bytecode_is_no_change(checkout: Path) -> None:

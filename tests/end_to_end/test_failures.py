@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -23,10 +24,13 @@ from features.contracts import ContractError
 from features.simulate import simulate
 from serving import stages
 from serving.published import Published
-from training import artifacts
+from training import artifacts, track
 
 KILLS = 10 if os.environ.get("THOROUGH") else 4
 """Moments at which a build of features is killed."""
+
+RETRAININGS = [(n,) for n in range(20)] if os.environ.get("THOROUGH") else [range(4)]
+"""Each with the kills that it survives, by their place among all moments."""
 
 CUTOFF = "cutoff=2024-10-01"
 EARLIER = "cutoff=2024-09-01"
@@ -221,6 +225,76 @@ def test_models_and_versions_in_force_outlive_killed_stages(
         hidden = {f.name for f in pointer.parent.iterdir() if f.name.startswith(".")}
         assert hidden <= {".lock"}
         assert not list(temporary.glob("repurchase-*"))
+
+
+NOTHING_TO_BEAT = (
+    "gate.baseline_margin=0.99",
+    "gate.auc_margin=0.99",
+    "gate.recall_margin=0.99",
+    "gate.calibration_error=1",
+    "evaluation.permutations=2",
+    "spend.trees=5",
+    "churn.trees=5",
+    "replenishment.trees=5",
+)
+"""A shop of 80 customers proves nothing."""
+
+
+def test_champion_and_version_in_force_stay_together_whenever_a_retraining_is_killed(
+    run: Commands, shop_dir: Path, temporary: Path, tmp_path: Path
+) -> None:
+    def words(day: int) -> list[str]:
+        # On newer data, so that a model no better than the one in force is taken.
+        cutoff = f"cutoff=2024-10-{day:02}"
+        more = words_of(shop_dir, tmp_path, cutoff, *FAST, *NOTHING_TO_BEAT)
+        return ["retrain", *more]
+
+    started = time.perf_counter()
+    assert run(*words(1)) == 0, run.said
+    drawn = moments(time.perf_counter() - started, sum(map(len, RETRAININGS)))
+    for day, places in enumerate(RETRAININGS, 2):
+        before = in_force(tmp_path)
+        for place in places:
+            run(*words(day), kill_after=drawn[place])
+            # Whatever is in force is whole, and of a model that the gate let pass.
+            now = in_force(tmp_path)
+            if now != before:
+                said = tmp_path / "proofs" / now[1] / "gate.json"
+                assert json.loads(said.read_text())["promote"]
+        assert run(*words(day)) == 0, run.said
+        version, model = in_force(tmp_path)
+        assert (version[:8], model[:8]) == (f"202410{day:02}", f"202410{day:02}")
+        assert champion_in_registry(tmp_path) == model
+        assert (tmp_path / "models" / "latest").read_text() == model
+        assert not list(temporary.glob("repurchase-*"))
+
+
+def in_force(workspace: Path) -> tuple[str, str]:
+    """The version in force and its model, with all their checksums."""
+    published = Published.open(workspace)
+    artifacts.load(workspace / "models" / published.model_version)
+    return published.version, published.model_version
+
+
+def champion_in_registry(workspace: Path) -> str:
+    import mlflow
+
+    client = mlflow.MlflowClient(track.uri(Config(workspace=workspace)))
+    found = client.get_model_version_by_alias(track.MODEL, "champion")
+    return str(found.tags["bundle"])
+
+
+def test_a_second_retraining_at_the_same_time_is_refused_in_one_line(
+    run: Commands, shop_dir: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run("retrain", *words_of(shop_dir, tmp_path, CUTOFF)) == 2
+    assert run.said == [
+        f"error: workspace: expected no other build in {tmp_path}, got one at work; "
+        "wait for it, or choose another workspace"
+    ]
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
 
 
 def load(stage: str, workspace: Path) -> object:

@@ -121,7 +121,7 @@ def test_a_killed_build_leaves_the_last_good_version(
 
     folder = publish(workspace, later(predictions), "m1")
     left = {entry.name for entry in (workspace / "published").iterdir()}
-    assert left == {str(good), folder.name, "current", ".lock"}
+    assert left == {str(good), folder.name, "current", "moves.jsonl", ".lock"}
     assert Published.open(workspace).cutoff == later(predictions).cutoff
 
 

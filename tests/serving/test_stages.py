@@ -70,7 +70,7 @@ def test_a_shop_that_is_learned_from_some_customers_is_published_whole(
     assert not list((tmp_path / "published").iterdir())
     folder, predictions = stages.publish(config)
     left = {entry.name for entry in (tmp_path / "published").iterdir()}
-    assert left == {folder.name, "current", ".lock"}
+    assert left == {folder.name, "current", "moves.jsonl", ".lock"}
     published = Published.open(tmp_path)
     # Mapped from files that are gone from the folder.
     assert np.array_equal(predictions.curve, published.curve)
