@@ -24,6 +24,7 @@ from pydantic import (
 from features.contracts import SegmentBy, SettingError
 from features.database import Database, parse_data, redacted
 from features.insight_config import (
+    CampaignsConfig,
     HealthConfig,
     StrategyConfig,
     TagsConfig,
@@ -505,6 +506,7 @@ class Config(Section):
     tiers: TiersConfig = TiersConfig()
     strategy: StrategyConfig = StrategyConfig()
     health: HealthConfig = HealthConfig()
+    campaigns: CampaignsConfig = CampaignsConfig()
     kpis: KpisConfig = KpisConfig()
     serving: ServingConfig = ServingConfig()
     state: StateConfig = StateConfig()
