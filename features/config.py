@@ -26,6 +26,7 @@ from features.contracts import SegmentBy, SettingError
 from features.database import Database, parse_data, redacted
 from features.gate_config import GateConfig
 from features.insight_config import (
+    CampaignsConfig,
     HealthConfig,
     StrategyConfig,
     TagsConfig,
@@ -508,6 +509,7 @@ class Config(Section):
     tiers: TiersConfig = TiersConfig()
     strategy: StrategyConfig = StrategyConfig()
     health: HealthConfig = HealthConfig()
+    campaigns: CampaignsConfig = CampaignsConfig()
     kpis: KpisConfig = KpisConfig()
     serving: ServingConfig = ServingConfig()
     state: StateConfig = StateConfig()

@@ -192,3 +192,41 @@ def _must_ascend(section: Section, *names: str) -> None:
     values = [getattr(section, name) for name in names]
     if values != sorted(values):
         raise ValueError(f"expected {' <= '.join(names)}, got {values}")
+
+
+class CampaignsConfig(Section):
+    """The effect of past campaigns on those who took part.
+
+    Attributes:
+        window_days: outcomes count for so many days from the start of a campaign.
+        satisfaction_days: so many for answers about satisfaction.
+        satisfied_score: a CSAT answer of this score or more is a satisfied one.
+        max_campaigns: the latest whose window is over, at most.
+        max_customers: drawn by their ids, at most.
+        min_customers: fewer on either side say nothing.
+        min_comparable: share of participants whose like must be found among the others.
+        max_imbalance: what is expected of both without the campaign may differ by so
+            many standard deviations, once the others are weighed.
+        clip: whose chance to take part is nearer to 1 than this has no like.
+        margin_rate: share of the price, of products that say none; null: unknown.
+        folds: customers are cut into so many; each is judged by the others.
+        trees, learning_rate, leaves, min_rows, feature_share, threads: of LightGBM.
+    """
+
+    window_days: int = Field(default=30, ge=1, le=365)
+    satisfaction_days: int = Field(default=60, ge=1, le=365)
+    satisfied_score: float = 4.0
+    max_campaigns: int = Field(default=12, ge=1)
+    max_customers: int = Field(default=20_000, ge=100)
+    min_customers: int = Field(default=100, ge=10)
+    min_comparable: float = Field(default=0.8, gt=0, le=1)
+    max_imbalance: float = Field(default=0.1, gt=0)
+    clip: float = Field(default=0.05, gt=0, lt=0.5)
+    margin_rate: float | None = Field(default=None, gt=0, le=1)
+    folds: int = Field(default=2, ge=2, le=20)
+    trees: int = Field(default=80, ge=1)
+    learning_rate: float = Field(default=0.06, gt=0, le=1)
+    leaves: int = Field(default=15, ge=2)
+    min_rows: int = Field(default=50, ge=1)
+    feature_share: float = Field(default=0.3, gt=0, le=1)
+    threads: int = Field(default=2, ge=1)

@@ -16,6 +16,7 @@ from features.contracts import ContractError, SettingError
 from features.database import redacted
 from serving import (
     audience_cli,
+    campaigns_cli,
     champion_cli,
     experiment_cli,
     kpis_cli,
@@ -48,6 +49,7 @@ app.add_typer(state_cli.audits, name="audits")
 app.add_typer(versions_cli.versions, name="versions")
 app.add_typer(experiment_cli.experiment, name="experiment")
 app.command()(audience_cli.audience)
+app.command()(campaigns_cli.campaigns)
 app.command()(kpis_cli.kpis)
 app.command()(state_cli.forget)
 app.command()(champion_cli.gate)

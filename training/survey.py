@@ -93,3 +93,21 @@ def survey_of(
             sums[moment] = sums[moment] + census if moment in sums else census
         drawn.append(take(part, lots(part.customers, seed) < share))
     return Survey(join(drawn), sums)
+
+
+def drawn_customers(
+    tables: Tables, until: datetime, most: int, seed: int
+) -> tuple[History, float]:
+    """The history of some customers, and which share of all they are.
+
+    Args:
+        tables: all input; only rows known before ``until`` are read.
+        until: end of the history.
+        most: customers, about; a smaller shop is read whole.
+        seed: of the draw.
+    """
+    share = most / max(tables.count_customers(until), 1)
+    if share >= 1:
+        return tables.history(until), 1.0
+    parts = tables.parts(until, customers_per_part=PART)
+    return join([take(p, lots(p.customers, seed) < share) for p in parts]), share

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -21,6 +21,7 @@ _FAVOURITES = 6
 _PREFERRED_CATEGORIES = 3
 _CONSENT, _UNKNOWN = 0.95, 0.1
 _JOINED_DAYS = 1000
+_LATELY_DAYS = 90
 _OLDEST, _YOUNGEST = (to_us(datetime(y, 1, 1)) // DAY_US for y in (1940, 2005))
 
 
@@ -38,8 +39,10 @@ class People:
         uplift: relative rise of unplanned orders in a campaign that contacts
             them, at least -1.
         asks: makes presale contacts before orders.
+        lot: (customer, campaign) drawn in [0, 1), which decides on a contact; 2 for
+            whoever cannot be contacted.
         targeted: (customer, campaign) the campaign would contact.
-        held_out: (customer, campaign) of those, left alone.
+        held_out: (customer, campaign) left alone although the campaign would.
         favourites: (customer, 6) products.
         categories: (customer, 3) preferred categories.
     """
@@ -56,6 +59,7 @@ class People:
     asks: Array
     consent: Array
     channel: Array
+    lot: Array
     targeted: Array
     held_out: Array
     favourites: Array
@@ -73,8 +77,9 @@ def people_of(
     joined, since, dropout, quality = _stays(rng, world, n)
     consent = rng.random(n) < _CONSENT
     starts = world.campaigns.starts
-    targeted = (joined[:, None] < starts) & consent[:, None]
-    targeted &= rng.random((n, len(starts)), np.float32) < truths.campaign_reach
+    lot = rng.random((n, len(starts)), np.float32)
+    lot[(joined[:, None] >= starts) | ~consent[:, None]] = 2
+    targeted = lot < truths.campaign_reach
     alone = rng.random((n, len(starts)), np.float32) < truths.held_out
     mean_rate, shape = truths.orders_per_month / 30, truths.order_rate_shape
     products = world.products
@@ -92,11 +97,37 @@ def people_of(
         asks=rng.random(n) < truths.asking_share,
         consent=consent,
         channel=rng.integers(len(CHANNELS), size=n),
+        lot=lot,
         targeted=targeted,
-        held_out=targeted & alone,
+        held_out=alone,
         favourites=products.at(rng.random((n, _FAVOURITES))),
         categories=products.category[preferred],
     )
+
+
+def aimed(world: World, people: People, customer: Array, day: Array) -> People:
+    """The same people, with campaigns that prefer whoever ordered of late.
+
+    Only a holdout among the contacted is random then: to compare them with all others
+    is not to compare like with like.
+
+    Args:
+        world: with ``targeting``; nothing changes where it is 0.
+        people: of the chunk.
+        customer: of unplanned orders as they would be without campaigns.
+        day: shop day of each.
+    """
+    truths = world.truths
+    if not truths.targeting:
+        return people
+    reach = truths.campaign_reach
+    targeted = np.empty_like(people.targeted)
+    for campaign, start in enumerate(world.campaigns.starts):
+        lately = customer[(day >= start - _LATELY_DAYS) & (day < start)]
+        orders = np.bincount(lately, minlength=len(people))
+        odds = reach * (1.0 + orders) ** truths.targeting
+        targeted[:, campaign] = people.lot[:, campaign] < odds / (odds + 1 - reach)
+    return replace(people, targeted=targeted)
 
 
 def _stays(

@@ -45,11 +45,20 @@ class Intents:
     product: Array
 
 
+def usual_orders(rng: np.random.Generator, people: People) -> tuple[Array, Array]:
+    """Customer and day of unplanned orders, as they would be without campaigns."""
+    return _poisson_times(rng, people.order_rate, people.since, people.until)
+
+
 def intents_of(
-    rng: np.random.Generator, world: World, people: People, cycles: Cycles
+    rng: np.random.Generator,
+    world: World,
+    people: People,
+    cycles: Cycles,
+    usual: tuple[Array, Array],
 ) -> Intents:
-    """Every intent of the chunk's customers."""
-    customer, day, since, until, taken = _unplanned(rng, world, people)
+    """Every intent of the chunk's customers; ``usual`` of ``usual_orders``."""
+    customer, day, since, until, taken = _unplanned(rng, world, people, *usual)
     again, again_day, product = planned_orders(rng, world, people, cycles)
     planned = np.concatenate([np.full(len(customer), -1), product])
     since = np.concatenate([since, people.since[again]])
@@ -72,10 +81,13 @@ def intents_of(
 
 
 def _unplanned(
-    rng: np.random.Generator, world: World, people: People
+    rng: np.random.Generator,
+    world: World,
+    people: People,
+    customer: Array,
+    day: Array,
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Customer, day, since, until, and whether a campaign took the order away."""
-    customer, day = _poisson_times(rng, people.order_rate, people.since, people.until)
     campaigns, contacted = world.campaigns, people.targeted & ~people.held_out
     # A negative uplift takes orders away, a positive one adds a process.
     running = campaigns.running(day)

@@ -127,7 +127,9 @@ def chunk_of(plan: Plan, number: int) -> dict[str, pa.Table]:
     numbers = np.arange(number * CHUNK, min((number + 1) * CHUNK, plan.customers))
     people = customers.people_of(rng, world, numbers, width)
     cycles = replenished.cycles_of(rng, world, people)
-    wanted = intents.intents_of(rng, world, people, cycles)
+    usual = intents.usual_orders(rng, people)
+    people = customers.aimed(world, people, *usual)
+    wanted = intents.intents_of(rng, world, people, cycles, usual)
     ordered = orders.orders_of(rng, world, people, wanted)
     purchases, returned = lines.purchases_table(rng, world, people, ordered)
     drawn = rng, world, people, ordered

@@ -115,6 +115,11 @@ class Truths(Section):
     campaigns: int = _count(24, "campaigns, evenly spaced", 500)
     campaign_weeks: int = _count(2, "weeks that a campaign lasts", 52)
     campaign_reach: float = _share(0.3, "customers that a campaign would contact")
+    targeting: float = _amount(
+        0.0,
+        "how much campaigns prefer who orders often: the odds of a contact go with "
+        "this power of 1 + unplanned orders in the 90 days before",
+    )
     held_out: float = _share(0.2, "of those, left alone at random")
     redeem_share: float = _share(
         0.4, "orders of the contacted in a campaign that name it"

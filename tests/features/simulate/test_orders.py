@@ -144,6 +144,30 @@ def test_uplift_is_the_ratio_of_the_contacted_to_the_held_out(
     assert share == pytest.approx(0.4, abs=0.01)
 
 
+@pytest.mark.parametrize(("targeting", "low", "high"), [(0, 0.9, 1.1), (1, 1.5, 2.5)])
+def test_campaigns_prefer_who_ordered_of_late(
+    draw: Draw, targeting: float, low: float, high: float
+) -> None:
+    shop = draw(10_000, orders_per_month=1.0, targeting=targeting, held_out=0, uplift=0)
+    # Orders in the 90 days before the seventh campaign, of those it reached and of
+    # those it did not. Between 1 and 3 orders the odds rise by (1 + orders).
+    query = """
+        WITH one AS (SELECT campaign_id, starts_at FROM campaigns
+            ORDER BY starts_at LIMIT 1 OFFSET 6),
+        orders AS (SELECT customer_id, count(DISTINCT order_id) AS n
+            FROM purchases, one
+            WHERE ts >= starts_at - INTERVAL 90 DAY AND ts < starts_at GROUP BY ALL),
+        everyone AS (SELECT DISTINCT customer_id FROM customers, one
+            WHERE joined_at < starts_at AND consent),
+        reached AS (SELECT DISTINCT customer_id FROM touches JOIN one USING (campaign_id)
+            WHERE action = 'sent')
+        SELECT avg(coalesce(n, 0)) FILTER (WHERE r.customer_id IS NOT NULL)
+            / avg(coalesce(n, 0)) FILTER (WHERE r.customer_id IS NULL)
+        FROM everyone LEFT JOIN orders USING (customer_id)
+            LEFT JOIN reached r USING (customer_id)"""
+    assert low < shop.one(query) < high
+
+
 def test_customers_with_more_uplift_respond_more(draw: Draw) -> None:
     shop = draw(10_000, orders_per_month=1.0, replenished_items=0, campaign_reach=0.6)
     moments = shop.ask("SELECT avg(uplift), stddev(uplift) FROM true_customers")[0]
