@@ -137,6 +137,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
                 "more_days": None,
                 "rests_on": "look 2 of 2 of the design",
                 "is_final": True,
+                "came_late": {"purchases": 4, "exposures": 0, "clicks": 0},
                 "estimate": _ESTIMATE,
             }
         ],
@@ -150,6 +151,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
             "with_exposures": None,
         },
         "apart": {"exposures_of_another_arm": 3, "overrides": 1},
+        "late": {"purchases": 0, "exposures": 0, "clicks": 0},
         "measures": [{"measure": "click_rate", "arm": "model", **_ESTIMATE}],
         "beside_holdout": [],
         "over_time": [{"arm": "model", "measure": "click_rate", "days": []}],

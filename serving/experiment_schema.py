@@ -394,7 +394,10 @@ class ReportQuery(Request):
     ] = "json"
     as_of: Annotated[
         Annotated[datetime, AfterValidator(_utc)] | None,
-        Field(description="Nothing at or after it is read; null: now."),
+        Field(
+            description="Nothing is read that happened or was known at or after it; null: "
+            "now."
+        ),
     ] = None
 
 
@@ -433,6 +436,13 @@ class VerdictOut(Answer):
     ]
     rests_on: Annotated[str, Field(description="What its interval is.")]
     is_final: Annotated[bool, Field(description="More data change nothing any more.")]
+    came_late: Annotated[
+        dict[str, int] | None,
+        Field(
+            description="Purchases, exposures and clicks of the look's windows that were "
+            "known only after it; null: no look decides."
+        ),
+    ]
     estimate: dict[str, Any] | None
 
 
@@ -461,6 +471,12 @@ class ReportAnswer(Answer):
         dict[str, Any], Field(description="Whether arms are as large as drawn.")
     ]
     apart: Annotated[dict[str, int], Field(description="What is not compared.")]
+    late: Annotated[
+        dict[str, int],
+        Field(
+            description="Of the windows, known only at or after as_of; in no figure."
+        ),
+    ]
     measures: Annotated[
         list[dict[str, Any]], Field(description="The primary first, then the others.")
     ]

@@ -1,10 +1,14 @@
-"""What an experiment says of each treatment at the looks of its design."""
+"""What an experiment says of each treatment at the looks of its design.
+
+A look reads what was known at its moment, and nothing that came later: it says the same
+whenever it is asked.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import duckdb
@@ -15,6 +19,7 @@ from serving.experiments.analyze import Analysis, Question, analyze
 from serving.experiments.design import Design
 from serving.experiments.effect import Estimate
 from serving.experiments.inputs import SOURCES
+from serving.experiments.late import late
 from serving.experiments.measures import measure
 from serving.experiments.monitor import Monitored, monitor
 from serving.experiments.outcome_sql import CUSTOMERS, Window, moment
@@ -66,6 +71,8 @@ class Decision:
         estimate: the one that decides, with its interval; null: nobody was seen.
         rests_on: what its interval is, in words.
         is_final: whether more data change nothing any more.
+        late: of a look, what happened in its windows and was known only after it, by
+            kind; empty: not a look.
     """
 
     arm: str
@@ -73,6 +80,7 @@ class Decision:
     estimate: Estimate | None
     rests_on: str
     is_final: bool
+    late: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,12 @@ class _Look:
 
     Attributes:
         place: from 0.
+        at: nothing is read that happened or was known at or after it.
         last: the last one of the design.
     """
 
     place: int
+    at: datetime
     last: bool
     found: Mapping[str, Estimate]
 
@@ -146,10 +156,11 @@ def _at_looks(
         taken.append(planned)
         if seen.crossed or look.last:
             rests = f"look {look.place + 1} of {len(design.looks)} of the design"
+            missed = late(now.db, now.plan.asked.window_days, look.at, now.as_of)
             if seen.at_look is None:
-                return Decision(arm, _SPENT, seen.always, rests, is_final=True)
+                return Decision(arm, _SPENT, seen.always, rests, True, missed)
             said = _said(now, seen.at_look)
-            return Decision(arm, said, seen.at_look, rests, is_final=True)
+            return Decision(arm, said, seen.at_look, rests, True, missed)
     seen = monitor(present, design, taken, look=None)
     rests = "the always-valid interval, which holds at whatever moment one looks"
     if now.is_over or not now.check.valid:
@@ -217,10 +228,11 @@ def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
     found: list[_Look] = []
     for assigned_at, place in come.items():
         # Windows are half-open: a microsecond later, this one is over.
-        at = assigned_at + timedelta(days=days) + _TICK
-        estimates = _estimates(now, min(at, now.as_of))
+        at = min(assigned_at + timedelta(days=days) + _TICK, now.as_of)
+        estimates = _estimates(now, at)
         if estimates is not None:
-            found.append(_Look(place, place == len(design.looks) - 1, estimates))
+            last = place == len(design.looks) - 1
+            found.append(_Look(place, at, last, estimates))
     return tuple(found)
 
 

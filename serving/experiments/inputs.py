@@ -3,7 +3,10 @@
 Rows leave the state in batches and go through files, so that millions of exposures
 need no memory. Purchases are those of the input table and of ``/v1/events``; a line of
 the log whose customer, order and product the table has too, bought or returned, is the
-same line.
+same line: the log's until the table's is known, from then on the table's.
+
+Every row says when it was known, so that a question as of a moment has the same answer
+whenever it is asked: see ``outcome_sql.known``.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ _SHOWN = pa.schema(
         ("arm", pa.string()),
         ("product_id", pa.string()),
         ("ts", _MOMENT),
+        ("known_at", _MOMENT),
     ]
 )
 _BOUGHT = pa.schema(
@@ -59,9 +63,14 @@ _BOUGHT = pa.schema(
         ("ts", _MOMENT),
         ("quantity", pa.float64()),
         ("amount", pa.float64()),
+        ("known_at", _MOMENT),
     ]
 )
 _LINE = ", ".join(_BOUGHT.names)
+_LOGGED = ", ".join(f"e.{name}" for name in _BOUGHT.names)
+
+_OF_LOG: dict[str, str] = {"known_at": "received_at"}
+"""Columns that the state names otherwise."""
 
 SOURCES = Sources("assigned", "bought", "exposures", "clicks")
 """Views of an experiment, see ``opened``; of any, ``exposures`` are all there are."""
@@ -138,13 +147,14 @@ def _shown(
 ) -> None:
     """One kind of events, and those of them that name another arm."""
     kind, name = names
-    query = select(*(SHOWN.c[n] for n in _SHOWN.names)).where(SHOWN.c.kind == kind)
+    columns = [SHOWN.c[_OF_LOG.get(n, n)] for n in map(str, _SHOWN.names)]
+    query = select(*columns).where(SHOWN.c.kind == kind)
     if experiment is not None:
         query = query.where(SHOWN.c.experiment == experiment)
     else:
         # Ids are of one experiment each.
         own = (SHOWN.c.experiment + literal_column("':'") + SHOWN.c.event_id).label("e")
-        query = query.with_only_columns(own, *(SHOWN.c[n] for n in _SHOWN.names[1:]))
+        query = query.with_only_columns(own, *columns[1:])
     file = folder / f"{name}.parquet"
     _write(state, query.order_by(SHOWN.c.sequence), _SHOWN, file)
     source = f"read_parquet({path(file)})"
@@ -154,31 +164,38 @@ def _shown(
     joined = f"{source} AS s JOIN assigned AS a USING (customer_id)"
     same = "(s.arm IS NULL OR s.arm = a.arm)"
     db.execute(
-        f"CREATE TEMP VIEW {name} AS SELECT event_id, customer_id, product_id, ts "
-        f"FROM {joined} WHERE {same}"
+        f"CREATE TEMP VIEW {name} AS SELECT event_id, customer_id, product_id, ts, "
+        f"known_at FROM {joined} WHERE {same}"
     )
     db.execute(
-        f"CREATE TEMP VIEW astray_{name} AS SELECT event_id FROM {joined} "
-        f"WHERE NOT {same}"
+        f"CREATE TEMP VIEW astray_{name} AS SELECT event_id, ts, known_at "
+        f"FROM {joined} WHERE NOT {same}"
     )
 
 
 def _bought(
     state: Engine, db: duckdb.DuckDBPyConnection, folder: Path, *, has_table: bool
 ) -> None:
-    columns = [EVENTS.c[n] for n in _BOUGHT.names]
+    columns = [EVENTS.c[_OF_LOG.get(n, n)] for n in map(str, _BOUGHT.names)]
     query = select(*columns).where(EVENTS.c.table == PURCHASES.name)
     file = folder / "bought.parquet"
     _write(state, query.order_by(EVENTS.c.sequence), _BOUGHT, file)
-    rows = f"SELECT {_LINE} FROM read_parquet({path(file)})"
+    log = f"read_parquet({path(file)})"
+    rows = f"SELECT {_LINE}, NULL::TIMESTAMP AS known_until FROM {log}"
     if has_table:
-        same = ("customer_id", "order_id", "product_id")
-        matched = " AND ".join(f"t.{c} = e.{c}" for c in same)
-        rows = (
-            f"SELECT {_LINE} FROM {PURCHASES.name} UNION ALL "
-            f"SELECT {_LINE} FROM ({rows}) AS e ANTI JOIN {PURCHASES.name} AS t "
-            f"ON {matched} AND (t.quantity > 0) = (e.quantity > 0)"
-        )
+        same = "customer_id, order_id, product_id, quantity > 0"
+        # Few of the table's lines are in the log; the others are read and not kept.
+        rows = f"""
+            SELECT {_LINE}, NULL::TIMESTAMP AS known_until FROM {PURCHASES.name}
+            UNION ALL
+            SELECT {_LOGGED}, t.known_at AS known_until
+            FROM (SELECT *, ({same}) AS line FROM {log}) AS e
+            LEFT JOIN (
+                SELECT ({same}) AS line, min(coalesce(known_at, ts)) AS known_at
+                FROM {PURCHASES.name}
+                WHERE customer_id IN (SELECT customer_id FROM {log})
+                GROUP BY ALL
+            ) AS t USING (line)"""
     db.execute(f"CREATE TEMP VIEW bought AS {rows}")
 
 

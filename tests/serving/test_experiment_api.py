@@ -96,7 +96,8 @@ def lived(shop: Shop, drawn: list[Any], lift: Lift, seed: int) -> None:
     better = np.array([one["arm"] == "model" for one in drawn])
     did = replies(seed, better, habit, SLOTS, DAYS, lift)
     seen_at = shop.client.now
-    shop.client.now = shop.start + timedelta(days=DAYS + 1)
+    # In time for every look: what is known later counts for none of them.
+    shop.client.now = shop.start + timedelta(days=DAYS)
     exposures: list[dict[str, Any]] = []
     clicks: list[dict[str, Any]] = []
     for row, one in enumerate(drawn):
@@ -143,6 +144,7 @@ def lived(shop: Shop, drawn: list[Any], lift: Lift, seed: int) -> None:
     ]
     told(shop.client.post("/v1/events", events=events))
     shop.data.mkdir()
+    shop.client.now += timedelta(days=1)
     table = pd.DataFrame([*bought[100:], *before])
     table.assign(ts=table["ts"].astype("datetime64[us]")).to_parquet(
         shop.data / "purchases.parquet"
@@ -306,6 +308,7 @@ def test_a_manual_list_passes_the_stock_filter_and_own_lines_come_first(client) 
         "dora": [],
     }
     assert [one["why"] for one in found] == ["override"] * 4 + ["excluded"]
+    client.now += timedelta(seconds=1)
     assert report(Shop(client, Path(), None, []))["apart"]["overrides"] == 4
 
 
@@ -338,6 +341,11 @@ def test_what_names_another_arm_is_counted_apart(client) -> None:
         "other_arm": 1,
     }
     assert [one["index"] for one in answer["rejections"]] == [2, 3]
+    # Nothing at the moment of the report itself is of before it.
+    assert (
+        report(Shop(client, Path(), None, []))["apart"]["exposures_of_another_arm"] == 0
+    )
+    client.now += timedelta(seconds=1)
     found = report(Shop(client, Path(), None, []))
     assert found["apart"]["exposures_of_another_arm"] == 1
 
