@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 from sqlalchemy import Engine
@@ -20,6 +21,7 @@ from serving.asgi import ApiError, Call, Reply, Route, Routes
 from serving.auth import away
 from serving.events import AHEAD
 from serving.experiment_memory import Running
+from serving.experiment_reports import Reports
 from serving.experiment_schema import (
     AssignmentsRequest,
     ExperimentRequest,
@@ -35,6 +37,9 @@ from serving.state import assignments, shown
 from serving.state.database import StateAwayError
 from serving.state.experiments import UnfitError
 from serving.state.shown import Kind, Shown
+
+if TYPE_CHECKING:
+    from serving.experiments.report import Report
 
 logger = logging.getLogger("repurchase.serving")
 
@@ -68,6 +73,13 @@ class Experiments:
         self._max_bytes = max_bytes
         self._running = Running(engine, lambda: answering.erased.count)
         self._computing = threading.Lock()
+        self._reports: Reports[Report] = Reports(
+            engine,
+            place,
+            lambda: answering.erased.count,
+            lambda name, as_of: work.make_report(engine, name, place, as_of),
+            self._alone,
+        )
 
     @property
     def routes(self) -> Routes:
@@ -212,18 +224,16 @@ class Experiments:
     def report(self, call: Call) -> Reply:
         """``GET …/report``: JSON, or a page."""
         query = ReportQuery.model_validate(parameters_of(call.query))
-        as_of = min(query.as_of or self._from.now(), self._from.now())
-        with _told(), self._alone():
-            one, found = work.make_report(
-                self._engine, call.parameter, self._place, as_of
-            )
-            from serving.experiments.told import told
+        with _told():
+            one = work.found(self._engine, call.parameter)
+            one, found = self._reports.of(one, query.as_of, self._from.now)
+        if query.format == "html":
+            from serving.experiments.page import page
 
-            if query.format == "html":
-                from serving.experiments.page import page
+            body = page(found, one.status).encode()
+            return Reply(200, body, HTML, (_STYLED,))
+        from serving.experiments.told import told
 
-                body = page(found, one.status).encode()
-                return Reply(200, body, HTML, (_STYLED,))
         return Reply(200, to_json({"status": one.status, **told(found)}))
 
     @contextmanager

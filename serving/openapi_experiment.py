@@ -171,7 +171,8 @@ def _report(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]
     ]
     return {
         "summary": "Who won, by how much, how sure",
-        "description": "One report is made at a time: 503 while another one is.",
+        "description": "A report is kept until something new is known, an hour at most; "
+        "as_of says of when it is. One is made at a time: 503 while another one is.",
         "security": [{"key": ["read"]}],
         "parameters": [_NAME, *query],
         "responses": {

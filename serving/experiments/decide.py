@@ -217,7 +217,7 @@ def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
     for place, count in enumerate(needed):
         rows = now.db.execute(
             "SELECT assigned_at FROM assigned WHERE reason = 'hash' "
-            f"AND arm IN ({names}) AND assigned_at <= {moment(over)} "
+            f"AND arm IN ({names}) AND assigned_at < {moment(over)} "
             "ORDER BY assigned_at LIMIT 1 OFFSET ?",
             [count - 1],
         ).fetchall()
@@ -228,7 +228,7 @@ def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
     found: list[_Look] = []
     for assigned_at, place in come.items():
         # Windows are half-open: a microsecond later, this one is over.
-        at = min(assigned_at + timedelta(days=days) + _TICK, now.as_of)
+        at = assigned_at + timedelta(days=days) + _TICK
         estimates = _estimates(now, at)
         if estimates is not None:
             last = place == len(design.looks) - 1
