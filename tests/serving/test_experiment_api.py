@@ -386,7 +386,7 @@ def test_what_names_another_arm_is_counted_apart(client) -> None:
     assert (
         report(Shop(client, Path(), None, []))["apart"]["exposures_of_another_arm"] == 0
     )
-    client.now += timedelta(minutes=1)
+    client.now += timedelta(hours=1)
     found = report(Shop(client, Path(), None, []))
     assert found["apart"]["exposures_of_another_arm"] == 1
 
