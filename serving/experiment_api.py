@@ -20,6 +20,7 @@ from serving.arm_lists import ArmLists, segment_of
 from serving.asgi import ApiError, Call, Reply, Route, Routes
 from serving.auth import away
 from serving.events import AHEAD
+from serving.experiment_design_schema import DesignRequest
 from serving.experiment_memory import Running
 from serving.experiment_reports import Reports
 from serving.experiment_schema import (
@@ -95,6 +96,7 @@ class Experiments:
 
         return {
             "/v1/picks": {"POST": write(self.picks)},
+            "/v1/experiment-designs": {"POST": read(self.design)},
             "/v1/experiments": {"POST": write(self.create)},
             own: {"GET": read(self.experiment)},
             f"{own}/status": {"POST": write(self.status)},
@@ -118,6 +120,14 @@ class Experiments:
             now_us = self._from.now_us()
             made = work.create(self._engine, asked, call.who, now_us, self._place)
         return Reply(200, to_json(work.answer(made)))
+
+    def design(self, call: Call) -> Reply:
+        """``POST /v1/experiment-designs``: what a test could find; nothing is kept."""
+        asked = DesignRequest.model_validate_json(call.body)
+        now = self._from.now()
+        with _told(), self._alone():
+            found = work.sketch(self._engine, asked, now, self._place)
+        return Reply(200, to_json(found))
 
     def experiment(self, call: Call) -> Reply:
         """``GET /v1/experiments/{name}``."""

@@ -57,6 +57,39 @@ MeasureName = Literal[
 Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 
 
+def _ascend(looks: list[float]) -> list[float]:
+    if sorted(set(looks)) != looks or looks[-1] != 1:
+        raise PydanticCustomError(
+            "looks", "expected ascending shares of which the last is 1"
+        )
+    return looks
+
+
+Alpha = Annotated[float, Field(ge=0.001, le=0.2)]
+Power = Annotated[float, Field(ge=0.5, le=0.99)]
+Spending = Literal["obrien-fleming", "pocock"]
+Looks = Annotated[
+    list[Annotated[float, Field(ge=0.05, le=1)]],
+    Field(
+        default_factory=lambda: [1.0],
+        min_length=1,
+        max_length=10,
+        description="At which shares of the customers the result is looked at, "
+        "ascending, 1 last.",
+    ),
+    AfterValidator(_ascend),
+]
+Assumed = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        lt=1,
+        description="Control's click rate, conversion or repurchase rate, where the "
+        "shop's history does not tell.",
+    ),
+]
+
+
 class PickIn(Request):
     """A line of a manual list."""
 
@@ -156,37 +189,11 @@ class DesignIn(Request):
             examples=[0.1],
         ),
     ]
-    alpha: Annotated[float, Field(ge=0.001, le=0.2)] = 0.05
-    power: Annotated[float, Field(ge=0.5, le=0.99)] = 0.8
-    looks: Annotated[
-        list[Annotated[float, Field(ge=0.05, le=1)]],
-        Field(
-            default_factory=lambda: [1.0],
-            min_length=1,
-            max_length=10,
-            description="At which shares of the customers the result is looked at, "
-            "ascending, 1 last.",
-        ),
-    ]
-    spending: Literal["obrien-fleming", "pocock"] = "obrien-fleming"
-    assumed: Annotated[
-        float | None,
-        Field(
-            gt=0,
-            lt=1,
-            description="Control's click rate, conversion or repurchase rate, where "
-            "the shop's history does not tell.",
-        ),
-    ] = None
-
-    @model_validator(mode="after")
-    def _ascend(self) -> DesignIn:
-        ascending = sorted(set(self.looks)) == self.looks
-        if not ascending or self.looks[-1] != 1:
-            raise PydanticCustomError(
-                "looks", "expected ascending shares of which the last is 1"
-            )
-        return self
+    alpha: Alpha = 0.05
+    power: Power = 0.8
+    looks: Looks
+    spending: Spending = "obrien-fleming"
+    assumed: Assumed = None
 
 
 class MoneyIn(Request):

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from features.snapshot import from_us
 from serving.arm_lists import segment_of
+from serving.experiment_design_schema import DesignRequest
 from serving.experiment_schema import NAME_PATTERN, ExperimentRequest, PicksRequest
 from serving.experiments.assign import Assigned, Split, assign
 from serving.experiments.place import Place
@@ -158,6 +159,27 @@ def _design(
     try:
         with opened(engine, None, where) as db:
             return designed(db, asked, as_of).to_json()
+    except DesignError as error:
+        raise FieldError(error.field, error.said) from None
+
+
+def sketch(
+    engine: Engine, asked: DesignRequest, as_of: datetime, where: Place
+) -> dict[str, Any]:
+    """What such an experiment could find, as ``DesignAnswer``; nothing is kept.
+
+    Raises:
+        FieldError: the history does not tell what is asked, or nobody comes in time.
+        ContractError, SettingError: the input cannot be read.
+        StateAwayError: the database cannot be reached.
+    """
+    from serving.experiments.designed import DesignError
+    from serving.experiments.inputs import opened
+    from serving.experiments.sketch import sketched, told
+
+    try:
+        with opened(engine, None, where) as db:
+            return told(asked, sketched(db, asked, as_of))
     except DesignError as error:
         raise FieldError(error.field, error.said) from None
 

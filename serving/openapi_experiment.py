@@ -8,10 +8,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from serving import experiment_schema as schema
+from serving.experiment_design_schema import DesignAnswer, DesignRequest
 
 MODELS: tuple[type[BaseModel], ...] = (
     schema.PicksRequest,
     schema.PicksAnswer,
+    DesignRequest,
+    DesignAnswer,
     schema.ExperimentRequest,
     schema.ExperimentAnswer,
     schema.StatusRequest,
@@ -79,6 +82,19 @@ def paths(content: Content, errors: Mapping[str, dict[str, Any]]) -> dict[str, A
             ),
             schema.PicksRequest,
             schema.PicksAnswer,
+            named=False,
+        ),
+        "/v1/experiment-designs": post(
+            "read",
+            (
+                "What a comparison could find",
+                "Customers and days for an effect, or the smallest effect for a number "
+                "of days or customers; the split that finds most; and the power at "
+                "effects around it, from the shop's own history. Nothing is kept. One "
+                "design or report is made at a time.",
+            ),
+            DesignRequest,
+            DesignAnswer,
             named=False,
         ),
         "/v1/experiments": post(

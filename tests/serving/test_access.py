@@ -44,6 +44,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("GET", "/v1/kpis"): ("read", None),
     ("DELETE", "/v1/customers/{id}"): ("admin", None),
     ("POST", "/v1/picks"): ("write", PICKS),
+    ("POST", "/v1/experiment-designs"): ("read", {"customers": 900, "assumed": 0.1}),
     ("POST", "/v1/experiments"): ("write", EXPERIMENT),
     ("GET", "/v1/experiments/{name}"): ("read", None),
     ("POST", "/v1/experiments/{name}/status"): ("write", {"status": "running"}),
