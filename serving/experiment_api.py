@@ -16,7 +16,7 @@ from features.contracts import ContractError, SettingError
 from features.snapshot import to_us
 from serving import experiment_work as work
 from serving.answering import Answering
-from serving.arm_lists import ArmLists, segment_of
+from serving.arm_lists import ArmLists, Slot, segment_of
 from serving.asgi import ApiError, Call, Reply, Route, Routes
 from serving.auth import away
 from serving.events import AHEAD
@@ -24,22 +24,27 @@ from serving.experiment_design_schema import DesignRequest
 from serving.experiment_memory import Running
 from serving.experiment_reports import Reports
 from serving.experiment_schema import (
+    INTERLEAVED,
     AssignmentsRequest,
     ExperimentRequest,
     ExposuresRequest,
     OutcomesRequest,
     PicksRequest,
+    PreferenceQuery,
     ReportQuery,
     StatusRequest,
 )
+from serving.experiments.assign import Assigned
 from serving.experiments.place import Place
+from serving.published import Published
 from serving.query import parameters_of
-from serving.state import assignments, shown
+from serving.state import assignments, deals, shown
 from serving.state.database import StateAwayError
 from serving.state.experiments import UnfitError
 from serving.state.shown import Kind, Shown
 
 if TYPE_CHECKING:
+    from serving.experiments.preferred import Preferred
     from serving.experiments.report import Report
 
 logger = logging.getLogger("repurchase.serving")
@@ -82,6 +87,14 @@ class Experiments:
             self._alone,
         )
 
+        self._preferences: Reports[Preferred] = Reports(
+            engine,
+            place,
+            lambda: answering.erased.count,
+            lambda name, as_of: work.make_preference(engine, name, place, as_of),
+            self._alone,
+        )
+
     @property
     def routes(self) -> Routes:
         """The paths."""
@@ -104,6 +117,7 @@ class Experiments:
             f"{own}/exposures": {"POST": write(self.exposures)},
             f"{own}/outcomes": {"POST": write(self.outcomes)},
             f"{own}/report": {"GET": read(self.report)},
+            f"{own}/preference": {"GET": read(self.preference)},
         }
 
     def picks(self, call: Call) -> Reply:
@@ -153,20 +167,21 @@ class Experiments:
             # Who was erased is drawn as anybody unknown is, and not kept.
             drawn = work.draw(held.running, asked.customer_ids)
             lists = ArmLists(self._from, published, held.running.plan, held.picks)
-            rows = [published.customers.row(d.customer_id) for d in drawn]
+            now_us = self._from.now_us()
             kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
-            assignments.record(self._engine, one.name, kept, self._from.now_us())
+            assignments.record(self._engine, one.name, kept, now_us)
+            shows, origins = _shows(lists, published, drawn)
+            if origins:
+                deals.record(self._engine, one.name, origins, now_us)
         found = [
             {
                 "customer_id": d.customer_id,
                 "arm": d.arm,
                 "why": d.why,
                 "list_version": lists.version(d.arm),
-                "items": lists.items(
-                    d.arm, d.customer_id, row, segment_of(published, row)
-                ),
+                "items": items,
             }
-            for d, row in zip(drawn, rows, strict=True)
+            for d, items in zip(drawn, shows, strict=True)
         ]
         head = self._from.head(published)
         answer = {**head, "experiment": one.name, "assignments": found}
@@ -236,6 +251,7 @@ class Experiments:
         query = ReportQuery.model_validate(parameters_of(call.query))
         with _told():
             one = work.found(self._engine, call.parameter)
+            work.must_be(one, "randomised")
             one, found = self._reports.of(one, query.as_of, self._from.now)
         if query.format == "html":
             from serving.experiments.page import page
@@ -243,6 +259,17 @@ class Experiments:
             body = page(found, one.status).encode()
             return Reply(200, body, HTML, (_STYLED,))
         from serving.experiments.told import told
+
+        return Reply(200, to_json({"status": one.status, **told(found)}))
+
+    def preference(self, call: Call) -> Reply:
+        """``GET …/preference``: which of two interleaved lists is preferred."""
+        query = PreferenceQuery.model_validate(parameters_of(call.query))
+        with _told():
+            one = work.found(self._engine, call.parameter)
+            work.must_be(one, "interleaved")
+            one, found = self._preferences.of(one, query.as_of, self._from.now)
+        from serving.experiments.preferred import told
 
         return Reply(200, to_json({"status": one.status, **told(found)}))
 
@@ -267,6 +294,25 @@ class Experiments:
             yield
         finally:
             self._computing.release()
+
+
+def _shows(
+    lists: ArmLists, published: Published, drawn: Sequence[Assigned]
+) -> tuple[list[list[Slot]], dict[tuple[str, str], str]]:
+    """What each customer is shown, and which arm gave what of interleaved lists."""
+    shows: list[list[Slot]] = []
+    origins: dict[tuple[str, str], str] = {}
+    for d in drawn:
+        row = published.customers.row(d.customer_id)
+        known = (d.customer_id, row, segment_of(published, row))
+        if d.arm == INTERLEAVED:
+            items, arms = lists.dealt(*known)
+            for slot, arm in zip(items, arms, strict=True):
+                origins[d.customer_id, slot["product_id"]] = arm
+        else:
+            items = lists.items(d.arm, *known)
+        shows.append(items)
+    return shows, origins
 
 
 @contextmanager

@@ -190,5 +190,31 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
         "plan": _PLAN,
         "definitions": [{"word": "look", "means": "A moment fixed before the start."}],
     },
+    schema.PreferenceAnswer: {
+        "experiment": "taste",
+        "status": "stopped",
+        "as_of": "2017-11-20T00:00:00Z",
+        "first": "manual",
+        "second": "model",
+        "customers": 400,
+        "decided_by": "clicks",
+        "winner": "model",
+        "is_final": True,
+        "sentence": "model is preferred: of 180 customers who clicked on one list more "
+        "than the other, 66.7% (95% interval 59.3% to 73.5%) did so of model's, the "
+        "others of manual's, p < 0.001. What it is worth, a randomised test tells.",
+        "votes": [
+            {
+                "by": "clicks",
+                "first": 60,
+                "second": 120,
+                "tied": 14,
+                "share": 0.667,
+                "low": 0.593,
+                "high": 0.735,
+                "p_value": 0.00001,
+            }
+        ],
+    },
 }
 """Merged into ``examples.EXAMPLES``; tested."""

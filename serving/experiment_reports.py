@@ -23,7 +23,7 @@ from serving.experiments.place import Place
 from serving.experiments.plan import plan_of
 from serving.state.database import reading
 from serving.state.experiments import Experiment
-from serving.state.tables import ASSIGNMENTS, EVENTS, SHOWN
+from serving.state.tables import ASSIGNMENTS, DEALT, EVENTS, SHOWN
 
 _AT_LEAST = timedelta(minutes=1)
 """Customers come all the time: their windows need not be over one by one."""
@@ -145,6 +145,7 @@ def _last(engine: Engine, name: str) -> tuple[int | None, ...]:
             (EVENTS, EVENTS.c.table == PURCHASES.name),
             (SHOWN, SHOWN.c.experiment == name),
             (ASSIGNMENTS, ASSIGNMENTS.c.experiment == name),
+            (DEALT, DEALT.c.experiment == name),
         ):
             newest = table.c.sequence.desc()
             query = select(table.c.sequence).where(own).order_by(newest).limit(1)

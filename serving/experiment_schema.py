@@ -139,6 +139,10 @@ class PicksAnswer(Answer):
     at: datetime
 
 
+INTERLEAVED = "interleaved"
+"""Arm of all who are drawn by an interleaved experiment."""
+
+
 class ArmIn(Request):
     """One variant."""
 
@@ -217,6 +221,13 @@ class ExperimentRequest(Request):
     name: Name
     owner: KeptText
     arms: Annotated[list[ArmIn], Field(min_length=2, max_length=10)]
+    kind: Annotated[
+        Literal["randomised", "interleaved"],
+        Field(
+            description="interleaved: a fast test before the real one; everyone sees "
+            "both lists dealt into one."
+        ),
+    ] = "randomised"
     slots: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
     window_days: Annotated[
         int,
@@ -274,7 +285,25 @@ class ExperimentRequest(Request):
                 raise PydanticCustomError("arms", "expected a holdout to show nothing")
         if not set(self.overrides.values()) <= set(names):
             raise PydanticCustomError("overrides", "expected arms of the experiment")
+        if INTERLEAVED in names:
+            raise PydanticCustomError("arms", "expected no arm called interleaved")
+        if self.kind == "interleaved":
+            self._must_interleave()
         return self
+
+    def _must_interleave(self) -> None:
+        if len(self.arms) != 2 or any(arm.show == "nothing" for arm in self.arms):
+            raise PydanticCustomError(
+                "arms", "expected two arms that show lists, to interleave them"
+            )
+        if self.primary not in ("click_rate", "conversion"):
+            raise PydanticCustomError(
+                "primary", "expected click_rate or conversion, of interleaved lists"
+            )
+        if self.design is not None or self.money is not None:
+            raise PydanticCustomError(
+                "design", "expected neither design nor money of interleaved lists"
+            )
 
 
 class StatusRequest(Request):
@@ -338,7 +367,10 @@ class AssignmentOut(Answer):
     why: Literal["hash", "override", "excluded", "outside layer"]
     list_version: Annotated[
         str | None,
-        Field(description="LIST@VERSION of picks, or the published version."),
+        Field(
+            description="LIST@VERSION of picks, or the published version; of interleaved "
+            "lists both, joined by +."
+        ),
     ]
     items: Annotated[
         list[SlotOut],
@@ -406,6 +438,53 @@ class ReportQuery(Request):
             "now."
         ),
     ] = None
+
+
+class PreferenceQuery(Request):
+    """Parameters of a preference."""
+
+    as_of: Annotated[
+        Annotated[datetime, AfterValidator(_utc)] | None,
+        Field(
+            description="Nothing is read that happened or was known at or after it; null: "
+            "now."
+        ),
+    ] = None
+
+
+class VoteOut(Answer):
+    """One vote a customer: of whose products they did more."""
+
+    by: Literal["clicks", "purchases"]
+    first: Annotated[int, Field(ge=0, description="Customers for the first list.")]
+    second: Annotated[int, Field(ge=0, description="Customers for the second.")]
+    tied: Annotated[int, Field(ge=0, description="As many of both, and some.")]
+    share: Annotated[
+        float | None, Field(description="Of the second list; null: nobody decided.")
+    ]
+    low: Annotated[float | None, Field(description="95 %, exact.")]
+    high: float | None
+    p_value: Annotated[float | None, Field(description="Exact sign test.")]
+
+
+class PreferenceAnswer(Answer):
+    """Which of two interleaved lists is preferred."""
+
+    experiment: str
+    status: Literal["draft", "running", "stopped"]
+    as_of: datetime
+    first: Annotated[str, Field(description="Arm of the control.")]
+    second: str
+    customers: Annotated[int, Field(ge=0, description="Whom a list was dealt to.")]
+    decided_by: Literal["clicks", "purchases"]
+    winner: Annotated[
+        str | None, Field(description="Null: not the end, or inconclusive.")
+    ]
+    is_final: Annotated[
+        bool, Field(description="It was stopped, and all windows are over.")
+    ]
+    sentence: str
+    votes: list[VoteOut]
 
 
 class LoggedRejection(Answer):

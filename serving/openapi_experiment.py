@@ -24,6 +24,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     schema.OutcomesRequest,
     schema.LoggedAnswer,
     schema.ReportAnswer,
+    schema.PreferenceAnswer,
 )
 
 _NAME = {
@@ -156,6 +157,9 @@ def paths(content: Content, errors: Mapping[str, dict[str, Any]]) -> dict[str, A
             schema.LoggedAnswer,
         ),
         f"{own}/report": {"get": _report(content(schema.ReportAnswer), errors)},
+        f"{own}/preference": {
+            "get": _preference(content(schema.PreferenceAnswer), errors)
+        },
     }
 
 
@@ -172,10 +176,21 @@ def _get(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _report(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]:
-    page = {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>…"}}
-    fields = schema.ReportQuery.model_json_schema()["properties"]
-    query = [
+def _preference(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": "Which of two interleaved lists is preferred",
+        "description": "Kept like a report. 409: the experiment is randomised.",
+        "security": [{"key": ["read"]}],
+        "parameters": [_NAME, *_query(schema.PreferenceQuery)],
+        "responses": {
+            "200": {"description": "The answer.", "content": answer},
+            **{status: errors[status] for status in (*_GET, "409", "422", "429")},
+        },
+    }
+
+
+def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
+    return [
         {
             "name": name,
             "in": "query",
@@ -183,16 +198,20 @@ def _report(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]
             "schema": field,
             "example": _QUERY[name],
         }
-        for name, field in fields.items()
+        for name, field in model.model_json_schema()["properties"].items()
     ]
+
+
+def _report(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]:
+    page = {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>…"}}
     return {
         "summary": "Who won, by how much, how sure",
         "description": "A report is kept until something new is known, an hour at most; "
         "as_of says of when it is. One is made at a time: 503 while another one is.",
         "security": [{"key": ["read"]}],
-        "parameters": [_NAME, *query],
+        "parameters": [_NAME, *_query(schema.ReportQuery)],
         "responses": {
             "200": {"description": "The answer.", "content": {**answer, **page}},
-            **{status: errors[status] for status in (*_GET, "422", "429")},
+            **{status: errors[status] for status in (*_GET, "409", "422", "429")},
         },
     }

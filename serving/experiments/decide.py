@@ -30,9 +30,6 @@ from serving.experiments.verdict import Money, Verdict, verdict
 
 _TICK = timedelta(microseconds=1)
 
-_ERASED_AT_MOST = 0.05
-"""Of the customers, so many may be missing at the last look of what is over."""
-
 _SPENT = Verdict(
     "inconclusive",
     "Inconclusive: the last look came when earlier ones had spent all of alpha.",
@@ -50,6 +47,7 @@ class Now:
         money: by treatment.
         days: since the first assignment.
         is_over: stopped, and every window is over.
+        erased: of those drawn, how many were erased since.
     """
 
     db: duckdb.DuckDBPyConnection
@@ -61,6 +59,7 @@ class Now:
     money: Mapping[str, Money | None]
     days: int
     is_over: bool
+    erased: int = 0
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def _said(now: Now, estimate: Estimate) -> Verdict:
 def _running(now: Now, design: Design, done: int, seen: Monitored) -> str:
     """Where a running experiment stands."""
     counted = sum(now.analysis.customers.values()) if now.analysis else 0
-    needed = math.ceil(design.looks[done] * _compared(now.plan, design))
+    needed = _whole(design.looks[done] * _compared(now.plan, design))
     so_far = seen.always
     sized = "undefined"
     if so_far.uplift is not None and so_far.uplift_low is not None:
@@ -193,6 +192,11 @@ def _running(now: Now, design: Design, done: int, seen: Monitored) -> str:
     )
 
 
+def _whole(customers: float) -> int:
+    """Customers, rounded up but for what shares leave of rounding."""
+    return math.ceil(round(customers, 6))
+
+
 def _compared(plan: Plan, design: Design) -> float:
     """Customers of the design without the holdouts."""
     shares = plan.split.shares
@@ -202,8 +206,8 @@ def _compared(plan: Plan, design: Design) -> float:
 def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
     """The looks that have come, each on the data of its own moment.
 
-    The last look of an experiment that is over comes although some per cent of its
-    customers were erased since.
+    The last look of an experiment that is over comes although some of its customers
+    were erased since.
     """
     days = now.plan.asked.window_days
     compared = (now.plan.control, *now.plan.treatments)
@@ -211,7 +215,7 @@ def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
     over = now.as_of - timedelta(days=days)
     customers = _compared(now.plan, design)
     come: dict[datetime, int] = {}
-    needed = [math.ceil(fraction * customers) for fraction in design.looks]
+    needed = [_whole(fraction * customers) for fraction in design.looks]
     if now.is_over:
         needed[-1] = min(needed[-1], _kept(now, needed[-1], sorted(compared)))
     for place, count in enumerate(needed):
@@ -240,11 +244,14 @@ def _kept(now: Now, needed: int, arms: Sequence[str]) -> int:
     """Customers with whom an experiment that is over has its last look.
 
     An erasure takes a customer out of the count, and would otherwise take back a
-    decision. Who stopped far short of the plan has no last look: the moment was
-    chosen, perhaps by what was seen, and only the always-valid interval holds then.
+    decision; so exactly those who were erased may be missing. Who stopped short of the
+    plan has no last look: the moment was chosen, perhaps by what was seen, and only the
+    always-valid interval holds then. Any tolerance would cost alpha: had 1, 2, 5 or
+    10 % been forgiven, who looks ten times on that last stretch and stops at will finds
+    an effect that is none in 5.8, 6.1, 6.8 or 7.7 % (a million simulated walks each).
     """
     kept = sum(now.analysis.customers[arm] for arm in arms) if now.analysis else 0
-    return kept if kept >= needed * (1 - _ERASED_AT_MOST) else needed
+    return kept if kept + now.erased >= needed else needed
 
 
 def _estimates(now: Now, as_of: datetime) -> dict[str, Estimate] | None:

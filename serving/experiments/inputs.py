@@ -30,7 +30,7 @@ from serving.experiments.outcomes import Sources
 from serving.experiments.place import Place
 from serving.state import tombstones
 from serving.state.database import reading
-from serving.state.tables import ASSIGNMENTS, EVENTS, SHOWN
+from serving.state.tables import ASSIGNMENTS, DEALT, EVENTS, SHOWN
 
 _ROWS_AT_ONCE = 50_000
 _MOMENT = pa.timestamp("us")
@@ -43,6 +43,14 @@ _ASSIGNED = pa.schema(
         ("assigned_at", _MOMENT),
         ("segment", pa.string()),
         ("propensity", pa.float64()),
+    ]
+)
+_DEALT = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("product_id", pa.string()),
+        ("arm", pa.string()),
+        ("dealt_at", _MOMENT),
     ]
 )
 _SHOWN = pa.schema(
@@ -80,7 +88,7 @@ SOURCES = Sources("assigned", "bought", "exposures", "clicks")
 def opened(
     state: Engine, experiment: str | None, place: Place
 ) -> Generator[duckdb.DuckDBPyConnection]:
-    """A connection with the views of ``SOURCES``.
+    """A connection with the views of ``SOURCES``, and ``dealt`` of interleaved lists.
 
     Exposures and clicks count only where the arm that the shop named is the
     customer's; the others are in the view ``astray``.
@@ -102,6 +110,7 @@ def opened(
         for kind, name in (("exposure", "exposures"), ("click", "clicks")):
             _shown(state, db, experiment, (kind, name), folder)
         _bought(state, db, folder, has_table=has_table)
+        _dealt(state, db, experiment, folder)
         yield db
 
 
@@ -136,6 +145,16 @@ def _assigned(
     db.execute(
         f"CREATE TEMP TABLE assigned AS SELECT * FROM read_parquet({path(file)})"
     )
+
+
+def _dealt(
+    state: Engine, db: duckdb.DuckDBPyConnection, experiment: str | None, folder: Path
+) -> None:
+    columns = [DEALT.c[n] for n in map(str, _DEALT.names)]
+    query = select(*columns).where(DEALT.c.experiment == experiment)
+    file = folder / "dealt.parquet"
+    _write(state, query.order_by(DEALT.c.sequence), _DEALT, file)
+    db.execute(f"CREATE TEMP VIEW dealt AS SELECT * FROM read_parquet({path(file)})")
 
 
 def _shown(

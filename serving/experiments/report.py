@@ -90,7 +90,11 @@ class Report:
 
 
 def report(
-    db: duckdb.DuckDBPyConnection, plan: Plan, moments: Moments, as_of: datetime
+    db: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    moments: Moments,
+    as_of: datetime,
+    erased: int = 0,
 ) -> Report:
     """Everything that is known of an experiment.
 
@@ -99,6 +103,7 @@ def report(
         plan: its own.
         moments: of the experiment.
         as_of: nothing is read that happened or was known at or after it.
+        erased: of those drawn, how many were erased since.
     """
     design = None if plan.design is None else design_from_json(plan.design)
     window = Window(as_of, plan.asked.window_days, strata=SEGMENTS)
@@ -127,6 +132,7 @@ def report(
         money,
         days=_days(db, as_of),
         is_over=is_over,
+        erased=erased,
     )
     return Report(
         plan,
