@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from serving.answering import Answering
+from serving.experiment_schema import INTERLEAVED
+from serving.experiments.draft import team_draft
 from serving.experiments.plan import Plan
 from serving.fresh import lately_of, view_of
 from serving.published import Published
@@ -107,6 +109,9 @@ class ArmLists:
 
     def version(self, arm: str | None) -> str | None:
         """Version of the list that an arm shows; None: it shows none of ours."""
+        if arm == INTERLEAVED:
+            both = [self.version(one.name) or "" for one in self._plan.asked.arms]
+            return "+".join(dict.fromkeys(both))
         if arm is not None and arm in self._picks:
             return self._plan.picks[arm].label
         return self._published.version if arm in self._asks else None
@@ -142,6 +147,34 @@ class ArmLists:
             }
             for item in listed(view, ask)
         ]
+
+    def dealt(
+        self, customer_id: str, row: int | None, segment: str | None
+    ) -> tuple[list[Slot], list[str]]:
+        """Both lists dealt into one, and the arm that gave each product; see ``items``."""
+        plan = self._plan
+        lists = [
+            {
+                slot["product_id"]: slot
+                for slot in self.items(arm, customer_id, row, segment)
+            }
+            for arm in plan.arms
+        ]
+        made = team_draft(
+            list(lists[0]),
+            list(lists[1]),
+            plan.asked.slots,
+            experiment=plan.asked.name,
+            salt=plan.salt,
+            customer_id=customer_id,
+        )
+        slots: list[Slot] = [
+            {**lists[team][product], "position": place}
+            for place, (product, team) in enumerate(
+                zip(made.products, made.teams, strict=True), 1
+            )
+        ]
+        return slots, [list(plan.arms)[team] for team in made.teams]
 
     def _by_hand(self, products: Sequence[str]) -> list[Slot]:
         ids = self._published.catalogue.ids

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 from sqlalchemy import Engine
@@ -15,26 +16,36 @@ from features.contracts import ContractError, SettingError
 from features.snapshot import to_us
 from serving import experiment_work as work
 from serving.answering import Answering
-from serving.arm_lists import ArmLists, segment_of
+from serving.arm_lists import ArmLists, Slot, segment_of
 from serving.asgi import ApiError, Call, Reply, Route, Routes
 from serving.auth import away
 from serving.events import AHEAD
+from serving.experiment_design_schema import DesignRequest
 from serving.experiment_memory import Running
+from serving.experiment_reports import Reports
 from serving.experiment_schema import (
+    INTERLEAVED,
     AssignmentsRequest,
     ExperimentRequest,
     ExposuresRequest,
     OutcomesRequest,
     PicksRequest,
+    PreferenceQuery,
     ReportQuery,
     StatusRequest,
 )
+from serving.experiments.assign import Assigned
 from serving.experiments.place import Place
+from serving.published import Published
 from serving.query import parameters_of
-from serving.state import assignments, shown
+from serving.state import assignments, deals, shown
 from serving.state.database import StateAwayError
 from serving.state.experiments import UnfitError
 from serving.state.shown import Kind, Shown
+
+if TYPE_CHECKING:
+    from serving.experiments.preferred import Preferred
+    from serving.experiments.report import Report
 
 logger = logging.getLogger("repurchase.serving")
 
@@ -68,6 +79,21 @@ class Experiments:
         self._max_bytes = max_bytes
         self._running = Running(engine, lambda: answering.erased.count)
         self._computing = threading.Lock()
+        self._reports: Reports[Report] = Reports(
+            engine,
+            place,
+            lambda: answering.erased.count,
+            lambda name, as_of: work.make_report(engine, name, place, as_of),
+            self._alone,
+        )
+
+        self._preferences: Reports[Preferred] = Reports(
+            engine,
+            place,
+            lambda: answering.erased.count,
+            lambda name, as_of: work.make_preference(engine, name, place, as_of),
+            self._alone,
+        )
 
     @property
     def routes(self) -> Routes:
@@ -83,6 +109,7 @@ class Experiments:
 
         return {
             "/v1/picks": {"POST": write(self.picks)},
+            "/v1/experiment-designs": {"POST": read(self.design)},
             "/v1/experiments": {"POST": write(self.create)},
             own: {"GET": read(self.experiment)},
             f"{own}/status": {"POST": write(self.status)},
@@ -90,6 +117,7 @@ class Experiments:
             f"{own}/exposures": {"POST": write(self.exposures)},
             f"{own}/outcomes": {"POST": write(self.outcomes)},
             f"{own}/report": {"GET": read(self.report)},
+            f"{own}/preference": {"GET": read(self.preference)},
         }
 
     def picks(self, call: Call) -> Reply:
@@ -106,6 +134,14 @@ class Experiments:
             now_us = self._from.now_us()
             made = work.create(self._engine, asked, call.who, now_us, self._place)
         return Reply(200, to_json(work.answer(made)))
+
+    def design(self, call: Call) -> Reply:
+        """``POST /v1/experiment-designs``: what a test could find; nothing is kept."""
+        asked = DesignRequest.model_validate_json(call.body)
+        now = self._from.now()
+        with _told(), self._alone():
+            found = work.sketch(self._engine, asked, now, self._place)
+        return Reply(200, to_json(found))
 
     def experiment(self, call: Call) -> Reply:
         """``GET /v1/experiments/{name}``."""
@@ -131,20 +167,21 @@ class Experiments:
             # Who was erased is drawn as anybody unknown is, and not kept.
             drawn = work.draw(held.running, asked.customer_ids)
             lists = ArmLists(self._from, published, held.running.plan, held.picks)
-            rows = [published.customers.row(d.customer_id) for d in drawn]
+            now_us = self._from.now_us()
             kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
-            assignments.record(self._engine, one.name, kept, self._from.now_us())
+            assignments.record(self._engine, one.name, kept, now_us)
+            shows, origins = _shows(lists, published, drawn)
+            if origins:
+                deals.record(self._engine, one.name, origins, now_us)
         found = [
             {
                 "customer_id": d.customer_id,
                 "arm": d.arm,
                 "why": d.why,
                 "list_version": lists.version(d.arm),
-                "items": lists.items(
-                    d.arm, d.customer_id, row, segment_of(published, row)
-                ),
+                "items": items,
             }
-            for d, row in zip(drawn, rows, strict=True)
+            for d, items in zip(drawn, shows, strict=True)
         ]
         head = self._from.head(published)
         answer = {**head, "experiment": one.name, "assignments": found}
@@ -212,18 +249,28 @@ class Experiments:
     def report(self, call: Call) -> Reply:
         """``GET …/report``: JSON, or a page."""
         query = ReportQuery.model_validate(parameters_of(call.query))
-        as_of = min(query.as_of or self._from.now(), self._from.now())
-        with _told(), self._alone():
-            one, found = work.make_report(
-                self._engine, call.parameter, self._place, as_of
-            )
-            from serving.experiments.told import told
+        with _told():
+            one = work.found(self._engine, call.parameter)
+            work.must_be(one, "randomised")
+            one, found = self._reports.of(one, query.as_of, self._from.now)
+        if query.format == "html":
+            from serving.experiments.page import page
 
-            if query.format == "html":
-                from serving.experiments.page import page
+            body = page(found, one.status).encode()
+            return Reply(200, body, HTML, (_STYLED,))
+        from serving.experiments.told import told
 
-                body = page(found, one.status).encode()
-                return Reply(200, body, HTML, (_STYLED,))
+        return Reply(200, to_json({"status": one.status, **told(found)}))
+
+    def preference(self, call: Call) -> Reply:
+        """``GET …/preference``: which of two interleaved lists is preferred."""
+        query = PreferenceQuery.model_validate(parameters_of(call.query))
+        with _told():
+            one = work.found(self._engine, call.parameter)
+            work.must_be(one, "interleaved")
+            one, found = self._preferences.of(one, query.as_of, self._from.now)
+        from serving.experiments.preferred import told
+
         return Reply(200, to_json({"status": one.status, **told(found)}))
 
     @contextmanager
@@ -247,6 +294,25 @@ class Experiments:
             yield
         finally:
             self._computing.release()
+
+
+def _shows(
+    lists: ArmLists, published: Published, drawn: Sequence[Assigned]
+) -> tuple[list[list[Slot]], dict[tuple[str, str], str]]:
+    """What each customer is shown, and which arm gave what of interleaved lists."""
+    shows: list[list[Slot]] = []
+    origins: dict[tuple[str, str], str] = {}
+    for d in drawn:
+        row = published.customers.row(d.customer_id)
+        known = (d.customer_id, row, segment_of(published, row))
+        if d.arm == INTERLEAVED:
+            items, arms = lists.dealt(*known)
+            for slot, arm in zip(items, arms, strict=True):
+                origins[d.customer_id, slot["product_id"]] = arm
+        else:
+            items = lists.items(d.arm, *known)
+        shows.append(items)
+    return shows, origins
 
 
 @contextmanager

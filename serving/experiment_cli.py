@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,8 @@ import typer
 
 from features.config import Config
 from features.contracts import SettingError
+from serving.experiment_design_cli import design
+from serving.experiment_errors import in_one_line
 from serving.options import ConfigFile, DataPlace, Overrides, load, new_console
 from serving.state_cli import now_us, opened_state
 
@@ -22,6 +23,8 @@ experiment = typer.Typer(
     help="Compare lists in a randomised test: picks, create, start, assign, report.",
     no_args_is_help=True,
 )
+
+experiment.command()(design)
 
 Name = Annotated[str, typer.Argument(help="Of the experiment.")]
 
@@ -47,11 +50,11 @@ def picks(
     from serving.experiment_schema import PicksRequest
 
     lines = list(_lines(file))
-    with _told("--list, --owner or a line of the file"):
+    with in_one_line("--list, --owner or a line of the file"):
         asked = PicksRequest.model_validate(
             {"list": list_, "owner": owner, "lines": lines}
         )
-    with opened_state(load(config, overrides)) as engine, _told(str(file)):
+    with opened_state(load(config, overrides)) as engine, in_one_line(str(file)):
         made = work.upload(engine, asked, now_us())
     said = f"{made.list}@{made.version}: {made.lines:,} lines, locked as {made.sha256}"
     new_console().print(said, soft_wrap=True, markup=False)
@@ -73,10 +76,10 @@ def create(
     from serving.state.audits import LOCAL
 
     settings = load(config, overrides, data)
-    with _told(str(file)):
+    with in_one_line(str(file)):
         asked = ExperimentRequest.model_validate(_read(file))
     place = Place(settings.data, settings.engine)
-    with opened_state(settings) as engine, _told(str(file)):
+    with opened_state(settings) as engine, in_one_line(str(file)):
         made = work.create(engine, asked, LOCAL, now_us(), place)
     _show(made)
 
@@ -129,7 +132,7 @@ def assign(
     counts: dict[str, int] = {}
     with (
         opened_state(settings) as engine,
-        _told(name),
+        in_one_line(name),
         whole(out) as place,
         place.open("w", encoding="utf-8", newline="") as opened,
     ):
@@ -177,7 +180,7 @@ def report(
     moment = now if as_of is None else min(parse_cutoff(as_of), now)
     file = _page_file(out or settings.workspace / "reports" / f"experiment-{name}.html")
     place = Place(settings.data, settings.engine)
-    with opened_state(settings) as engine, _told(name):
+    with opened_state(settings) as engine, in_one_line(name):
         one, found = work.make_report(engine, name, place, moment)
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole(file) as unfinished:
@@ -193,7 +196,7 @@ def report(
 def _move(name: str, status: str, settings: Config) -> None:
     from serving import experiment_work as work
 
-    with opened_state(settings) as engine, _told(name):
+    with opened_state(settings) as engine, in_one_line(name):
         moved = work.move(engine, name, status, now_us())
     new_console().print(f"{name}: {moved.status}", markup=False)
 
@@ -303,30 +306,3 @@ def _page_file(file: Path) -> Path:
             f"{file.name}; the figures go beside it as JSON"
         )
     return file
-
-
-@contextmanager
-def _told(what: str) -> Generator[None]:
-    """Errors of the work in one line.
-
-    Raises:
-        SettingError: what is wrong.
-    """
-    from pydantic import ValidationError
-
-    from serving import experiment_work as work
-    from serving.state.experiments import UnfitError
-
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "plan"
-        said = first["msg"][:1].lower() + first["msg"][1:]
-        raise SettingError(f"{field}: {said}; check {what}") from None
-    except work.NotFoundError:
-        raise SettingError(
-            f"name: expected that of an experiment, got {what!r}; create it first"
-        ) from None
-    except (work.FieldError, UnfitError) as error:
-        raise SettingError(str(error)) from None

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from serving import experiment_schema as schema
+from serving.experiment_design_schema import DesignAnswer, DesignRequest
 
 _SHA = "5f0a6c3f5f3b0a1f7a8c0d0f2c9c7f27e7e6b1c2a86f3f5f1f0f5a8f6b0c1d2e"
 _MOMENTS = {
@@ -61,6 +62,33 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
         "lines": 3,
         "owner": "mia",
         "at": "2017-10-15T07:55:00Z",
+    },
+    DesignRequest: {
+        "arms": ["manual", "model"],
+        "holdout": 0.1,
+        "primary": "click_rate",
+        "assumed": 0.05,
+        "days": 56,
+    },
+    DesignAnswer: {
+        "sentence": "2,800 customers in about 56 days show an effect of 16.0% on click "
+        "rate (now 0.05) with a power of 80%.",
+        "primary": "click_rate",
+        "arms": [
+            {"name": "manual", "weight": 4500, "share": 0.45, "holdout": False},
+            {"name": "model", "weight": 4500, "share": 0.45, "holdout": False},
+            {"name": "holdout", "weight": 1000, "share": 0.1, "holdout": True},
+        ],
+        "customers": 2800,
+        "days": 56,
+        "mde": 0.16,
+        "alpha": 0.05,
+        "power": 0.8,
+        "power_by_uplift": [
+            {"uplift": 0.08, "power": 0.3},
+            {"uplift": 0.16, "power": 0.8},
+        ],
+        "baseline": {"mean": 0.05, "kept_variance": 1.0, "customers": 0},
     },
     schema.ExperimentRequest: _PLAN,
     schema.ExperimentAnswer: {
@@ -137,6 +165,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
                 "more_days": None,
                 "rests_on": "look 2 of 2 of the design",
                 "is_final": True,
+                "came_late": {"purchases": 4, "exposures": 0, "clicks": 0},
                 "estimate": _ESTIMATE,
             }
         ],
@@ -150,6 +179,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
             "with_exposures": None,
         },
         "apart": {"exposures_of_another_arm": 3, "overrides": 1},
+        "late": {"purchases": 0, "exposures": 0, "clicks": 0},
         "measures": [{"measure": "click_rate", "arm": "model", **_ESTIMATE}],
         "beside_holdout": [],
         "over_time": [{"arm": "model", "measure": "click_rate", "days": []}],
@@ -159,6 +189,32 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
         "design": _DESIGN,
         "plan": _PLAN,
         "definitions": [{"word": "look", "means": "A moment fixed before the start."}],
+    },
+    schema.PreferenceAnswer: {
+        "experiment": "taste",
+        "status": "stopped",
+        "as_of": "2017-11-20T00:00:00Z",
+        "first": "manual",
+        "second": "model",
+        "customers": 400,
+        "decided_by": "clicks",
+        "winner": "model",
+        "is_final": True,
+        "sentence": "model is preferred: of 180 customers who clicked on one list more "
+        "than the other, 66.7% (95% interval 59.3% to 73.5%) did so of model's, the "
+        "others of manual's, p < 0.001. What it is worth, a randomised test tells.",
+        "votes": [
+            {
+                "by": "clicks",
+                "first": 60,
+                "second": 120,
+                "tied": 14,
+                "share": 0.667,
+                "low": 0.593,
+                "high": 0.735,
+                "p_value": 0.00001,
+            }
+        ],
     },
 }
 """Merged into ``examples.EXAMPLES``; tested."""

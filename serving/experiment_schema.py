@@ -57,6 +57,39 @@ MeasureName = Literal[
 Positive = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 
 
+def _ascend(looks: list[float]) -> list[float]:
+    if sorted(set(looks)) != looks or looks[-1] != 1:
+        raise PydanticCustomError(
+            "looks", "expected ascending shares of which the last is 1"
+        )
+    return looks
+
+
+Alpha = Annotated[float, Field(ge=0.001, le=0.2)]
+Power = Annotated[float, Field(ge=0.5, le=0.99)]
+Spending = Literal["obrien-fleming", "pocock"]
+Looks = Annotated[
+    list[Annotated[float, Field(ge=0.05, le=1)]],
+    Field(
+        default_factory=lambda: [1.0],
+        min_length=1,
+        max_length=10,
+        description="At which shares of the customers the result is looked at, "
+        "ascending, 1 last.",
+    ),
+    AfterValidator(_ascend),
+]
+Assumed = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        lt=1,
+        description="Control's click rate, conversion or repurchase rate, where the "
+        "shop's history does not tell.",
+    ),
+]
+
+
 class PickIn(Request):
     """A line of a manual list."""
 
@@ -104,6 +137,10 @@ class PicksAnswer(Answer):
     lines: Annotated[int, Field(ge=1)]
     owner: str
     at: datetime
+
+
+INTERLEAVED = "interleaved"
+"""Arm of all who are drawn by an interleaved experiment."""
 
 
 class ArmIn(Request):
@@ -156,37 +193,11 @@ class DesignIn(Request):
             examples=[0.1],
         ),
     ]
-    alpha: Annotated[float, Field(ge=0.001, le=0.2)] = 0.05
-    power: Annotated[float, Field(ge=0.5, le=0.99)] = 0.8
-    looks: Annotated[
-        list[Annotated[float, Field(ge=0.05, le=1)]],
-        Field(
-            default_factory=lambda: [1.0],
-            min_length=1,
-            max_length=10,
-            description="At which shares of the customers the result is looked at, "
-            "ascending, 1 last.",
-        ),
-    ]
-    spending: Literal["obrien-fleming", "pocock"] = "obrien-fleming"
-    assumed: Annotated[
-        float | None,
-        Field(
-            gt=0,
-            lt=1,
-            description="Control's click rate, conversion or repurchase rate, where "
-            "the shop's history does not tell.",
-        ),
-    ] = None
-
-    @model_validator(mode="after")
-    def _ascend(self) -> DesignIn:
-        ascending = sorted(set(self.looks)) == self.looks
-        if not ascending or self.looks[-1] != 1:
-            raise PydanticCustomError(
-                "looks", "expected ascending shares of which the last is 1"
-            )
-        return self
+    alpha: Alpha = 0.05
+    power: Power = 0.8
+    looks: Looks
+    spending: Spending = "obrien-fleming"
+    assumed: Assumed = None
 
 
 class MoneyIn(Request):
@@ -210,6 +221,13 @@ class ExperimentRequest(Request):
     name: Name
     owner: KeptText
     arms: Annotated[list[ArmIn], Field(min_length=2, max_length=10)]
+    kind: Annotated[
+        Literal["randomised", "interleaved"],
+        Field(
+            description="interleaved: a fast test before the real one; everyone sees "
+            "both lists dealt into one."
+        ),
+    ] = "randomised"
     slots: Annotated[int, Field(strict=True, ge=1, le=100)] = 10
     window_days: Annotated[
         int,
@@ -267,7 +285,25 @@ class ExperimentRequest(Request):
                 raise PydanticCustomError("arms", "expected a holdout to show nothing")
         if not set(self.overrides.values()) <= set(names):
             raise PydanticCustomError("overrides", "expected arms of the experiment")
+        if INTERLEAVED in names:
+            raise PydanticCustomError("arms", "expected no arm called interleaved")
+        if self.kind == "interleaved":
+            self._must_interleave()
         return self
+
+    def _must_interleave(self) -> None:
+        if len(self.arms) != 2 or any(arm.show == "nothing" for arm in self.arms):
+            raise PydanticCustomError(
+                "arms", "expected two arms that show lists, to interleave them"
+            )
+        if self.primary not in ("click_rate", "conversion"):
+            raise PydanticCustomError(
+                "primary", "expected click_rate or conversion, of interleaved lists"
+            )
+        if self.design is not None or self.money is not None:
+            raise PydanticCustomError(
+                "design", "expected neither design nor money of interleaved lists"
+            )
 
 
 class StatusRequest(Request):
@@ -331,7 +367,10 @@ class AssignmentOut(Answer):
     why: Literal["hash", "override", "excluded", "outside layer"]
     list_version: Annotated[
         str | None,
-        Field(description="LIST@VERSION of picks, or the published version."),
+        Field(
+            description="LIST@VERSION of picks, or the published version; of interleaved "
+            "lists both, joined by +."
+        ),
     ]
     items: Annotated[
         list[SlotOut],
@@ -394,8 +433,58 @@ class ReportQuery(Request):
     ] = "json"
     as_of: Annotated[
         Annotated[datetime, AfterValidator(_utc)] | None,
-        Field(description="Nothing at or after it is read; null: now."),
+        Field(
+            description="Nothing is read that happened or was known at or after it; null: "
+            "now."
+        ),
     ] = None
+
+
+class PreferenceQuery(Request):
+    """Parameters of a preference."""
+
+    as_of: Annotated[
+        Annotated[datetime, AfterValidator(_utc)] | None,
+        Field(
+            description="Nothing is read that happened or was known at or after it; null: "
+            "now."
+        ),
+    ] = None
+
+
+class VoteOut(Answer):
+    """One vote a customer: of whose products they did more."""
+
+    by: Literal["clicks", "purchases"]
+    first: Annotated[int, Field(ge=0, description="Customers for the first list.")]
+    second: Annotated[int, Field(ge=0, description="Customers for the second.")]
+    tied: Annotated[int, Field(ge=0, description="As many of both, and some.")]
+    share: Annotated[
+        float | None, Field(description="Of the second list; null: nobody decided.")
+    ]
+    low: Annotated[float | None, Field(description="95 %, exact.")]
+    high: float | None
+    p_value: Annotated[float | None, Field(description="Exact sign test.")]
+
+
+class PreferenceAnswer(Answer):
+    """Which of two interleaved lists is preferred."""
+
+    experiment: str
+    status: Literal["draft", "running", "stopped"]
+    as_of: datetime
+    first: Annotated[str, Field(description="Arm of the control.")]
+    second: str
+    customers: Annotated[int, Field(ge=0, description="Whom a list was dealt to.")]
+    decided_by: Literal["clicks", "purchases"]
+    winner: Annotated[
+        str | None, Field(description="Null: not the end, or inconclusive.")
+    ]
+    is_final: Annotated[
+        bool, Field(description="It was stopped, and all windows are over.")
+    ]
+    sentence: str
+    votes: list[VoteOut]
 
 
 class LoggedRejection(Answer):
@@ -433,6 +522,13 @@ class VerdictOut(Answer):
     ]
     rests_on: Annotated[str, Field(description="What its interval is.")]
     is_final: Annotated[bool, Field(description="More data change nothing any more.")]
+    came_late: Annotated[
+        dict[str, int] | None,
+        Field(
+            description="Purchases, exposures and clicks of the look's windows that were "
+            "known only after it; null: no look decides."
+        ),
+    ]
     estimate: dict[str, Any] | None
 
 
@@ -461,6 +557,12 @@ class ReportAnswer(Answer):
         dict[str, Any], Field(description="Whether arms are as large as drawn.")
     ]
     apart: Annotated[dict[str, int], Field(description="What is not compared.")]
+    late: Annotated[
+        dict[str, int],
+        Field(
+            description="Of the windows, known only at or after as_of; in no figure."
+        ),
+    ]
     measures: Annotated[
         list[dict[str, Any]], Field(description="The primary first, then the others.")
     ]

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,13 @@ from sqlalchemy import Connection, Engine
 
 from features.snapshot import from_us
 from serving.arm_lists import segment_of
-from serving.experiment_schema import NAME_PATTERN, ExperimentRequest, PicksRequest
+from serving.experiment_design_schema import DesignRequest
+from serving.experiment_schema import (
+    INTERLEAVED,
+    NAME_PATTERN,
+    ExperimentRequest,
+    PicksRequest,
+)
 from serving.experiments.assign import Assigned, Split, assign
 from serving.experiments.place import Place
 from serving.experiments.plan import PickedList, Plan, asked_json, plan_of
@@ -28,7 +34,13 @@ from serving.state.experiments import Experiment, UnfitError
 from serving.state.picks import Line, Picks
 
 if TYPE_CHECKING:
+    from serving.experiments.preferred import Preferred
     from serving.experiments.report import Report
+
+_ASKED_OF = {
+    "randomised": "the report of a randomised one",
+    "interleaved": "the preference of an interleaved one",
+}
 
 
 class NotFoundError(Exception):
@@ -162,6 +174,27 @@ def _design(
         raise FieldError(error.field, error.said) from None
 
 
+def sketch(
+    engine: Engine, asked: DesignRequest, as_of: datetime, where: Place
+) -> dict[str, Any]:
+    """What such an experiment could find, as ``DesignAnswer``; nothing is kept.
+
+    Raises:
+        FieldError: the history does not tell what is asked, or nobody comes in time.
+        ContractError, SettingError: the input cannot be read.
+        StateAwayError: the database cannot be reached.
+    """
+    from serving.experiments.designed import DesignError
+    from serving.experiments.inputs import opened
+    from serving.experiments.sketch import sketched, told
+
+    try:
+        with opened(engine, None, where) as db:
+            return told(asked, sketched(db, asked, as_of))
+    except DesignError as error:
+        raise FieldError(error.field, error.said) from None
+
+
 def move(engine: Engine, name: str, status: str, now_us: int) -> Experiment:
     """Starts or stops an experiment; again does no harm.
 
@@ -252,8 +285,11 @@ def running(engine: Engine, one: Experiment) -> Running:
 
 
 def draw(how: Running, customer_ids: Sequence[str]) -> list[Assigned]:
-    """The arm of every customer, in order."""
-    return assign(how.split, customer_ids, how.overrides, how.excluded)
+    """The arm of every customer, in order; of an interleaved experiment one for all."""
+    drawn = assign(how.split, customer_ids, how.overrides, how.excluded)
+    if how.plan.asked.kind != "interleaved":
+        return drawn
+    return [replace(d, arm=INTERLEAVED) if d.why == "hash" else d for d in drawn]
 
 
 def kept(published: Published, drawn: Assigned) -> Assignment:
@@ -286,13 +322,43 @@ def make_report(
     from serving.experiments.report import Moments, report
 
     one = found(engine, name)
+    plan = must_be(one, "randomised")
     created, started, stopped = (
         None if us is None else from_us(us)
         for us in (one.created_at, one.started_at, one.stopped_at)
     )
     moments = Moments(created or as_of, started, stopped)
     with opened(engine, name, where) as db:
-        return one, report(db, plan_of(one.plan), moments, as_of)
+        return one, report(db, plan, moments, as_of, one.erased)
+
+
+def make_preference(
+    engine: Engine, name: str, where: Place, as_of: datetime
+) -> tuple[Experiment, Preferred]:
+    """Which of two interleaved lists is preferred; see ``make_report``."""
+    from serving.experiments.inputs import opened
+    from serving.experiments.preferred import preferred
+
+    one = found(engine, name)
+    plan = must_be(one, "interleaved")
+    stopped = None if one.stopped_at is None else from_us(one.stopped_at)
+    with opened(engine, name, where) as db:
+        return one, preferred(db, plan, stopped, as_of)
+
+
+def must_be(one: Experiment, kind: str) -> Plan:
+    """Its plan, if it is of that kind.
+
+    Raises:
+        UnfitError: it is of another.
+    """
+    plan = plan_of(one.plan)
+    if plan.asked.kind != kind:
+        raise UnfitError(
+            f"kind: expected {_ASKED_OF[kind]}, got that of an experiment that is "
+            f"{plan.asked.kind}; ask for {_ASKED_OF[plan.asked.kind]}"
+        )
+    return plan
 
 
 def answer(one: Experiment) -> dict[str, Any]:

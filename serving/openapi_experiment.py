@@ -8,10 +8,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from serving import experiment_schema as schema
+from serving.experiment_design_schema import DesignAnswer, DesignRequest
 
 MODELS: tuple[type[BaseModel], ...] = (
     schema.PicksRequest,
     schema.PicksAnswer,
+    DesignRequest,
+    DesignAnswer,
     schema.ExperimentRequest,
     schema.ExperimentAnswer,
     schema.StatusRequest,
@@ -21,6 +24,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     schema.OutcomesRequest,
     schema.LoggedAnswer,
     schema.ReportAnswer,
+    schema.PreferenceAnswer,
 )
 
 _NAME = {
@@ -79,6 +83,19 @@ def paths(content: Content, errors: Mapping[str, dict[str, Any]]) -> dict[str, A
             ),
             schema.PicksRequest,
             schema.PicksAnswer,
+            named=False,
+        ),
+        "/v1/experiment-designs": post(
+            "read",
+            (
+                "What a comparison could find",
+                "Customers and days for an effect, or the smallest effect for a number "
+                "of days or customers; the split that finds most; and the power at "
+                "effects around it, from the shop's own history. Nothing is kept. One "
+                "design or report is made at a time.",
+            ),
+            DesignRequest,
+            DesignAnswer,
             named=False,
         ),
         "/v1/experiments": post(
@@ -140,6 +157,9 @@ def paths(content: Content, errors: Mapping[str, dict[str, Any]]) -> dict[str, A
             schema.LoggedAnswer,
         ),
         f"{own}/report": {"get": _report(content(schema.ReportAnswer), errors)},
+        f"{own}/preference": {
+            "get": _preference(content(schema.PreferenceAnswer), errors)
+        },
     }
 
 
@@ -156,10 +176,21 @@ def _get(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _report(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]:
-    page = {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>…"}}
-    fields = schema.ReportQuery.model_json_schema()["properties"]
-    query = [
+def _preference(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": "Which of two interleaved lists is preferred",
+        "description": "Kept like a report. 409: the experiment is randomised.",
+        "security": [{"key": ["read"]}],
+        "parameters": [_NAME, *_query(schema.PreferenceQuery)],
+        "responses": {
+            "200": {"description": "The answer.", "content": answer},
+            **{status: errors[status] for status in (*_GET, "409", "422", "429")},
+        },
+    }
+
+
+def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
+    return [
         {
             "name": name,
             "in": "query",
@@ -167,15 +198,20 @@ def _report(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]
             "schema": field,
             "example": _QUERY[name],
         }
-        for name, field in fields.items()
+        for name, field in model.model_json_schema()["properties"].items()
     ]
+
+
+def _report(answer: dict[str, Any], errors: Mapping[str, Any]) -> dict[str, Any]:
+    page = {"text/html": {"schema": {"type": "string"}, "example": "<!doctype html>…"}}
     return {
         "summary": "Who won, by how much, how sure",
-        "description": "One report is made at a time: 503 while another one is.",
+        "description": "A report is kept until something new is known, an hour at most; "
+        "as_of says of when it is. One is made at a time: 503 while another one is.",
         "security": [{"key": ["read"]}],
-        "parameters": [_NAME, *query],
+        "parameters": [_NAME, *_query(schema.ReportQuery)],
         "responses": {
             "200": {"description": "The answer.", "content": {**answer, **page}},
-            **{status: errors[status] for status in (*_GET, "422", "429")},
+            **{status: errors[status] for status in (*_GET, "409", "422", "429")},
         },
     }

@@ -1,10 +1,14 @@
-"""What an experiment says of each treatment at the looks of its design."""
+"""What an experiment says of each treatment at the looks of its design.
+
+A look reads what was known at its moment, and nothing that came later: it says the same
+whenever it is asked.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import duckdb
@@ -15,6 +19,7 @@ from serving.experiments.analyze import Analysis, Question, analyze
 from serving.experiments.design import Design
 from serving.experiments.effect import Estimate
 from serving.experiments.inputs import SOURCES
+from serving.experiments.late import late
 from serving.experiments.measures import measure
 from serving.experiments.monitor import Monitored, monitor
 from serving.experiments.outcome_sql import CUSTOMERS, Window, moment
@@ -24,9 +29,6 @@ from serving.experiments.ratio import RatioCheck
 from serving.experiments.verdict import Money, Verdict, verdict
 
 _TICK = timedelta(microseconds=1)
-
-_ERASED_AT_MOST = 0.05
-"""Of the customers, so many may be missing at the last look of what is over."""
 
 _SPENT = Verdict(
     "inconclusive",
@@ -45,6 +47,7 @@ class Now:
         money: by treatment.
         days: since the first assignment.
         is_over: stopped, and every window is over.
+        erased: of those drawn, how many were erased since.
     """
 
     db: duckdb.DuckDBPyConnection
@@ -56,6 +59,7 @@ class Now:
     money: Mapping[str, Money | None]
     days: int
     is_over: bool
+    erased: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Decision:
         estimate: the one that decides, with its interval; null: nobody was seen.
         rests_on: what its interval is, in words.
         is_final: whether more data change nothing any more.
+        late: of a look, what happened in its windows and was known only after it, by
+            kind; empty: not a look.
     """
 
     arm: str
@@ -73,6 +79,7 @@ class Decision:
     estimate: Estimate | None
     rests_on: str
     is_final: bool
+    late: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -81,10 +88,12 @@ class _Look:
 
     Attributes:
         place: from 0.
+        at: nothing is read that happened or was known at or after it.
         last: the last one of the design.
     """
 
     place: int
+    at: datetime
     last: bool
     found: Mapping[str, Estimate]
 
@@ -146,10 +155,11 @@ def _at_looks(
         taken.append(planned)
         if seen.crossed or look.last:
             rests = f"look {look.place + 1} of {len(design.looks)} of the design"
+            missed = late(now.db, now.plan.asked.window_days, look.at, now.as_of)
             if seen.at_look is None:
-                return Decision(arm, _SPENT, seen.always, rests, is_final=True)
+                return Decision(arm, _SPENT, seen.always, rests, True, missed)
             said = _said(now, seen.at_look)
-            return Decision(arm, said, seen.at_look, rests, is_final=True)
+            return Decision(arm, said, seen.at_look, rests, True, missed)
     seen = monitor(present, design, taken, look=None)
     rests = "the always-valid interval, which holds at whatever moment one looks"
     if now.is_over or not now.check.valid:
@@ -169,7 +179,7 @@ def _said(now: Now, estimate: Estimate) -> Verdict:
 def _running(now: Now, design: Design, done: int, seen: Monitored) -> str:
     """Where a running experiment stands."""
     counted = sum(now.analysis.customers.values()) if now.analysis else 0
-    needed = math.ceil(design.looks[done] * _compared(now.plan, design))
+    needed = _whole(design.looks[done] * _compared(now.plan, design))
     so_far = seen.always
     sized = "undefined"
     if so_far.uplift is not None and so_far.uplift_low is not None:
@@ -182,6 +192,11 @@ def _running(now: Now, design: Design, done: int, seen: Monitored) -> str:
     )
 
 
+def _whole(customers: float) -> int:
+    """Customers, rounded up but for what shares leave of rounding."""
+    return math.ceil(round(customers, 6))
+
+
 def _compared(plan: Plan, design: Design) -> float:
     """Customers of the design without the holdouts."""
     shares = plan.split.shares
@@ -191,8 +206,8 @@ def _compared(plan: Plan, design: Design) -> float:
 def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
     """The looks that have come, each on the data of its own moment.
 
-    The last look of an experiment that is over comes although some per cent of its
-    customers were erased since.
+    The last look of an experiment that is over comes although some of its customers
+    were erased since.
     """
     days = now.plan.asked.window_days
     compared = (now.plan.control, *now.plan.treatments)
@@ -200,13 +215,13 @@ def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
     over = now.as_of - timedelta(days=days)
     customers = _compared(now.plan, design)
     come: dict[datetime, int] = {}
-    needed = [math.ceil(fraction * customers) for fraction in design.looks]
+    needed = [_whole(fraction * customers) for fraction in design.looks]
     if now.is_over:
         needed[-1] = min(needed[-1], _kept(now, needed[-1], sorted(compared)))
     for place, count in enumerate(needed):
         rows = now.db.execute(
             "SELECT assigned_at FROM assigned WHERE reason = 'hash' "
-            f"AND arm IN ({names}) AND assigned_at <= {moment(over)} "
+            f"AND arm IN ({names}) AND assigned_at < {moment(over)} "
             "ORDER BY assigned_at LIMIT 1 OFFSET ?",
             [count - 1],
         ).fetchall()
@@ -218,9 +233,10 @@ def _looks(now: Now, design: Design) -> tuple[_Look, ...]:
     for assigned_at, place in come.items():
         # Windows are half-open: a microsecond later, this one is over.
         at = assigned_at + timedelta(days=days) + _TICK
-        estimates = _estimates(now, min(at, now.as_of))
+        estimates = _estimates(now, at)
         if estimates is not None:
-            found.append(_Look(place, place == len(design.looks) - 1, estimates))
+            last = place == len(design.looks) - 1
+            found.append(_Look(place, at, last, estimates))
     return tuple(found)
 
 
@@ -228,11 +244,14 @@ def _kept(now: Now, needed: int, arms: Sequence[str]) -> int:
     """Customers with whom an experiment that is over has its last look.
 
     An erasure takes a customer out of the count, and would otherwise take back a
-    decision. Who stopped far short of the plan has no last look: the moment was
-    chosen, perhaps by what was seen, and only the always-valid interval holds then.
+    decision; so exactly those who were erased may be missing. Who stopped short of the
+    plan has no last look: the moment was chosen, perhaps by what was seen, and only the
+    always-valid interval holds then. Any tolerance would cost alpha: had 1, 2, 5 or
+    10 % been forgiven, who looks ten times on that last stretch and stops at will finds
+    an effect that is none in 5.8, 6.1, 6.8 or 7.7 % (a million simulated walks each).
     """
     kept = sum(now.analysis.customers[arm] for arm in arms) if now.analysis else 0
-    return kept if kept >= needed * (1 - _ERASED_AT_MOST) else needed
+    return kept if kept + now.erased >= needed else needed
 
 
 def _estimates(now: Now, as_of: datetime) -> dict[str, Estimate] | None:

@@ -249,6 +249,15 @@ def days_needed(
     return len(daily) + math.ceil((customers - upto[-1]) / rate) + window_days
 
 
+def customers_by(arrivals: Sequence[float] | Floats, days: int) -> int:
+    """Customers who have come after so many days; see ``days_needed``."""
+    daily = np.asarray(arrivals, dtype=np.float64)
+    if days <= len(daily):
+        return int(daily[:days].sum())
+    rate = float(daily[-_RECENT_DAYS:].mean()) if len(daily) else 0.0
+    return int(daily.sum() + rate * (days - len(daily)))
+
+
 def plan(
     base: Baseline,
     arms: Sequence[Arm],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import duckdb
 
-from serving.experiment_schema import DesignIn, ExperimentRequest
+from serving.experiment_schema import ExperimentRequest
 from serving.experiments.assign import Arm
 from serving.experiments.design import Baseline, Design, Test, plan
 from serving.experiments.inputs import SOURCES
@@ -33,6 +34,24 @@ class DesignError(Exception):
         self.field, self.said = field, said
 
 
+@dataclass(frozen=True)
+class Basis:
+    """What a baseline is of.
+
+    Attributes:
+        window_days: outcomes count so long.
+        slots: of a list.
+        assumed: control's rate where the history does not tell; None: not assumed.
+        within: of the request, before the names of fields.
+    """
+
+    primary: Measure
+    window_days: int
+    slots: int
+    assumed: float | None
+    within: str = ""
+
+
 def designed(
     db: duckdb.DuckDBPyConnection, asked: ExperimentRequest, as_of: datetime
 ) -> Design:
@@ -44,7 +63,7 @@ def designed(
     Args:
         db: see ``inputs.opened``, of no experiment.
         asked: has a design.
-        as_of: nothing at or after it is read.
+        as_of: nothing is read that happened or was known at or after it.
 
     Raises:
         DesignError: the history has no baseline of the primary measure, and none was
@@ -54,14 +73,9 @@ def designed(
     if wanted is None:
         raise ValueError("design: expected one, got none")
     primary = measure(asked.primary)
-    base = _baseline(db, asked, wanted, primary, as_of)
-    if primary.name in _RATES and base.mean * (1 + wanted.mde) > 1:
-        raise DesignError(
-            "design.mde",
-            f"expected at most {1 / base.mean - 1:.4g}, which takes control's "
-            f"{primary.label} of {base.mean:.4g} to 1, got {wanted.mde:g}",
-        )
-    start = as_of - timedelta(days=_ARRIVAL_DAYS)
+    basis = Basis(primary, asked.window_days, asked.slots, wanted.assumed, "design.")
+    base = baseline_of(db, basis, as_of)
+    must_be_possible(basis, base, wanted.mde)
     per_slot = [Arm(arm.name, arm.weight, arm.holdout) for arm in asked.arms]
     test = Test(wanted.alpha, wanted.power, tuple(wanted.looks), wanted.spending)
     return plan(
@@ -69,40 +83,63 @@ def designed(
         per_slot,
         test,
         wanted.mde,
-        arrivals(db, SOURCES.purchases, start, _ARRIVAL_DAYS),
+        arrivals_before(db, as_of),
         asked.window_days,
         primary.covariates,
     )
 
 
-def _baseline(
-    db: duckdb.DuckDBPyConnection,
-    asked: ExperimentRequest,
-    wanted: DesignIn,
-    primary: Measure,
-    as_of: datetime,
+def must_be_possible(basis: Basis, base: Baseline, mde: float) -> None:
+    """Nothing if a rate does not pass 1 with the effect.
+
+    Raises:
+        DesignError: it does.
+    """
+    primary = basis.primary
+    if primary.name in _RATES and base.mean * (1 + mde) > 1:
+        raise DesignError(
+            f"{basis.within}mde",
+            f"expected at most {1 / base.mean - 1:.4g}, which takes control's "
+            f"{primary.label} of {base.mean:.4g} to 1, got {mde:g}",
+        )
+
+
+def arrivals_before(db: duckdb.DuckDBPyConnection, as_of: datetime) -> list[int]:
+    """Customers by day, as they came lately; see ``past.arrivals``."""
+    start = as_of - timedelta(days=_ARRIVAL_DAYS)
+    return arrivals(db, SOURCES.purchases, start, _ARRIVAL_DAYS)
+
+
+def baseline_of(
+    db: duckdb.DuckDBPyConnection, basis: Basis, as_of: datetime
 ) -> Baseline:
-    """Of the past, else as assumed."""
+    """Of the past, else as assumed.
+
+    Raises:
+        DesignError: the history does not tell it, and none was assumed or can be.
+    """
+    primary = basis.primary
     needs_shown = primary.name in ("click_rate", "conversion")
     if _any_purchase(db, as_of) and not (needs_shown and not _any_shown(db, as_of)):
-        found = _of_the_past(db, asked.window_days, primary, as_of)
+        found = _of_the_past(db, basis.window_days, primary, as_of)
         if found is not None and found.mean > 0:
             return found
+    field = f"{basis.within}assumed"
     if primary.name not in _RATES:
         raise DesignError(
             "primary",
             f"expected a measure that the history tells, or one of {', '.join(_RATES)} "
-            f"with design.assumed, got {primary.name}",
+            f"with {field}, got {primary.name}",
         )
-    if wanted.assumed is None:
+    if basis.assumed is None:
         raise DesignError(
-            "design.assumed",
+            field,
             f"expected control's {primary.label}, because the history does not tell "
             "it, got none",
         )
-    rate = wanted.assumed
+    rate = basis.assumed
     # Clicks on the slots of one list as if each came by itself.
-    trials = asked.slots if primary.kind == "ratio" else 1
+    trials = basis.slots if primary.kind == "ratio" else 1
     return Baseline(
         primary.name, primary.kind, rate, rate * (1 - rate) / trials, 1.0, 0
     )

@@ -3,7 +3,10 @@
 Rows leave the state in batches and go through files, so that millions of exposures
 need no memory. Purchases are those of the input table and of ``/v1/events``; a line of
 the log whose customer, order and product the table has too, bought or returned, is the
-same line.
+same line: the log's until the table's is known, from then on the table's.
+
+Every row says when it was known, so that a question as of a moment has the same answer
+whenever it is asked: see ``outcome_sql.known``.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from serving.experiments.outcomes import Sources
 from serving.experiments.place import Place
 from serving.state import tombstones
 from serving.state.database import reading
-from serving.state.tables import ASSIGNMENTS, EVENTS, SHOWN
+from serving.state.tables import ASSIGNMENTS, DEALT, EVENTS, SHOWN
 
 _ROWS_AT_ONCE = 50_000
 _MOMENT = pa.timestamp("us")
@@ -42,6 +45,14 @@ _ASSIGNED = pa.schema(
         ("propensity", pa.float64()),
     ]
 )
+_DEALT = pa.schema(
+    [
+        ("customer_id", pa.string()),
+        ("product_id", pa.string()),
+        ("arm", pa.string()),
+        ("dealt_at", _MOMENT),
+    ]
+)
 _SHOWN = pa.schema(
     [
         ("event_id", pa.string()),
@@ -49,6 +60,7 @@ _SHOWN = pa.schema(
         ("arm", pa.string()),
         ("product_id", pa.string()),
         ("ts", _MOMENT),
+        ("known_at", _MOMENT),
     ]
 )
 _BOUGHT = pa.schema(
@@ -59,9 +71,14 @@ _BOUGHT = pa.schema(
         ("ts", _MOMENT),
         ("quantity", pa.float64()),
         ("amount", pa.float64()),
+        ("known_at", _MOMENT),
     ]
 )
 _LINE = ", ".join(_BOUGHT.names)
+_LOGGED = ", ".join(f"e.{name}" for name in _BOUGHT.names)
+
+_OF_LOG: dict[str, str] = {"known_at": "received_at"}
+"""Columns that the state names otherwise."""
 
 SOURCES = Sources("assigned", "bought", "exposures", "clicks")
 """Views of an experiment, see ``opened``; of any, ``exposures`` are all there are."""
@@ -71,7 +88,7 @@ SOURCES = Sources("assigned", "bought", "exposures", "clicks")
 def opened(
     state: Engine, experiment: str | None, place: Place
 ) -> Generator[duckdb.DuckDBPyConnection]:
-    """A connection with the views of ``SOURCES``.
+    """A connection with the views of ``SOURCES``, and ``dealt`` of interleaved lists.
 
     Exposures and clicks count only where the arm that the shop named is the
     customer's; the others are in the view ``astray``.
@@ -93,6 +110,7 @@ def opened(
         for kind, name in (("exposure", "exposures"), ("click", "clicks")):
             _shown(state, db, experiment, (kind, name), folder)
         _bought(state, db, folder, has_table=has_table)
+        _dealt(state, db, experiment, folder)
         yield db
 
 
@@ -129,6 +147,16 @@ def _assigned(
     )
 
 
+def _dealt(
+    state: Engine, db: duckdb.DuckDBPyConnection, experiment: str | None, folder: Path
+) -> None:
+    columns = [DEALT.c[n] for n in map(str, _DEALT.names)]
+    query = select(*columns).where(DEALT.c.experiment == experiment)
+    file = folder / "dealt.parquet"
+    _write(state, query.order_by(DEALT.c.sequence), _DEALT, file)
+    db.execute(f"CREATE TEMP VIEW dealt AS SELECT * FROM read_parquet({path(file)})")
+
+
 def _shown(
     state: Engine,
     db: duckdb.DuckDBPyConnection,
@@ -138,13 +166,14 @@ def _shown(
 ) -> None:
     """One kind of events, and those of them that name another arm."""
     kind, name = names
-    query = select(*(SHOWN.c[n] for n in _SHOWN.names)).where(SHOWN.c.kind == kind)
+    columns = [SHOWN.c[_OF_LOG.get(n, n)] for n in map(str, _SHOWN.names)]
+    query = select(*columns).where(SHOWN.c.kind == kind)
     if experiment is not None:
         query = query.where(SHOWN.c.experiment == experiment)
     else:
         # Ids are of one experiment each.
         own = (SHOWN.c.experiment + literal_column("':'") + SHOWN.c.event_id).label("e")
-        query = query.with_only_columns(own, *(SHOWN.c[n] for n in _SHOWN.names[1:]))
+        query = query.with_only_columns(own, *columns[1:])
     file = folder / f"{name}.parquet"
     _write(state, query.order_by(SHOWN.c.sequence), _SHOWN, file)
     source = f"read_parquet({path(file)})"
@@ -154,31 +183,38 @@ def _shown(
     joined = f"{source} AS s JOIN assigned AS a USING (customer_id)"
     same = "(s.arm IS NULL OR s.arm = a.arm)"
     db.execute(
-        f"CREATE TEMP VIEW {name} AS SELECT event_id, customer_id, product_id, ts "
-        f"FROM {joined} WHERE {same}"
+        f"CREATE TEMP VIEW {name} AS SELECT event_id, customer_id, product_id, ts, "
+        f"known_at FROM {joined} WHERE {same}"
     )
     db.execute(
-        f"CREATE TEMP VIEW astray_{name} AS SELECT event_id FROM {joined} "
-        f"WHERE NOT {same}"
+        f"CREATE TEMP VIEW astray_{name} AS SELECT event_id, ts, known_at "
+        f"FROM {joined} WHERE NOT {same}"
     )
 
 
 def _bought(
     state: Engine, db: duckdb.DuckDBPyConnection, folder: Path, *, has_table: bool
 ) -> None:
-    columns = [EVENTS.c[n] for n in _BOUGHT.names]
+    columns = [EVENTS.c[_OF_LOG.get(n, n)] for n in map(str, _BOUGHT.names)]
     query = select(*columns).where(EVENTS.c.table == PURCHASES.name)
     file = folder / "bought.parquet"
     _write(state, query.order_by(EVENTS.c.sequence), _BOUGHT, file)
-    rows = f"SELECT {_LINE} FROM read_parquet({path(file)})"
+    log = f"read_parquet({path(file)})"
+    rows = f"SELECT {_LINE}, NULL::TIMESTAMP AS known_until FROM {log}"
     if has_table:
-        same = ("customer_id", "order_id", "product_id")
-        matched = " AND ".join(f"t.{c} = e.{c}" for c in same)
-        rows = (
-            f"SELECT {_LINE} FROM {PURCHASES.name} UNION ALL "
-            f"SELECT {_LINE} FROM ({rows}) AS e ANTI JOIN {PURCHASES.name} AS t "
-            f"ON {matched} AND (t.quantity > 0) = (e.quantity > 0)"
-        )
+        same = "customer_id, order_id, product_id, quantity > 0"
+        # Few of the table's lines are in the log; the others are read and not kept.
+        rows = f"""
+            SELECT {_LINE}, NULL::TIMESTAMP AS known_until FROM {PURCHASES.name}
+            UNION ALL
+            SELECT {_LOGGED}, t.known_at AS known_until
+            FROM (SELECT *, ({same}) AS line FROM {log}) AS e
+            LEFT JOIN (
+                SELECT ({same}) AS line, min(coalesce(known_at, ts)) AS known_at
+                FROM {PURCHASES.name}
+                WHERE customer_id IN (SELECT customer_id FROM {log})
+                GROUP BY ALL
+            ) AS t USING (line)"""
     db.execute(f"CREATE TEMP VIEW bought AS {rows}")
 
 

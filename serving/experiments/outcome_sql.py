@@ -16,7 +16,7 @@ class Window:
     """What counts for whom; see ``outcomes``.
 
     Attributes:
-        as_of: nothing at or after it is read.
+        as_of: nothing is read that happened or was known at or after it.
         days: length of the window.
         pre_days: covariates are counted so many days back.
         mature: only customers whose window is over. Otherwise the others count with
@@ -35,6 +35,25 @@ class Window:
 def moment(at: datetime) -> str:
     """The moment as SQL."""
     return f"TIMESTAMP {quoted(at.isoformat(sep=' '))}"
+
+
+def known(have: set[str], at: datetime, table: str) -> str:
+    """Condition on rows that were known before a moment.
+
+    With it a question as of the moment has the same answer whenever it is asked.
+
+    Args:
+        have: columns of the table; ``known_at``, null: the same as ``ts``;
+            ``known_until``: when another row took the place of this one, null: never.
+        at: the moment.
+        table: its alias.
+    """
+    found = ["true"]
+    if "known_at" in have:
+        found.append(f"coalesce({table}.known_at, {table}.ts) < {moment(at)}")
+    if "known_until" in have:
+        found.append(f"coalesce({table}.known_until >= {moment(at)}, true)")
+    return " AND ".join(found)
 
 
 def drawn(name: str, have: set[str], window: Window) -> str:
@@ -60,7 +79,7 @@ def drawn(name: str, have: set[str], window: Window) -> str:
         )"""
 
 
-def shown(name: str | None, window: Window) -> str:
+def shown(name: str | None, have: set[str], window: Window) -> str:
     """Exposures of drawn customers from their assignment on, each event once."""
     if name is None:
         return _nothing("_shown", "code INTEGER, product_id VARCHAR, ts TIMESTAMP")
@@ -71,6 +90,7 @@ def shown(name: str | None, window: Window) -> str:
             FROM {identifier(name)} AS e JOIN _drawn USING (customer_id)
             WHERE ts >= assigned_at AND ts < {moment(window.as_of)}
                 AND ts < assigned_at + INTERVAL {_reach(window)} DAY
+                AND {known(have, window.as_of, "e")}
         ) GROUP BY event_id"""
 
 
@@ -103,7 +123,6 @@ def begun(window: Window) -> str:
 
 def lines(name: str, have: set[str], window: Window) -> str:
     """Order lines of analysed customers from ``pre_days`` before their window."""
-    known = f"AND coalesce(p.known_at, p.ts) < {moment(window.as_of)}"
     # A line that came as an event may have come twice.
     once = """
         QUALIFY event_id IS NULL OR 1 = row_number() OVER (
@@ -115,12 +134,12 @@ def lines(name: str, have: set[str], window: Window) -> str:
         FROM {identifier(name)} AS p JOIN _drawn USING (customer_id)
             JOIN _begun USING (code)
         WHERE p.ts < ends_at AND p.ts >= started_at - INTERVAL {window.pre_days} DAY
-            {known if "known_at" in have else ""}
+            AND {known(have, window.as_of, "p")}
         {once if "event_id" in have else ""}"""
     return f"CREATE OR REPLACE TEMP TABLE _lines AS {lines}"
 
 
-def clicked(name: str | None) -> str:
+def clicked(name: str | None, have: set[str], window: Window) -> str:
     """Exposures that were clicked, with the moment of their first click."""
     if name is None:
         return _nothing("_clicked", "code INTEGER, shown_at TIMESTAMP, ts TIMESTAMP")
@@ -130,7 +149,8 @@ def clicked(name: str | None) -> str:
             SELECT min(code) AS code, min(product_id) AS product_id, min(ts) AS ts
             FROM (
                 SELECT event_id, code, product_id::VARCHAR AS product_id, ts
-                FROM {identifier(name)} JOIN _drawn USING (customer_id)
+                FROM {identifier(name)} AS e JOIN _drawn USING (customer_id)
+                WHERE {known(have, window.as_of, "e")}
             ) GROUP BY event_id
         ), seen AS (
             SELECT code, product_id, ts AS shown_at

@@ -9,7 +9,9 @@ All in DuckDB, so that millions of exposures never pass through Python. What cou
   by ``as_of``: each look then adds new customers and alters none, which the bounds of
   ``sequential`` and ``anytime`` take for granted.
 - What lies before the start of a customer's window is never an outcome, only a
-  covariate. Order and lateness of rows do not matter, only their ``ts`` does.
+  covariate. The order of rows does not matter, only their ``ts`` does, and that they
+  were known (``known_at``) before ``as_of``: the same question has the same answer
+  when rows have come late since.
 - An ``event_id`` counts once; if it was sent again with other values, the smallest of
   each counts.
 """
@@ -37,7 +39,10 @@ class Sources:
             in a slot. None: none are logged.
         clicks: the same columns. A click counts for the last exposure of its product
             to its customer at or before it, once for each exposure.
-        purchases: the input table ``purchases``; perhaps with ``known_at``.
+        purchases: the input table ``purchases``.
+
+    Exposures, clicks and purchases may have ``known_at`` and ``known_until``, see
+    ``outcome_sql.known``.
     """
 
     assignments: str
@@ -86,16 +91,22 @@ def build(db: duckdb.DuckDBPyConnection, sources: Sources, window: Window) -> Co
     Returns:
         Counts of customers.
     """
-    have = {
-        name: _columns(db, name) for name in (sources.assignments, sources.purchases)
-    }
+    names = (sources.assignments, sources.purchases, sources.exposures, sources.clicks)
+    have = {name: columns_of(db, name) for name in names if name is not None}
+    none = set[str]()
     db.execute(
         outcome_sql.drawn(sources.assignments, have[sources.assignments], window)
     )
-    db.execute(outcome_sql.shown(sources.exposures, window))
+    db.execute(
+        outcome_sql.shown(
+            sources.exposures, have.get(str(sources.exposures), none), window
+        )
+    )
     db.execute(outcome_sql.begun(window))
     db.execute(outcome_sql.lines(sources.purchases, have[sources.purchases], window))
-    db.execute(outcome_sql.clicked(sources.clicks))
+    db.execute(
+        outcome_sql.clicked(sources.clicks, have.get(str(sources.clicks), none), window)
+    )
     db.execute(outcome_sql.first_seen())
     db.execute(outcome_sql.daily())
     db.execute(outcome_sql.customers(window))
@@ -105,7 +116,8 @@ def build(db: duckdb.DuckDBPyConnection, sources: Sources, window: Window) -> Co
     return counts
 
 
-def _columns(db: duckdb.DuckDBPyConnection, name: str) -> set[str]:
+def columns_of(db: duckdb.DuckDBPyConnection, name: str) -> set[str]:
+    """Columns of a table or view."""
     found = db.execute(f"SELECT * FROM {identifier(name)} LIMIT 0").description
     return {str(column[0]) for column in found or ()}
 

@@ -13,8 +13,8 @@ from serving.experiments.analyze import Question, prepare, varies
 from serving.experiments.design import Baseline, baseline
 from serving.experiments.measures import Measure
 from serving.experiments.moments import read_moments
-from serving.experiments.outcome_sql import CUSTOMERS, Window, moment
-from serving.experiments.outcomes import Sources, build
+from serving.experiments.outcome_sql import CUSTOMERS, Window, known, moment
+from serving.experiments.outcomes import Sources, build, columns_of
 
 _ALL = "past"
 _ELIGIBLE = "_eligible"
@@ -50,7 +50,9 @@ def past_baselines(
     db.execute(
         f"""CREATE OR REPLACE TEMP VIEW {_ELIGIBLE} AS
         SELECT customer_id, {quoted(_ALL)} AS arm, {moment(start)} AS assigned_at
-        FROM {identifier(purchases)} WHERE ts < {moment(start)} GROUP BY customer_id"""
+        FROM {identifier(purchases)} AS p WHERE ts < {moment(start)}
+            AND {known(columns_of(db, purchases), window.as_of, "p")}
+        GROUP BY customer_id"""
     )
     whole = replace(window, triggered=False, mature=True, strata=())
     build(db, Sources(_ELIGIBLE, purchases, exposures, clicks), whole)

@@ -23,6 +23,7 @@ from serving.experiments.analyze import Analysis, Answer, Question, analyze
 from serving.experiments.decide import Decision, Now, decide
 from serving.experiments.design import Design, design_from_json
 from serving.experiments.inputs import SOURCES
+from serving.experiments.late import late
 from serving.experiments.measures import (
     CLICK_RATE,
     MEASURES,
@@ -33,8 +34,8 @@ from serving.experiments.measures import (
     measure,
 )
 from serving.experiments.novelty import DAILY_COLUMNS, Novelty, by_day
-from serving.experiments.outcome_sql import CUSTOMERS, DAILY, Window, moment
-from serving.experiments.outcomes import Counts, build
+from serving.experiments.outcome_sql import CUSTOMERS, DAILY, Window, known, moment
+from serving.experiments.outcomes import Counts, build, columns_of
 from serving.experiments.plan import Plan
 from serving.experiments.ratio import RatioCheck
 from serving.experiments.verdict import Money
@@ -69,6 +70,8 @@ class Report:
             holdout; null: there is none, or nobody in it.
         trends: effect by day, of each treatment.
         apart: what is not compared, by name.
+        late: what happened in the windows before ``as_of``, and was known only at or
+            after it, by kind; in no figure.
     """
 
     plan: Plan
@@ -83,10 +86,15 @@ class Report:
     beside_holdout: Analysis | None
     trends: tuple[Novelty, ...]
     apart: Mapping[str, int]
+    late: Mapping[str, int]
 
 
 def report(
-    db: duckdb.DuckDBPyConnection, plan: Plan, moments: Moments, as_of: datetime
+    db: duckdb.DuckDBPyConnection,
+    plan: Plan,
+    moments: Moments,
+    as_of: datetime,
+    erased: int = 0,
 ) -> Report:
     """Everything that is known of an experiment.
 
@@ -94,7 +102,8 @@ def report(
         db: see ``inputs.opened``, of this experiment.
         plan: its own.
         moments: of the experiment.
-        as_of: nothing at or after it is read.
+        as_of: nothing is read that happened or was known at or after it.
+        erased: of those drawn, how many were erased since.
     """
     design = None if plan.design is None else design_from_json(plan.design)
     window = Window(as_of, plan.asked.window_days, strata=SEGMENTS)
@@ -123,6 +132,7 @@ def report(
         money,
         days=_days(db, as_of),
         is_over=is_over,
+        erased=erased,
     )
     return Report(
         plan,
@@ -137,6 +147,7 @@ def report(
         holdout,
         trends,
         _apart(db, as_of),
+        late(db, plan.asked.window_days, as_of),
     )
 
 
@@ -220,7 +231,7 @@ def _seen(
         f"""SELECT arm, count(DISTINCT customer_id)
         FROM assigned JOIN exposures AS e USING (customer_id)
         WHERE reason = 'hash' AND assigned_at < {at} AND e.ts < {at}
-            AND e.ts >= assigned_at
+            AND e.ts >= assigned_at AND {_known(db, "exposures", at=as_of)}
             AND e.ts < assigned_at + INTERVAL {plan.asked.window_days} DAY
         GROUP BY arm"""
     ).fetchall()
@@ -263,13 +274,27 @@ def _money(plan: Plan, analysis: Analysis | None, arm: str) -> Money | None:
 def _apart(db: duckdb.DuckDBPyConnection, as_of: datetime) -> dict[str, int]:
     """What is not compared."""
     at = moment(as_of)
+    there = {
+        name: _known(db, name, at=as_of)
+        for name in ("exposures", "astray_exposures", "astray_clicks")
+    }
     early = f"""SELECT count(DISTINCT event_id) FROM exposures AS e
         JOIN assigned AS a USING (customer_id) WHERE reason = 'hash'
-        AND a.assigned_at < {at} AND e.ts < least(a.assigned_at, {at})"""
+        AND a.assigned_at < {at} AND e.ts < least(a.assigned_at, {at})
+        AND {there["exposures"]}"""
     queries = {
-        "exposures_of_another_arm": "SELECT count(*) FROM astray_exposures",
-        "clicks_of_another_arm": "SELECT count(*) FROM astray_clicks",
+        **{
+            f"{kind}_of_another_arm": f"SELECT count(*) FROM astray_{kind} AS e "
+            f"WHERE e.ts < {at} AND {there[f'astray_{kind}']}"
+            for kind in ("exposures", "clicks")
+        },
         "exposures_before_assignment": early,
-        "overrides": "SELECT count(*) FROM assigned WHERE reason = 'override'",
+        "overrides": "SELECT count(*) FROM assigned WHERE reason = 'override' "
+        f"AND assigned_at < {at}",
     }
     return {name: int(db.execute(q).fetchall()[0][0]) for name, q in queries.items()}
+
+
+def _known(db: duckdb.DuckDBPyConnection, name: str, at: datetime) -> str:
+    """Condition on rows, called ``e``, of a view."""
+    return known(columns_of(db, name), at, "e")

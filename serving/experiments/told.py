@@ -69,6 +69,12 @@ def definitions(plan: Plan) -> list[tuple[str, str]]:
             "report in between decides nothing.",
         ),
         (
+            "late",
+            "Happened in a customer's window, and known only after the moment of the "
+            "report, or of the look that decides: in no figure of it, so that the same "
+            "question has the same answer for ever.",
+        ),
+        (
             "sample ratio",
             "Whether the arms are as large as the draw says; below p = 0.001 customers "
             "are missing in a way that chance does not explain, and nothing is decided. "
@@ -115,6 +121,7 @@ def told(found: Report) -> dict[str, Any]:
             "warning": _warning(found.seen),
         },
         "apart": {**found.apart, "several_arms": found.counts.crossed},
+        "late": dict(found.late),
         "measures": [_answer(one, plan.asked.primary) for one in answers],
         "beside_holdout": _beside(found.beside_holdout),
         "over_time": [_trend(one) for one in found.trends],
@@ -158,6 +165,7 @@ def _decision(one: Decision) -> dict[str, Any]:
         "more_days": one.verdict.more_days,
         "rests_on": one.rests_on,
         "is_final": one.is_final,
+        "came_late": dict(one.late) or None,
         "estimate": None if one.estimate is None else _estimate(one.estimate),
     }
 

@@ -209,14 +209,25 @@ def wipe(engine: Engine) -> None:
     (autovacuum).
 
     Raises:
-        StateAwayError: the database cannot be reached.
+        StateAwayError: the database cannot be reached, or somebody reads there for too
+            long: what was deleted is gone from every answer, and may still be in the log
+            until somebody wipes again.
     """
     if engine.dialect.name != "sqlite":
         return
     with _told():
         raw = engine.raw_connection()
         try:
-            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            ends = time.monotonic() + _PATIENCE_SECONDS
+            # A checkpoint that others keep from its work says so in its row; it is no
+            # error of SQLite's.
+            while raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > ends:
+                    raise StateAwayError(
+                        "state: expected to overwrite what was deleted in the log beside "
+                        "the database, got a reader that stays there; do it again"
+                    )
+                time.sleep(_PAUSE_SECONDS)
         finally:
             raw.close()
 

@@ -29,6 +29,7 @@ class Experiment:
         plan: as JSON; see ``experiments.plan``.
         created_at, started_at, stopped_at: microseconds since 1970-01-01 UTC; null:
             not yet.
+        erased: of those drawn, how many were erased since.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Experiment:
     created_at: int
     started_at: int | None
     stopped_at: int | None
+    erased: int = 0
 
 
 Overrides = Mapping[str, str | None]

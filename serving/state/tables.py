@@ -141,8 +141,10 @@ EXPERIMENTS = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("started_at", BigInteger),
     Column("stopped_at", BigInteger),
+    Column("erased", Integer, nullable=False, server_default="0"),
 )
-"""Comparisons of arms; the plan as JSON. See ``experiments``."""
+"""Comparisons of arms; the plan as JSON; of those drawn, how many were erased. See
+``experiments``."""
 
 PICKS = Table(
     "picks",
@@ -198,10 +200,24 @@ ASSIGNMENTS = Table(
     Column("assigned_at", BigInteger, nullable=False),
     Column("segment", Text),
     Column("propensity", Double),
+    Column("differs", Boolean),
     UniqueConstraint("experiment", "customer_id", name="uq_assignments_customer"),
     sqlite_autoincrement=True,
 )
 """When each customer of an experiment was first asked for; see ``assignments``."""
+
+DEALT = Table(
+    "dealt",
+    METADATA,
+    _sequence(),
+    Column("experiment", Text, nullable=False),
+    Column("customer_id", Text, nullable=False, index=True),
+    Column("product_id", Text, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("dealt_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Which list gave each product of an interleaved one; see ``deals``."""
 
 SHOWN = Table(
     "shown",
@@ -222,5 +238,5 @@ SHOWN = Table(
 )
 """What an experiment's customers saw and clicked; see ``shown``."""
 
-OF_CUSTOMERS = (EVENTS, SHOWN, ASSIGNMENTS, OVERRIDES, PICK_LINES)
+OF_CUSTOMERS = (EVENTS, SHOWN, DEALT, ASSIGNMENTS, OVERRIDES, PICK_LINES)
 """Tables with rows of customers: an erasure deletes theirs in each."""

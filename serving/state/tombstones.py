@@ -12,10 +12,18 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from serving.state.database import reading, wipe, writing
-from serving.state.tables import EVENTS, OF_CUSTOMERS, SALTS, SHOWN, TOMBSTONES
+from serving.state.tables import (
+    ASSIGNMENTS,
+    EVENTS,
+    EXPERIMENTS,
+    OF_CUSTOMERS,
+    SALTS,
+    SHOWN,
+    TOMBSTONES,
+)
 
 _HASHES_AT_ONCE = 500
 
@@ -73,6 +81,15 @@ def erase(engine: Engine, customer_id: str, now_us: int) -> Erasure:
         at = connection.execute(select(TOMBSTONES.c.at).where(own)).scalar_one_or_none()
         if at is None:
             connection.execute(insert(TOMBSTONES), {"hash": mark, "at": now_us})
+        drawn = select(ASSIGNMENTS.c.experiment).where(
+            ASSIGNMENTS.c.customer_id == customer_id, ASSIGNMENTS.c.why == "hash"
+        )
+        # Looks count customers: of those erased, a number is all that is kept.
+        connection.execute(
+            update(EXPERIMENTS)
+            .where(EXPERIMENTS.c.name.in_(drawn))
+            .values(erased=EXPERIMENTS.c.erased + 1)
+        )
         removed = {
             table.name: connection.execute(
                 delete(table).where(table.c.customer_id == customer_id)

@@ -33,6 +33,12 @@ CLICK = {
     "product_id": "p1",
     "ts": "2017-10-17T11:00:00Z",
 }
+TASTE = {
+    "name": "taste",
+    "owner": "mia",
+    "kind": "interleaved",
+    "arms": [{"name": name, "show": name} for name in ("again", "mixed")],
+}
 SEEN = CLICK | {"arm": "model"}
 ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("POST", "/v1/recommendations"): ("read", {"customer_ids": ["anna"]}),
@@ -44,6 +50,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("GET", "/v1/kpis"): ("read", None),
     ("DELETE", "/v1/customers/{id}"): ("admin", None),
     ("POST", "/v1/picks"): ("write", PICKS),
+    ("POST", "/v1/experiment-designs"): ("read", {"customers": 900, "assumed": 0.1}),
     ("POST", "/v1/experiments"): ("write", EXPERIMENT),
     ("GET", "/v1/experiments/{name}"): ("read", None),
     ("POST", "/v1/experiments/{name}/status"): ("write", {"status": "running"}),
@@ -54,6 +61,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("POST", "/v1/experiments/{name}/exposures"): ("write", {"exposures": [SEEN]}),
     ("POST", "/v1/experiments/{name}/outcomes"): ("write", {"outcomes": [CLICK]}),
     ("GET", "/v1/experiments/{name}/report"): ("read", None),
+    ("GET", "/v1/experiments/{name}/preference"): ("read", None),
     ("GET", "/metrics"): ("read", None),
     ("GET", "/livez"): (None, None),
     ("GET", "/readyz"): (None, None),
@@ -89,7 +97,8 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def spelt(path: str) -> str:
-    return path.replace("{id}", "anna").replace("{name}", "spring")
+    name = "taste" if path.endswith("/preference") else "spring"
+    return path.replace("{id}", "anna").replace("{name}", name)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +121,7 @@ def shop(
     for path, body in (
         ("/v1/picks", PICKS),
         ("/v1/experiments", EXPERIMENT),
+        ("/v1/experiments", TASTE),
         ("/v1/experiments/spring/status", {"status": "running"}),
     ):
         client("POST", path, json=body, headers=bearer(admin)).raise_for_status()

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import event
 
 from features.simulate.replies import Lift, replies
+from serving import experiment_work as work
 from serving.experiment_schema import MeasureName, ReportAnswer
 from serving.experiments.measures import MEASURES
 from serving.experiments.place import Place
@@ -96,7 +97,8 @@ def lived(shop: Shop, drawn: list[Any], lift: Lift, seed: int) -> None:
     better = np.array([one["arm"] == "model" for one in drawn])
     did = replies(seed, better, habit, SLOTS, DAYS, lift)
     seen_at = shop.client.now
-    shop.client.now = shop.start + timedelta(days=DAYS + 1)
+    # In time for every look: what is known later counts for none of them.
+    shop.client.now = shop.start + timedelta(days=DAYS)
     exposures: list[dict[str, Any]] = []
     clicks: list[dict[str, Any]] = []
     for row, one in enumerate(drawn):
@@ -143,6 +145,7 @@ def lived(shop: Shop, drawn: list[Any], lift: Lift, seed: int) -> None:
     ]
     told(shop.client.post("/v1/events", events=events))
     shop.data.mkdir()
+    shop.client.now += timedelta(days=1)
     table = pd.DataFrame([*bought[100:], *before])
     table.assign(ts=table["ts"].astype("datetime64[us]")).to_parquet(
         shop.data / "purchases.parquet"
@@ -258,6 +261,46 @@ def test_lists_that_are_alike_win_nothing(tmp_path, many, new_client) -> None:
     assert report(shop)["customers"] == left
 
 
+def test_a_report_is_made_once_for_as_long_as_nothing_is_new(
+    tried: tuple[Shop, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, drawn = tried
+    made: list[Any] = []
+    make = work.make_report
+
+    def counted(*args: Any) -> Any:
+        made.append(args[3])
+        return make(*args)
+
+    monkeypatch.setattr(work, "make_report", counted)
+    first = report(shop)
+    start = len(made)
+    assert report(shop) == first
+    page = shop.client("GET", f"{OWN}/report", params={"format": "html"})
+    assert page.status_code == 200 and len(made) == start
+    # A moment that is over has a report of its own, which no event changes.
+    early = (shop.start + timedelta(days=DAYS, minutes=1)).isoformat()
+    then = report(shop, as_of=early)
+    one = {
+        "event_id": "once more",
+        "customer_id": drawn[0]["customer_id"],
+        "product_id": drawn[0]["items"][0]["product_id"],
+        "ts": shop.start.isoformat(),
+    }
+    told(shop.client.post(f"{OWN}/outcomes", outcomes=[one]))
+    assert report(shop, as_of=early) == then and len(made) == start + 1
+    # The latest is made anew after an event, an erasure, and an hour.
+    assert report(shop)["as_of"] == first["as_of"] and len(made) == start + 2
+    told(shop.client("DELETE", f"/v1/customers/{shop.ids[-1]}"))
+    left = report(shop)["customers"]
+    assert len(made) == start + 3
+    assert sum(one["analysed"] for one in left) == CUSTOMERS - 1
+    shop.client.now += timedelta(minutes=59)
+    assert report(shop)["as_of"] == first["as_of"] and len(made) == start + 3
+    shop.client.now += timedelta(minutes=1)
+    assert report(shop)["as_of"] > first["as_of"] and len(made) == start + 4
+
+
 # -- small ones -----------------------------------------------------------------
 
 
@@ -306,6 +349,7 @@ def test_a_manual_list_passes_the_stock_filter_and_own_lines_come_first(client) 
         "dora": [],
     }
     assert [one["why"] for one in found] == ["override"] * 4 + ["excluded"]
+    client.now += timedelta(seconds=1)
     assert report(Shop(client, Path(), None, []))["apart"]["overrides"] == 4
 
 
@@ -338,6 +382,11 @@ def test_what_names_another_arm_is_counted_apart(client) -> None:
         "other_arm": 1,
     }
     assert [one["index"] for one in answer["rejections"]] == [2, 3]
+    # Nothing at the moment of the report itself is of before it.
+    assert (
+        report(Shop(client, Path(), None, []))["apart"]["exposures_of_another_arm"] == 0
+    )
+    client.now += timedelta(hours=1)
     found = report(Shop(client, Path(), None, []))
     assert found["apart"]["exposures_of_another_arm"] == 1
 

@@ -76,6 +76,18 @@ def test_from_picks_to_the_page(run: Run, tmp_path: Path) -> None:
     assert status == 2 and said.startswith("error: --out: expected the file of a page")
 
 
+def test_a_design_is_said_in_a_few_lines(run: Run) -> None:
+    asked = ("design", "--primary", "repurchase_rate", "--assumed", "0.3")
+    status, said = run(*asked, "--mde", "0.2", "--holdout", "0.1")
+    assert status == 0 and said.startswith("2,134 customers, who do not come as things")
+    assert "split: control 4500 (45.0%), treatment 4500 (45.0%), holdout 1000" in said
+    assert "an effect of +20.0% is found with 80%" in said
+    status, said = run(*asked, "--mde", "0.2", "--days", "90")
+    assert status == 2 and said.startswith("error: plan: expected one of mde, days")
+    status, said = run(*asked, "--days", "90")
+    assert status == 2 and said.startswith("error: days: expected days in which")
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

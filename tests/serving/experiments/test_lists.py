@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from serving.experiments.interleave import SECOND, preference, team_draft
+from serving.experiments.draft import SECOND, team_draft
+from serving.experiments.interleave import preference
 from serving.experiments.off_policy import Logged, evaluate
 
 PRODUCTS = st.lists(st.sampled_from("abcdefghij"), unique=True, max_size=10)

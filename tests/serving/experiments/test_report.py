@@ -62,12 +62,14 @@ def found(
     lost: float = 0.0,
     later: float = 0.0,
     erased: int = 0,
+    known_erased: int = 0,
     early: int = 0,
 ) -> Report:
     """100 customers a day, whose arms buy at different rates; read on a day.
 
     ``lost``: share of the model's customers who were never shown anything.
-    ``later``: days from reading to the stop. ``erased``: customers, the last first.
+    ``later``: days from reading to the stop. ``erased``: customers, the last first,
+    of whom ``known_erased`` were counted.
     ``early``: customers whose exposure lies before their assignment.
     """
     arm, buys = drawn()
@@ -115,7 +117,7 @@ def found(
     as_of = START + timedelta(days=day)
     stop = as_of + timedelta(days=later)
     moments = Moments(START, START, stop if stopped else None)
-    return report(db, made, moments, as_of)
+    return report(db, made, moments, as_of, known_erased)
 
 
 def test_a_look_decides_by_the_customers_of_its_moment() -> None:
@@ -150,8 +152,16 @@ def test_an_erasure_does_not_take_back_what_was_decided() -> None:
     made = planned((1.0,), mde=0.2)
     text = json.loads(made.design or "") | {"customers": PEOPLE}
     made = Plan(made.asked, made.salt, {}, json.dumps(text))
-    for erased, rests in ((0, "look 1"), (3, "look 1"), (100, "the always-valid")):
-        (said,) = found(made, 40, stopped=True, erased=erased).decisions
+    for missing, erased, rests in (
+        (0, 0, "look 1"),
+        (3, 2, "look 1"),
+        (150, 100, "look 1"),
+        # One of the two who are compared was never drawn: the plan is not fulfilled.
+        (3, 1, "the always-valid"),
+    ):
+        (said,) = found(
+            made, 40, stopped=True, erased=missing, known_erased=erased
+        ).decisions
         assert said.is_final and said.rests_on.startswith(rests)
 
 
