@@ -12,7 +12,16 @@ from serving.options import ConfigFile, Overrides, load, new_console
 
 def kpis(
     by: Annotated[
-        Literal["all", "segment", "region", "tier", "channel", "campaign", "cohort"],
+        Literal[
+            "all",
+            "segment",
+            "region",
+            "tier",
+            "member_tier",
+            "channel",
+            "campaign",
+            "cohort",
+        ],
         typer.Option(help="Groups of customers, or of orders (channel, campaign)."),
     ] = "all",
     period: Annotated[

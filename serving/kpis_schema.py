@@ -18,8 +18,9 @@ class KpisQuery(Request):
         By,
         Field(
             description="Groups: of customers by the profile in force at the cutoff "
-            "(segment, region, tier) or the month of their first order (cohort), of "
-            "orders by channel or campaign."
+            "(segment, region, member_tier), by their tier at it (A, B or C by spend) or "
+            "by the month of their first order (cohort); of orders by channel or "
+            "campaign."
         ),
     ] = "all"
     period: Annotated[

@@ -28,8 +28,10 @@ import pyarrow as pa
 
 from features.mapped import Mapped, Steady, save
 from serving import moves
+from serving.alert_ids import health_ids, replenishment_ids
 from serving.handover import check
 from serving.insight.blocks import Kpis
+from serving.insight.portrait import Insight
 from serving.kept_files import arrays_of, facts_of
 from serving.kept_files import tables_of as kept_tables_of
 from serving.known import PROFILES, coded, due_offsets, tables_of
@@ -42,7 +44,7 @@ from training.predictions import (
     Predictions,
 )
 
-FORMAT = 8
+FORMAT = 9
 """Raised when files or manifest change their meaning."""
 
 MANIFEST = "manifest.json"
@@ -59,6 +61,7 @@ def publish(
     model_version: str,
     files: Mapped | None = None,
     kpis: Kpis | None = None,
+    insight: Insight | None = None,
 ) -> Path:
     """Writes ``predictions`` as a version and puts it in force.
 
@@ -72,6 +75,8 @@ def publish(
         model_version: named in every answer that rests on this version.
         files: from which predictions are mapped; let go of while they are written.
         kpis: as of the same cutoff; None: without them.
+        insight: tags, tiers, health and warnings of the same customers; None:
+            without them.
 
     Returns:
         The folder of the version, ``workspace/published/<version>``.
@@ -89,11 +94,14 @@ def publish(
         words = _write_files(build, predictions, files)
         if kpis is not None:
             save(kpis.cells(), build / "kpis.npy", files)
+        for name, array in (insight.arrays() if insight else {}).items():
+            save(array, build / f"{name}.npy", files)
         manifest = _manifest(predictions, model_version, words) | {
             # In the words of the bundle, so that both are read by the same code.
             "propensity": propensity.save(predictions.propensity, build),
             "kept": facts_of(predictions.kept),
             "kpis": None if kpis is None else kpis.facts(),
+            "insight": None if insight is None else insight.facts(),
         }
         manifest["files"] = _fingerprints(build)
         version = version_of(manifest)
@@ -159,6 +167,8 @@ def _arrays(p: Predictions) -> dict[str, npt.NDArray[Any]]:
     starts = np.searchsorted(customer, np.arange(len(p.customers) + 1))
     return {
         "due_offsets": due_offsets(p),
+        "due_alert_ids": replenishment_ids(p),
+        "health_alert_ids": health_ids(p),
         "curve": p.curve.astype(np.float32, copy=False),
         "offer_offsets": starts.astype(np.int64),
         "bought_offsets": p.bought_offsets.astype(np.int64, copy=False),

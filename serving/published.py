@@ -22,8 +22,10 @@ from features.contracts import ContractError
 from features.history import Products
 from features.kept import Kept
 from features.snapshot import to_us
+from serving.alert_ids import Ids
 from serving.catalogue import Catalogue, catalogue_of
 from serving.insight.blocks import Kpis
+from serving.insight.portrait import ARRAYS, Insight
 from serving.kept_files import kept_from
 from serving.known import NUMBERS, PROFILES, REPLENISHMENT, Known, known_of
 from serving.publish import (
@@ -93,6 +95,9 @@ class Published:
         model: what the manifest says of ``propensity``.
         kpis: sums by group and period; None: published without them. An erased
             customer stays in them until the next build, as a number.
+        insight: tags, tiers, health and warnings; None: published without them.
+        due_alert_ids: of each pair of ``known.due``; see ``alert_ids``.
+        health_alert_ids: of each customer.
         erased: customers who are hidden, see ``without``.
     """
 
@@ -126,6 +131,9 @@ class Published:
     renderer: Renderer
     model: Mapping[str, Any]
     kpis: Kpis | None
+    insight: Insight | None
+    due_alert_ids: Ids
+    health_alert_ids: Ids
     erased: int = 0
 
     @cached_property
@@ -268,6 +276,12 @@ class Published:
             model=manifest["propensity"],
             kpis=manifest["kpis"]
             and Kpis.of(manifest["kpis"], _array(folder, "kpis"), cutoff),
+            insight=manifest["insight"]
+            and Insight.of(
+                manifest["insight"], {name: _array(folder, name) for name in ARRAYS}
+            ),
+            due_alert_ids=_array(folder, "due_alert_ids"),
+            health_alert_ids=_array(folder, "health_alert_ids"),
         )
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from features import complete_journey, store
@@ -32,6 +33,9 @@ from serving.champion import LATEST, told
 from serving.erasure import erased_of, purge
 from serving.insight.blocks import Kpis
 from serving.insight.measure import Measures
+from serving.insight.portrait import Insight
+from serving.insight.portraits import Portraits
+from serving.insight.standards import standards_of
 from serving.publish import publish as publish_predictions
 from serving.turns import one_at_a_time
 from training import artifacts, build, track
@@ -335,7 +339,12 @@ def publish(
         said = _said(config, bundle, files, steps)
         with steps("publish"):
             version = publish_predictions(
-                config.workspace, said.predictions, folder.name, files, said.kpis
+                config.workspace,
+                said.predictions,
+                folder.name,
+                files,
+                said.kpis,
+                said.insight,
             )
             removed = purge(config)
     if removed and announce:
@@ -389,6 +398,7 @@ class _Said(NamedTuple):
 
     predictions: Predictions
     kpis: Kpis
+    insight: Insight
     example: pa.Table
     fingerprint: str
 
@@ -404,17 +414,30 @@ def _said(config: Config, bundle: Bundle, files: Mapped, steps: Steps) -> _Said:
 
         first = tables.first_purchase(survey.history.until)
         measures = Measures(survey.history.until, first, config.kpis)
+        with steps("learn what is high in this shop"):
+            standards = standards_of(
+                survey.history, survey.history.until, first, config
+            )
+        portraits = Portraits(survey.history.until, standards, config)
 
         def parts() -> Iterator[tuple[History, pa.Table]]:
             for part in survey.parts(tables):
                 is_all = part is survey.history
-                measures.add(part)
+                with steps("tags, tiers and health"):
+                    tier = portraits.add(part)
+                measures.add(part, tier)
                 yield part, drawn if is_all else assemble(part, [part.until])
 
         predictions = predict_parts(bundle, ground, parts(), files, steps)
-    measures.add_value(predictions.value, predictions.profiles)
+    with steps("early warning"):
+        ids = predictions.customers["customer_id"]
+        insight = portraits.insight(ids, predictions.value, predictions.churn)
+    tier = insight.column("abc").astype(np.int32)
+    measures.add_value(predictions.value, predictions.profiles, tier)
     example = drawn.take(pa.array(range(min(len(drawn), 5))))
-    return _Said(predictions, measures.kpis(), example, survey.history.fingerprint)
+    return _Said(
+        predictions, measures.kpis(), insight, example, survey.history.fingerprint
+    )
 
 
 def check_features(tables: Tables, config: Config) -> tuple[Path, Stamp]:

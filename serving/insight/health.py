@@ -67,12 +67,16 @@ def month_cutoffs(cutoff: datetime, months: int) -> list[datetime]:
     return found
 
 
-def health(features: pa.Table, config: HealthConfig) -> pa.Table:
+def health(
+    features: pa.Table, config: HealthConfig, *, has_returns: bool | None = None
+) -> pa.Table:
     """The index of every row of features.
 
     Args:
         features: rows of ``assemble``, at one cutoff or several.
         config: scales and levels.
+        has_returns: the shop records returns; None: these rows tell, which they can
+            only if they are of all customers.
 
     Returns:
         In the same order ``customer_id``, ``cutoff``, ``DIMENSIONS`` (0 to 100, null:
@@ -83,7 +87,7 @@ def health(features: pa.Table, config: HealthConfig) -> pa.Table:
         [
             consumption_frequency(features, config),
             interaction_depth(features, config),
-            product_fit(features, config),
+            product_fit(features, config, has_returns),
             service_rating(features, config),
             social_influence(features, config),
         ]
@@ -141,10 +145,14 @@ def interaction_depth(features: pa.Table, config: HealthConfig) -> Floats:
     return _mean(np.stack(parts))
 
 
-def product_fit(features: pa.Table, config: HealthConfig) -> Floats:
+def product_fit(
+    features: pa.Table, config: HealthConfig, has_returns: bool | None = None
+) -> Floats:
     """Whether the customer keeps and likes what they bought, ``[row]``."""
     returned = number(features, "returned_share_90d")
-    if not (number(features, "returned_lines_count") > 0).any():
+    if has_returns is None:
+        has_returns = bool((number(features, "returned_lines_count") > 0).any())
+    if not has_returns:
         # Nobody ever returned anything: it is not recorded.
         returned = np.full(len(returned), np.nan)
     rating = (number(features, "rating_mean") - 1) / (config.rating_top - 1)
@@ -195,15 +203,7 @@ class Months:
 
         ``NONE`` where fewer than four months are known.
         """
-        last = self.comparable[:, -(STEPS + 1) :]
-        steps = np.diff(last, axis=1)
-        codes = np.full(len(steps), TRENDS.index("steady"), np.int8)
-        codes[(steps < 0).all(axis=1)] = TRENDS.index("falling")
-        codes[(steps > 0).all(axis=1)] = TRENDS.index("rising")
-        if last.shape[1] <= STEPS:
-            codes[:] = NONE
-        codes[np.isnan(last).any(axis=1)] = NONE
-        return codes
+        return _trend(self.comparable)
 
     def is_warned(self, alert_line: float) -> Bools:
         """The early-warning rule: falling, and the index under the line, ``[row]``."""
@@ -230,13 +230,34 @@ def months_of(table: pa.Table) -> Months:
     place = row.fill_null(0).to_numpy()[here], np.searchsorted(cutoffs, us)[here]
     for i, name in enumerate(DIMENSIONS):
         scores[(*place, np.full(len(place[0]), i))] = number(table, name)[here]
-    known = ~np.isnan(scores[:, -(STEPS + 1) :]).any(axis=1, keepdims=True)
     return Months(
         customer_id=last,
         cutoffs=cutoffs,
         index=_mean(np.moveaxis(scores, 2, 0)),
-        comparable=_mean(np.moveaxis(np.where(known, scores, np.nan), 2, 0)),
+        comparable=_comparable(scores),
     )
+
+
+def trend_of(scores: Floats) -> Codes:
+    """Codes of ``TRENDS`` from scores ``[row, month, dimension]``; see ``Months``."""
+    return _trend(_comparable(scores.astype(np.float64)))
+
+
+def _comparable(scores: Floats) -> Floats:
+    known = ~np.isnan(scores[:, -(STEPS + 1) :]).any(axis=1, keepdims=True)
+    return _mean(np.moveaxis(np.where(known, scores, np.nan), 2, 0))
+
+
+def _trend(index: Floats) -> Codes:
+    last = index[:, -(STEPS + 1) :]
+    steps = np.diff(last, axis=1)
+    codes = np.full(len(steps), TRENDS.index("steady"), np.int8)
+    codes[(steps < 0).all(axis=1)] = TRENDS.index("falling")
+    codes[(steps > 0).all(axis=1)] = TRENDS.index("rising")
+    if last.shape[1] <= STEPS:
+        codes[:] = NONE
+    codes[np.isnan(last).any(axis=1)] = NONE
+    return codes
 
 
 def at_moment(table: pa.Table, cutoff: datetime) -> pa.Table:

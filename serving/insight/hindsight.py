@@ -56,25 +56,39 @@ def lost_by_spend(
         ValueError: the history ends before the window does.
     """
     end = cutoff_us + config.lost_days * DAY_US
-    start = cutoff_us - config.usual_days * DAY_US
     if to_us(history.until) < end:
         raise ValueError(
             f"warning: expected a history of {config.lost_days} days past the cutoff, "
             f"got one that ends at {history.until}"
         )
-    lines, n = history.purchases, len(history.customers)
-    known = lines.before(cutoff_us)
-    before = np.zeros(n, np.bool_)
-    before[lines.customer[known & lines.bought & (lines.ts < start)]] = True
-
-    def spend(keep: Bools) -> Floats:
-        amount = lines.columns["amount"][keep]
-        return np.bincount(lines.customer[keep], amount, minlength=n).astype(np.float64)
-
-    usual = spend(known & (lines.ts >= start)) * config.lost_days / config.usual_days
-    after = spend((lines.ts >= cutoff_us) & (lines.ts < end))
-    is_known = before & (usual > 0)
+    ts = history.purchases.ts
+    usual, is_known = usual_spend(history, cutoff_us, config)
+    after = _spend(history, (ts >= cutoff_us) & (ts < end))
     return is_known & (after < config.lost_share * usual), is_known
+
+
+def usual_spend(
+    history: History, cutoff_us: int, config: HealthConfig
+) -> tuple[Floats, Bools]:
+    """What customers usually spend in a window, and of whom that can be said.
+
+    Those who bought nothing of late, or only of late, have no usual spend to fall
+    short of. Rows at or after the cutoff are not read; shape ``[customer]``.
+    """
+    start = cutoff_us - config.usual_days * DAY_US
+    lines = history.purchases
+    known = lines.before(cutoff_us)
+    before = np.zeros(len(history.customers), np.bool_)
+    before[lines.customer[known & lines.bought & (lines.ts < start)]] = True
+    of_days = _spend(history, known & (lines.ts >= start))
+    usual = of_days * config.lost_days / config.usual_days
+    return usual, before & (usual > 0)
+
+
+def _spend(history: History, keep: Bools) -> Floats:
+    lines, n = history.purchases, len(history.customers)
+    amount = lines.columns["amount"][keep]
+    return np.bincount(lines.customer[keep], amount, minlength=n).astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,35 @@ from typing import Literal
 Kind = Literal["month", "quarter", "week"]
 KINDS: tuple[Kind, ...] = ("month", "quarter", "week")
 
-By = Literal["all", "segment", "region", "tier", "channel", "campaign", "cohort"]
+By = Literal[
+    "all",
+    "segment",
+    "region",
+    "tier",
+    "member_tier",
+    "channel",
+    "campaign",
+    "cohort",
+]
 
-CUSTOMERS: tuple[By, ...] = ("all", "segment", "region", "tier", "cohort")
+CUSTOMERS: tuple[By, ...] = (
+    "all",
+    "segment",
+    "region",
+    "tier",
+    "member_tier",
+    "cohort",
+)
 """Groupings in which a customer is in one group: by the profile in force at the
-cutoff, or by the month of their first order."""
+cutoff, by their tier at it (A, B or C, see ``tiers.abc``), or by the month of their
+first order."""
 
 ORDERS: tuple[By, ...] = ("channel", "campaign")
 """Groupings in which an order is in one group, and a customer in several."""
 
 BYS: tuple[By, ...] = (*CUSTOMERS, *ORDERS)
 
-_PROFILE: tuple[By, ...] = ("all", "segment", "region", "tier")
+_PROFILE: tuple[By, ...] = ("all", "segment", "region", "tier", "member_tier")
 _BUYERS: tuple[By, ...] = (*CUSTOMERS, "channel")
 
 MEASURES = {

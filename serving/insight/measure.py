@@ -29,6 +29,7 @@ from serving.insight.kpis import (
 )
 from serving.insight.orders import PROFILE, ROWS, Codes, orders_of, profile_words
 from serving.insight.periods import Periods, periods_of
+from serving.insight.tiers import ABC
 from serving.insight.visits import NEVER, sequence_of, visits_of
 
 Floats = npt.NDArray[np.float64]
@@ -80,11 +81,13 @@ class Measures:
             self._words["cohort"][name] = len(self._words["cohort"])
         self._left_out: set[By] = set()
 
-    def add(self, history: History) -> None:
+    def add(self, history: History, tier: Codes | None = None) -> None:
         """Adds customers, who come no second time.
 
         Args:
             history: everything of some customers, with ``COLUMNS``.
+            tier: code of ``tiers.ABC`` of each of its customers, -1: not known; None:
+                of none of them.
         """
         self._since = history.since
         codes: dict[By, Codes] = {
@@ -93,6 +96,7 @@ class Measures:
         for by in PROFILE:
             words = profile_words(history, by)
             codes[by] = self._words_coded(by, words, len(history.customers))
+        codes["tier"] = self._tier_coded(tier, len(history.customers))
         codes["cohort"] = self._add_purchases(history.purchases, codes)
         if history.inquiries is not None:
             self._add_rows(history.inquiries, _contacts(history.inquiries), codes)
@@ -100,12 +104,15 @@ class Measures:
             answers = _answers(history.feedback, self._config.satisfied_score)
             self._add_rows(history.feedback, answers, codes)
 
-    def add_value(self, value: pa.Table, profiles: pa.Table) -> None:
+    def add_value(
+        self, value: pa.Table, profiles: pa.Table, tier: Codes | None = None
+    ) -> None:
         """Adds what customers are worth, to the period of the cutoff's eve.
 
         Args:
             value: ``clv`` and ``expected_spend_365d``, a row for each customer.
             profiles: texts of the profile in force, in the same order.
+            tier: as of ``add``, in the same order.
         """
         size = len(value)
         codes: dict[By, Codes] = {"all": np.zeros(size, dtype=np.int32)}
@@ -113,6 +120,7 @@ class Measures:
             there = name in profiles.column_names
             words = profiles[name].combine_chunks() if there else None
             codes[by] = self._words_coded(by, words, size)
+        codes["tier"] = self._tier_coded(tier, size)
         for (by, _), cells in self._cells.items():
             if by in codes and by not in self._left_out:
                 last = np.full(size, len(cells.periods) - 1, dtype=np.int32)
@@ -133,6 +141,12 @@ class Measures:
             if by not in self._left_out:
                 blocks[by, kind] = cells.block(kind, self._words[by], silent)
         return Kpis(self._cutoff, self._config, blocks)
+
+    def _tier_coded(self, tier: Codes | None, size: int) -> Codes:
+        """The code of each customer's tier; -1: not known."""
+        if tier is None:
+            return np.full(size, -1, dtype=np.int32)
+        return _through(self._coded("tier", list(ABC)), tier)
 
     def _words_coded(self, by: By, words: pa.Array | None, size: int) -> Codes:
         """The code of each customer's word; -1: not known."""

@@ -19,7 +19,7 @@ on the order of the rows, nor on how customers are cut into parts."""
 PROFILE: dict[By, str] = {
     "segment": "segment",
     "region": "region",
-    "tier": "member_tier",
+    "member_tier": "member_tier",
 }
 """Groupings of customers, and their column of the profile in force."""
 

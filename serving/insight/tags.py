@@ -135,9 +135,12 @@ def _preferred(features: pa.Table, preferred: pa.Table) -> dict[str, pa.ChunkedA
     row = find(features.column("customer_id"), preferred.column("customer_id"))
     names = ("preferred_category", "preferred_channel", "preferred_hour")
     found = {name: preferred.column(name).take(row) for name in names}
-    stated = features.column("preferred_channel").cast(pa.string())
-    ordered = found["preferred_channel"].cast(pa.string())
-    found["preferred_channel"] = pc.call_function(
-        "coalesce", [stated, ordered]
-    ).dictionary_encode()
+    channel = stated_or_usual(features, found["preferred_channel"])
+    found["preferred_channel"] = channel.dictionary_encode()
     return found
+
+
+def stated_or_usual(features: pa.Table, usual: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The channel that the profile names, else that of most orders; ``[row]``."""
+    stated = features.column("preferred_channel").cast(pa.string())
+    return pc.call_function("coalesce", [stated, usual.cast(pa.string())])

@@ -36,27 +36,60 @@ def tier(features: pa.Table, thresholds: Thresholds, config: TiersConfig) -> pa.
         ``abc``; ``frequency_tier``; ``value`` and ``potential`` (low, high);
         ``need``; ``segment`` by value and potential, see ``SEGMENTS``. Null: no data.
     """
-    spend = number(features, "spend_sum_365d")
-    recency = fifth(-number(features, "days_since_last_order"), thresholds.recency)
-    frequency = fifth(number(features, "orders_count_365d"), thresholds.frequency)
-    monetary = fifth(spend, thresholds.spend)
-    high = above(spend, thresholds.value)
-    promising = above(potential(features), thresholds.potential)
+    codes = tier_codes(features, thresholds, config)
+    fifths = [_of_five(codes[name]) for name in ("recency", "frequency", "monetary")]
     return pa.table(
         {
             "customer_id": features.column("customer_id").cast(pa.string()),
-            "recency": _score(recency),
-            "frequency": _score(frequency),
-            "monetary": _score(monetary),
-            "rfm": _rfm(recency, frequency, monetary),
-            "abc": words(abc(spend, thresholds), ABC),
-            "frequency_tier": words(frequency_tier(features, config), FREQUENCIES),
-            "value": words(high, HALVES),
-            "potential": words(promising, HALVES),
-            "need": words(need(features, thresholds), NEEDS),
-            "segment": words(segment(high, promising), SEGMENTS),
+            "recency": _score(fifths[0]),
+            "frequency": _score(fifths[1]),
+            "monetary": _score(fifths[2]),
+            "rfm": _rfm(*fifths),
+            "abc": words(codes["abc"], ABC),
+            "frequency_tier": words(codes["frequency_tier"], FREQUENCIES),
+            "value": words(codes["value"], HALVES),
+            "potential": words(codes["potential"], HALVES),
+            "need": words(codes["need"], NEEDS),
+            "segment": words(codes["strategy"], SEGMENTS),
         }
     )
+
+
+def tier_codes(
+    features: pa.Table, thresholds: Thresholds, config: TiersConfig
+) -> dict[str, Codes]:
+    """The same as codes, ``NONE``: no data; arguments as of ``tier``.
+
+    ``recency``, ``frequency`` and ``monetary`` are 0 for the first fifth to 4;
+    ``strategy`` is the segment by value and potential.
+    """
+    spend = number(features, "spend_sum_365d")
+    quiet = number(features, "days_since_last_order")
+    orders = number(features, "orders_count_365d")
+    high = above(spend, thresholds.value)
+    promising = above(potential(features), thresholds.potential)
+    fifths = {
+        "recency": fifth(-quiet, thresholds.recency),
+        "frequency": fifth(orders, thresholds.frequency),
+        "monetary": fifth(spend, thresholds.spend),
+    }
+    from_zero = {
+        name: np.where(code < 0, NONE, code - 1).astype(np.int8)
+        for name, code in fifths.items()
+    }
+    return from_zero | {
+        "abc": abc(spend, thresholds),
+        "frequency_tier": frequency_tier(features, config),
+        "value": high,
+        "potential": promising,
+        "need": need(features, thresholds),
+        "strategy": segment(high, promising),
+    }
+
+
+def _of_five(codes: Codes) -> Codes:
+    """Fifths from 1 to 5; ``NONE`` stays."""
+    return np.where(codes < 0, NONE, codes + 1).astype(np.int8)
 
 
 def fifth(values: Floats, edges: tuple[float, ...]) -> Codes:

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from features.config import HealthConfig
-from features.history import Floats
-from serving.insight.columns import must_match, number, words
+from features.history import Bools, Floats
+from serving.insight.columns import NONE, Codes, must_match, number, words
 from serving.insight.health import Months
 from serving.insight.hindsight import CHURN, DRIVERS, HEALTH, RECENCY, Past, known_to
 from serving.insight.indicators import usual_gap
@@ -49,14 +49,19 @@ def scores_of(
     must_match(pa.table({"customer_id": months.customer_id}), features, "features")
     if churn is not None:
         must_match(features, churn, "churn")
-    gap = usual_gap(features, shop_gap, config.least_gap_days)
-    gaps = number(features, "days_since_last_order") / gap
     nothing = np.full(features.num_rows, np.nan)
     return {
         HEALTH: 1 - months.index[:, -1] / 100,
         CHURN: nothing if churn is None else number(churn, "churn_risk"),
-        RECENCY: gaps / (1 + gaps),
+        RECENCY: gaps_score(features, shop_gap, config.least_gap_days),
     }
+
+
+def gaps_score(features: pa.Table, shop_gap: float, least_days: float) -> Floats:
+    """Usual gaps since the last order, as gaps / (1 + gaps), ``[row]``."""
+    gap = usual_gap(features, shop_gap, least_days)
+    gaps = number(features, "days_since_last_order") / gap
+    return gaps / (1 + gaps)
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,46 @@ def lowest_with(chance: Floats, lost: Floats, precision: float) -> float | None:
     return float(sorted_chance[good[-1]]) if len(good) else None
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What is said of each customer, ``[customer]``.
+
+    Attributes:
+        by: code of ``DRIVERS``, -1: none has a score.
+        chance: to spend less than half of the usual in eight weeks; NaN: not known.
+        is_warned: at or over the driver's threshold.
+    """
+
+    by: Codes
+    chance: Floats
+    is_warned: Bools
+
+
+def judge(scores: Mapping[str, Floats], drivers: Sequence[Driver]) -> Judged:
+    """Every customer by the first driver that has a score of them.
+
+    Args:
+        scores: of ``scores_of``.
+        drivers: the best first.
+    """
+    n = len(scores[HEALTH])
+    by, chance = np.full(n, NONE, np.int8), np.full(n, np.nan)
+    is_warned = np.zeros(n, np.bool_)
+    for driver in drivers:
+        score = scores[driver.name]
+        mine = (by < 0) & ~np.isnan(score)
+        by[mine] = DRIVERS.index(driver.name)
+        chance[mine] = driver.calibration(score[mine])
+        if driver.threshold is not None:
+            is_warned |= mine & (chance >= driver.threshold)
+    return Judged(by, chance, is_warned)
+
+
+def loss_of(chance: Floats, expected_spend: Floats) -> Floats:
+    """Chance to be lost times the spend of a year that is at stake, at most."""
+    return chance * np.maximum(expected_spend, 0)
+
+
 def warn(
     scores: Mapping[str, Floats],
     months: Months,
@@ -143,24 +188,15 @@ def warn(
     """
     ids = pa.table({"customer_id": months.customer_id})
     must_match(ids, value, "value")
-    n = len(months.customer_id)
-    by, chance = np.full(n, -1), np.full(n, np.nan)
-    is_warned = np.zeros(n, np.bool_)
-    for driver in drivers:
-        score = scores[driver.name]
-        mine = (by < 0) & ~np.isnan(score)
-        by[mine] = DRIVERS.index(driver.name)
-        chance[mine] = driver.calibration(score[mine])
-        if driver.threshold is not None:
-            is_warned |= mine & (chance >= driver.threshold)
-    loss = chance * np.maximum(number(value, "expected_spend_365d"), 0)
-    rows = np.flatnonzero(is_warned)
+    judged = judge(scores, drivers)
+    loss = loss_of(judged.chance, number(value, "expected_spend_365d"))
+    rows = np.flatnonzero(judged.is_warned)
     rows = rows[np.argsort(-loss[rows], kind="stable")]
     return pa.table(
         {
             "customer_id": months.customer_id.take(pa.array(rows)),
-            "driver": words(by[rows], DRIVERS),
-            "chance": chance[rows],
+            "driver": words(judged.by[rows], DRIVERS),
+            "chance": judged.chance[rows],
             "health": pa.array(months.index[rows, -1], from_pandas=True),
             "expected_loss": loss[rows],
         }

@@ -175,7 +175,7 @@ def test_another_format_is_refused(workspace):
     file = workspace / "published" / version / "manifest.json"
     manifest = json.loads(file.read_text())
     file.write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ContractError, match="expected format 8, got format 99"):
+    with pytest.raises(ContractError, match="expected format 9, got format 99"):
         Published.open(workspace)
 
 
