@@ -28,6 +28,7 @@ from serving.experiment_schema import (
     AssignmentsRequest,
     ExperimentRequest,
     ExposuresRequest,
+    OffPolicyRequest,
     OutcomesRequest,
     PicksRequest,
     PreferenceQuery,
@@ -117,6 +118,7 @@ class Experiments:
             f"{own}/exposures": {"POST": write(self.exposures)},
             f"{own}/outcomes": {"POST": write(self.outcomes)},
             f"{own}/report": {"GET": read(self.report)},
+            f"{own}/off-policy": {"POST": read(self.off_policy)},
             f"{own}/preference": {"GET": read(self.preference)},
         }
 
@@ -261,6 +263,16 @@ class Experiments:
         from serving.experiments.told import told
 
         return Reply(200, to_json({"status": one.status, **told(found)}))
+
+    def off_policy(self, call: Call) -> Reply:
+        """``POST …/off-policy``: what a rule would have earned; nothing is kept."""
+        asked = OffPolicyRequest.model_validate_json(call.body)
+        now = self._from.now()
+        with _told(), self._alone():
+            found = work.off_policy(
+                self._engine, call.parameter, asked, self._place, now
+            )
+        return Reply(200, to_json(found))
 
     def preference(self, call: Call) -> Reply:
         """``GET …/preference``: which of two interleaved lists is preferred."""

@@ -22,6 +22,7 @@ from serving.experiment_schema import (
     INTERLEAVED,
     NAME_PATTERN,
     ExperimentRequest,
+    OffPolicyRequest,
     PicksRequest,
 )
 from serving.experiments.assign import Assigned, Split, assign
@@ -344,6 +345,40 @@ def make_preference(
     stopped = None if one.stopped_at is None else from_us(one.stopped_at)
     with opened(engine, name, where) as db:
         return one, preferred(db, plan, stopped, as_of)
+
+
+def off_policy(
+    engine: Engine, name: str, asked: OffPolicyRequest, where: Place, now: datetime
+) -> dict[str, Any]:
+    """What a rule would have earned, as ``OffPolicyAnswer``.
+
+    Raises:
+        NotFoundError: there is none of the name.
+        UnfitError: it is interleaved.
+        FieldError: the rule names an arm that it has not.
+        ContractError, SettingError: the input cannot be read.
+        StateAwayError: the database cannot be reached.
+    """
+    from serving.experiments.inputs import opened
+    from serving.experiments.policy import Rule, judged, sentence, told
+
+    plan = must_be(found(engine, name), "randomised")
+    given = {"otherwise": asked.otherwise}
+    given |= {f"by_segment.{s}": arm for s, arm in asked.by_segment.items()}
+    for field, arm in given.items():
+        if arm not in plan.arms:
+            raise FieldError(field, f"expected one of {list(plan.arms)}, got {arm!r}")
+    as_of = now if asked.as_of is None else min(asked.as_of, now)
+    rule = Rule(asked.by_segment, asked.otherwise)
+    with opened(engine, name, where) as db:
+        estimated = judged(db, plan, rule, asked.reward, as_of)
+    return {
+        "experiment": name,
+        "as_of": f"{as_of.isoformat()}Z",
+        "reward": asked.reward,
+        "sentence": sentence(estimated),
+        **told(estimated),
+    }
 
 
 def must_be(one: Experiment, kind: str) -> Plan:
