@@ -168,9 +168,10 @@ class Experiments:
             held = self._running.of(one)
             # Who was erased is drawn as anybody unknown is, and not kept.
             drawn = work.draw(held.running, asked.customer_ids)
-            lists = ArmLists(self._from, published, held.running.plan, held.picks)
-            now_us = self._from.now_us()
-            kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
+            plan, now_us = held.running.plan, self._from.now_us()
+            lists = ArmLists(self._from, published, plan, held.picks)
+            inside = [d for d in drawn if d.why != "outside layer"]
+            kept = [work.kept(published, d, plan) for d in inside]
             assignments.record(self._engine, one.name, kept, now_us)
             shows, origins = _shows(lists, published, drawn)
             if origins:

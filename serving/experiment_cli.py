@@ -146,7 +146,8 @@ def assign(
         how = work.running(engine, one)
         for first in range(0, len(known), _AT_ONCE):
             drawn = work.draw(how, known[first : first + _AT_ONCE])
-            kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
+            inside = [d for d in drawn if d.why != "outside layer"]
+            kept = [work.kept(published, d, how.plan) for d in inside]
             assignments.record(engine, name, kept, now_us())
             for d in drawn:
                 rows.writerow((d.customer_id, d.arm or "", d.why))

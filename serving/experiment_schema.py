@@ -250,6 +250,17 @@ class ExperimentRequest(Request):
         Field(description="Of the hash that draws; null: one is made up."),
     ] = None
     layer: LayerIn | None = None
+    strata: Annotated[
+        list[KeptText],
+        Field(
+            default_factory=lambda: ["segment"],
+            min_length=1,
+            max_length=3,
+            description="Profile columns, as published, by whose values together the "
+            "effect is shown and weighed; kept of each customer when they are assigned. "
+            "Fifths of the propensity come besides.",
+        ),
+    ]
     design: Annotated[
         DesignIn | None,
         Field(description="Null: there is no verdict before all is over."),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine
 
 from features.snapshot import from_us
-from serving.arm_lists import segment_of
+from serving.arm_lists import stratum_of
 from serving.experiment_design_schema import DesignRequest
 from serving.experiment_schema import (
     INTERLEAVED,
@@ -293,14 +293,14 @@ def draw(how: Running, customer_ids: Sequence[str]) -> list[Assigned]:
     return [replace(d, arm=INTERLEAVED) if d.why == "hash" else d for d in drawn]
 
 
-def kept(published: Published, drawn: Assigned) -> Assignment:
+def kept(published: Published, drawn: Assigned, plan: Plan) -> Assignment:
     """What is kept of a customer who is asked for, as the version knows them."""
     row = published.customers.row(drawn.customer_id)
     chance = None
     if row is not None:
         chance = float(published.curve[row, published.horizon_days - 1])
-    segment = segment_of(published, row)
-    return Assignment(drawn.customer_id, drawn.arm, drawn.why, segment, chance)
+    stratum = stratum_of(published, row, plan.asked.strata)
+    return Assignment(drawn.customer_id, drawn.arm, drawn.why, stratum, chance)
 
 
 def make_report(
