@@ -200,7 +200,6 @@ ASSIGNMENTS = Table(
     Column("assigned_at", BigInteger, nullable=False),
     Column("segment", Text),
     Column("propensity", Double),
-    Column("differs", Boolean),
     UniqueConstraint("experiment", "customer_id", name="uq_assignments_customer"),
     sqlite_autoincrement=True,
 )

@@ -39,6 +39,7 @@ TASTE = {
     "kind": "interleaved",
     "arms": [{"name": name, "show": name} for name in ("again", "mixed")],
 }
+RULE = {"otherwise": "model"}
 SEEN = CLICK | {"arm": "model"}
 ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("POST", "/v1/recommendations"): ("read", {"customer_ids": ["anna"]}),
@@ -61,6 +62,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("POST", "/v1/experiments/{name}/exposures"): ("write", {"exposures": [SEEN]}),
     ("POST", "/v1/experiments/{name}/outcomes"): ("write", {"outcomes": [CLICK]}),
     ("GET", "/v1/experiments/{name}/report"): ("read", None),
+    ("POST", "/v1/experiments/{name}/off-policy"): ("read", RULE),
     ("GET", "/v1/experiments/{name}/preference"): ("read", None),
     ("GET", "/metrics"): ("read", None),
     ("GET", "/livez"): (None, None),
