@@ -17,6 +17,7 @@ from features.database import redacted
 from serving import (
     audience_cli,
     experiment_cli,
+    insight_cli,
     kpis_cli,
     state_cli,
     versions_cli,
@@ -46,8 +47,11 @@ app.add_typer(state_cli.events, name="events")
 app.add_typer(state_cli.audits, name="audits")
 app.add_typer(versions_cli.versions, name="versions")
 app.add_typer(experiment_cli.experiment, name="experiment")
+app.add_typer(insight_cli.insight, name="insight")
 app.command()(audience_cli.audience)
 app.command()(kpis_cli.kpis)
+app.command()(insight_cli.customer)
+app.command()(insight_cli.strategy)
 app.command()(state_cli.forget)
 
 # Read when the numeric libraries load: idle OpenMP threads wait without
