@@ -237,5 +237,25 @@ SHOWN = Table(
 )
 """What an experiment's customers saw and clicked; see ``shown``."""
 
-OF_CUSTOMERS = (EVENTS, SHOWN, DEALT, ASSIGNMENTS, OVERRIDES, PICK_LINES)
+ALERTS = Table(
+    "alerts",
+    METADATA,
+    Column("alert", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("cutoff", BigInteger, nullable=False),
+)
+"""Alerts that somebody dealt with; see ``alerts``."""
+
+OF_CUSTOMERS = (
+    EVENTS,
+    SHOWN,
+    DEALT,
+    ASSIGNMENTS,
+    OVERRIDES,
+    PICK_LINES,
+    ALERTS,
+)
 """Tables with rows of customers: an erasure deletes theirs in each."""
