@@ -22,6 +22,7 @@ from serving import (
     kpis_cli,
     state_cli,
     versions_cli,
+    weekly_cli,
 )
 from serving.options import (
     ConfigFile,
@@ -51,6 +52,7 @@ app.add_typer(experiment_cli.experiment, name="experiment")
 app.command()(audience_cli.audience)
 app.command()(campaigns_cli.campaigns)
 app.command()(kpis_cli.kpis)
+app.command()(weekly_cli.report)
 app.command()(state_cli.forget)
 app.command()(champion_cli.gate)
 app.command()(champion_cli.retrain)
