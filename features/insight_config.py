@@ -158,6 +158,8 @@ class HealthConfig(Section):
         lost_days: of the window in which spend falls, or does not.
         lost_share: of the usual spend; who spends less in the window is lost.
         usual_days: before the cutoff; spend of these is the usual one.
+        again_days: a health alert that was dealt with is open again so long after, if
+            the customer is warned of then.
         warning_precision: where a score drives the warning, its threshold is the
             lowest with this precision at past cutoffs.
     """
@@ -180,6 +182,7 @@ class HealthConfig(Section):
     lost_days: int = Field(default=56, ge=1)
     lost_share: float = Field(default=0.5, gt=0, le=1)
     usual_days: int = Field(default=168, ge=1)
+    again_days: int = Field(default=90, ge=1)
     warning_precision: float = Field(default=0.5, gt=0, lt=1)
 
     @model_validator(mode="after")

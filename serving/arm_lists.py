@@ -72,10 +72,23 @@ def scoped(lines: Sequence[Line]) -> Scoped:
 
 def segment_of(published: Published, row: int | None) -> str | None:
     """Segment of a customer; None: unknown."""
-    profile = published.known.profiles.get(SEGMENT)
-    if row is None or profile is None or profile.codes[row] < 0:
+    return stratum_of(published, row, (SEGMENT,))
+
+
+def stratum_of(
+    published: Published, row: int | None, columns: Sequence[str]
+) -> str | None:
+    """Values of a customer in some columns of the profile, joined; None: none known."""
+    found: list[str | None] = []
+    for column in columns:
+        profile = published.known.profiles.get(column)
+        if row is None or profile is None or profile.codes[row] < 0:
+            found.append(None)
+        else:
+            found.append(profile.words[profile.codes[row]])
+    if not any(one is not None for one in found):
         return None
-    return profile.words[profile.codes[row]]
+    return ", ".join("unknown" if one is None else one for one in found)
 
 
 class ArmLists:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypedDict, get_args
 import numpy as np
 import numpy.typing as npt
 
+from serving.alerts import group_wishes
 from serving.due import due_pairs, moment, strongest
 from serving.filters import AskError, Filters, eligible
 from serving.known import Evidence
@@ -282,17 +283,7 @@ def _offers(
 
     @cache
     def of_group(code: int) -> Wishes:
-        group = due.groups[code]
-        if group in published.catalogue.categories:
-            return wishes(published, n, "again", [group])
-        # A product without a category is a group of its own, named by its id.
-        product = published.catalogue.ids.row(group)
-        if product is None:
-            return usual
-        others = np.ones(len(published.catalogue.names), dtype=np.bool_)
-        others[product] = False
-        again = wishes(published, n, "again")
-        return replace(again, allowed=again.allowed & ~others)
+        return group_wishes(published, code, n)
 
     if ranking.pair is None:
         asks = [usual] * len(customers)

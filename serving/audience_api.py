@@ -1,8 +1,6 @@
-"""``POST /v1/audiences`` and ``GET /v1/alerts``: lists of customers, on record."""
+"""``POST /v1/audiences``: lists of customers, on record."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from pydantic_core import to_json
 from sqlalchemy import Engine
@@ -10,18 +8,14 @@ from sqlalchemy import Engine
 from features.contracts import SettingError
 from serving.answering import Answering
 from serving.asgi import ApiError, Call, Reply, Route, Routes
-from serving.audience import WITHIN_DAYS, Ask, Ranking, best, lines, rank
-from serving.audience_schema import MAX_PAGE, AlertsQuery, AudienceRequest
+from serving.audience import WITHIN_DAYS, Ask, Ranking, lines, rank
+from serving.audience_schema import MAX_PAGE, AudienceRequest
 from serving.audience_text import as_csv
-from serving.auth import away
-from serving.due import customer_of, due_pairs, due_words
 from serving.filters import AskError
 from serving.paging import Place, place_of
 from serving.published import Published
-from serving.query import parameters_of
+from serving.pulled import record
 from serving.reverse import Rows, category_rows, product_rows
-from serving.state import audits
-from serving.state.database import StateAwayError
 
 CSV = b"text/csv; charset=utf-8"
 
@@ -35,7 +29,7 @@ _ONLY = {
 
 
 class Audiences:
-    """The endpoints.
+    """The endpoint.
 
     Args:
         answering: from what.
@@ -48,13 +42,10 @@ class Audiences:
 
     @property
     def routes(self) -> Routes:
-        """The paths."""
+        """The path."""
         return {
             "/v1/audiences": {
                 "POST": Route(self.audience, "read", in_thread=True, with_call=True)
-            },
-            "/v1/alerts": {
-                "GET": Route(self.alerts, "read", in_thread=True, with_call=True)
             },
         }
 
@@ -77,7 +68,7 @@ class Audiences:
         except AskError as error:
             raise ApiError(422, "invalid", str(error), error.field) from None
         count = max(len(ranking.customer) - place.offset, 0)
-        self._record(call, asked.goal, order, count, published)
+        record(self._engine, self._from, call, asked.goal, order, count, published)
         end = place.moved(count)
         cursor = end.cursor() if end.offset < ranking.total and count else None
         if asked.format == "csv":
@@ -116,60 +107,6 @@ class Audiences:
         found = lines(published, ranking, place.offset, asked.offers)
         chunks = as_csv(found, asked.offers)
         return Reply(200, next(chunks), CSV, headers, chunks=chunks)
-
-    def alerts(self, call: Call) -> Reply:
-        """``GET /v1/alerts``."""
-        query = AlertsQuery.model_validate(parameters_of(call.query))
-        published = self._from.served()
-        order = query.model_dump(include={"kind", "within_days"})
-        place = place_of(published, order, query.cursor)
-        due = published.known.due
-        pairs = due_pairs(published, query.within_days, published.consent)
-        stop = place.offset + query.n
-        chosen = pairs[best(due.soon[pairs] + 2.0 * due.alert[pairs], stop)]
-        page = chosen[place.offset :]
-        self._record(call, f"alerts {query.kind}", order, len(page), published)
-        end = place.moved(len(page))
-        is_end = end.offset >= len(pairs) or not len(page)
-        rows = customer_of(due, page).tolist()
-        found = [
-            {"customer_id": published.customers[row], **due_words(due, pair)}
-            for row, pair in zip(rows, page.tolist(), strict=True)
-        ]
-        answer = {
-            **self._from.head(published),
-            "kind": query.kind,
-            "total": len(pairs),
-            "next_cursor": None if is_end else end.cursor(),
-            "alerts": found,
-        }
-        return Reply(200, to_json(answer))
-
-    def _record(
-        self,
-        call: Call,
-        goal: str,
-        asked: Mapping[str, object],
-        count: int,
-        published: Published,
-    ) -> None:
-        """On disk before the answer begins."""
-        try:
-            audits.record(
-                self._engine,
-                self._from.now_us(),
-                call.who,
-                goal,
-                {
-                    k: v
-                    for k, v in asked.items()
-                    if v not in (None, [], {}) and k != "goal"
-                },
-                count,
-                published.version,
-            )
-        except StateAwayError:
-            raise away() from None
 
 
 def _check(asked: AudienceRequest) -> None:

@@ -24,8 +24,8 @@ def audience(
         typer.Option(
             "--filter",
             metavar="COLUMN=VALUE",
-            help="Only these: tag, segment, region, channel, tier or another text "
-            "column of customers. Repeatable: any value of a column, all columns.",
+            help="Only these: tag, tier (A, B, C), lifecycle or another tag or tier, "
+            "segment, region, channel or another text column of customers. Repeatable: any value of a column, all columns.",
         ),
     ] = None,
     horizon: Annotated[

@@ -8,6 +8,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from serving.audience import Goal
+from serving.insight_schema import (
+    HealthOut,
+    StrategyOut,
+    TagsOut,
+    TierMonth,
+    TiersOut,
+    WarningOut,
+)
 from serving.schema import Answer, Id, ProductIds, Request, SnapshotInfo
 
 MAX_PAGE = 10_000
@@ -64,9 +72,13 @@ class AudienceRequest(Request):
         Field(
             default_factory=dict[str, str | list[str]],
             max_length=50,
-            description="By column: `tag` (likely, not_likely), `segment`, `region`, "
-            "`channel`, `tier` or another text column of `customers`; one value, or "
-            "several of which any will do. All columns must fit.",
+            description="By column: `tag` (likely, not_likely), `tier` (A, B, C), "
+            "`lifecycle`, `spending_power`, `purchase_frequency`, `price_sensitivity`, "
+            "`preferred_category`, `frequency_tier`, `value`, `potential`, `need`, "
+            "`strategy`, `health_level`, `health_trend`, `warning` (yes, no), "
+            "`segment`, `region`, `channel`, `member_tier` or another text column of "
+            "`customers`; one value, or several of which any will do. All columns must "
+            "fit.",
             examples=[{"tag": "likely", "segment": ["family", "single"]}],
         ),
     ]
@@ -153,8 +165,25 @@ class AudienceAnswer(Answer):
 class AlertsQuery(Request):
     """Parameters of ``GET /v1/alerts``."""
 
-    kind: Literal["replenishment"] = "replenishment"
-    within_days: Annotated[int, Field(ge=0, le=365)] = 3
+    kind: Annotated[
+        Literal["all", "replenishment", "health"],
+        Field(
+            description="replenishment: a product group is due; health: spend is about "
+            "to fall."
+        ),
+    ] = "all"
+    within_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=365,
+            description="Of replenishment: due less than so many days after the cutoff.",
+        ),
+    ] = 3
+    state: Annotated[
+        Literal["open", "sent", "done", "dismissed", "all"],
+        Field(description="What became of it; nothing yet: open."),
+    ] = "open"
     n: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 1000
     cursor: Cursor = None
 
@@ -175,18 +204,72 @@ class DueOut(Answer):
     alert: Annotated[bool, Field(description="Worth a message today.")]
 
 
-class AlertOut(DueOut):
-    """The same, and whose it is."""
+class AlertOut(Answer):
+    """A reason to write to a customer; nulls are of the other kind, or not known."""
 
+    id: Annotated[
+        str,
+        Field(
+            description="The same in every version; of replenishment until the group "
+            "is bought again.",
+            examples=["r-1f0c2a9b7d5e4c31"],
+        ),
+    ]
+    kind: Literal["replenishment", "health"]
+    state: Literal["open", "sent", "done", "dismissed"]
     customer_id: Annotated[str, Field(examples=["2070"])]
+    confidence: Annotated[
+        float | None,
+        Field(description="Chance that the group is bought soon, or that spend falls."),
+    ]
+    reason: str
+    channel: Annotated[
+        str | None, Field(description="That the customer prefers; null: not known.")
+    ]
+    product_id: Annotated[
+        str | None, Field(description="To offer: of the group, else of their list.")
+    ]
+    product_group: str | None
+    due_at: Annotated[
+        datetime | None, Field(description="UTC; null: too uncertain for a date.")
+    ]
+    due_p10: datetime | None
+    due_p90: datetime | None
+    probability: Annotated[
+        float | None, Field(description="Bought within the horizon.")
+    ]
+    probability_soon: Annotated[
+        float | None, Field(description="Bought in the alert's window.")
+    ]
+    alert: Annotated[bool | None, Field(description="Worth a message today.")]
+    driver: Annotated[str | None, Field(description="What the warning goes by.")]
+    health: Annotated[float | None, Field(description="The index, 0 to 100.")]
+    expected_loss: Annotated[
+        float | None, Field(description="Spend of a year that is at stake.")
+    ]
+
+
+class AlertRequest(Request):
+    """What became of an alert: open, then sent, then done or dismissed."""
+
+    state: Literal["sent", "done", "dismissed"]
+
+
+class AlertAnswer(Answer):
+    """What is on record of an alert."""
+
+    id: str
+    state: Literal["sent", "done", "dismissed"]
+    at: Annotated[datetime, Field(description="When it came to this state; UTC.")]
 
 
 class AlertsAnswer(Answer):
-    """A page of alerts: by alert, then probability, then customer id."""
+    """A page of alerts: those worth a message today, the surest, then by customer."""
 
     model_version: str
     snapshot: SnapshotInfo
-    kind: Literal["replenishment"]
+    kind: Literal["all", "replenishment", "health"]
+    state: Literal["open", "sent", "done", "dismissed", "all"]
     total: int
     next_cursor: str | None
     alerts: list[AlertOut]
@@ -245,6 +328,28 @@ class CustomerAnswer(Answer):
     uplift: dict[str, float | None]
     uplift_evidence: EvidenceOut
     lists: Lists
+    tags: Annotated[
+        TagsOut | None,
+        Field(
+            description="Null, as all that follows: the version was published without."
+        ),
+    ]
+    tiers: TiersOut | None
+    tier_history: list[TierMonth] | None
+    health: HealthOut | None
+    warning: WarningOut | None
+    strategy: StrategyOut | None
+    satisfaction: Annotated[
+        dict[str, float | None] | None,
+        Field(description="Last NPS and CSAT, ratings, complaints; null: no data."),
+    ]
+    dimensions: Annotated[
+        dict[str, dict[str, float | None]] | None,
+        Field(
+            description="Figures of the six dimensions by the names of "
+            "`repurchase features --describe`; null: no data."
+        ),
+    ]
 
 
 class ErasureAnswer(Answer):

@@ -19,6 +19,7 @@ from serving import (
     campaigns_cli,
     champion_cli,
     experiment_cli,
+    insight_cli,
     kpis_cli,
     state_cli,
     versions_cli,
@@ -49,10 +50,13 @@ app.add_typer(state_cli.events, name="events")
 app.add_typer(state_cli.audits, name="audits")
 app.add_typer(versions_cli.versions, name="versions")
 app.add_typer(experiment_cli.experiment, name="experiment")
+app.add_typer(insight_cli.insight, name="insight")
 app.command()(audience_cli.audience)
 app.command()(campaigns_cli.campaigns)
 app.command()(kpis_cli.kpis)
 app.command()(weekly_cli.report)
+app.command()(insight_cli.customer)
+app.command()(insight_cli.strategy)
 app.command()(state_cli.forget)
 app.command()(champion_cli.gate)
 app.command()(champion_cli.retrain)

@@ -12,6 +12,7 @@ import numpy as np
 
 from serving.due import due_words, moment
 from serving.filters import TAGS
+from serving.insight_page import told
 from serving.known import Floats
 from serving.published import Published
 from serving.recommend import recommend, wishes
@@ -70,6 +71,7 @@ def page(published: Published, row: int) -> dict[str, Any]:
         "uplift": _figures(known.uplift, row, tuple(known.uplift)),
         "uplift_evidence": evidence,
         "lists": {lane: _list(published, row, lane) for lane in _LANES},
+        **told(published.insight, row),
     }
 
 

@@ -6,7 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from serving import audience_schema, experiment_examples, kpis_schema, schema
+from serving import (
+    audience_schema,
+    experiment_examples,
+    insight_examples,
+    kpis_schema,
+    schema,
+)
 
 _SNAPSHOT = {
     "version": "20171015T000000-1f0c2a9b7d5e4c31",
@@ -174,9 +180,31 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
         "model_version": "3",
         "snapshot": _SNAPSHOT,
         "kind": "replenishment",
+        "state": "open",
         "total": 1,
         "next_cursor": None,
-        "alerts": [{"customer_id": "2070", **_DUE}],
+        "alerts": [
+            {
+                "id": "r-1f0c2a9b7d5e4c31",
+                "kind": "replenishment",
+                "state": "open",
+                "customer_id": "2070",
+                "confidence": 0.81,
+                "reason": "CHEESES: due on 2017-10-17, 81% to be bought within days",
+                "channel": "email",
+                "product_id": "1082185",
+                **_DUE,
+                "driver": None,
+                "health": None,
+                "expected_loss": None,
+            }
+        ],
+    },
+    audience_schema.AlertRequest: {"state": "sent"},
+    audience_schema.AlertAnswer: {
+        "id": "r-1f0c2a9b7d5e4c31",
+        "state": "sent",
+        "at": "2017-10-15T09:30:00Z",
     },
     audience_schema.CustomerAnswer: {
         "model_version": "3",
@@ -208,6 +236,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
             "again": [{**_OFFER, "rank": 1}],
             "new": [],
         },
+        **insight_examples.CUSTOMER,
     },
     audience_schema.ErasureAnswer: {
         "erased_at": "2017-10-15T09:30:00Z",

@@ -28,6 +28,7 @@ from serving.experiment_schema import (
     AssignmentsRequest,
     ExperimentRequest,
     ExposuresRequest,
+    OffPolicyRequest,
     OutcomesRequest,
     PicksRequest,
     PreferenceQuery,
@@ -117,6 +118,7 @@ class Experiments:
             f"{own}/exposures": {"POST": write(self.exposures)},
             f"{own}/outcomes": {"POST": write(self.outcomes)},
             f"{own}/report": {"GET": read(self.report)},
+            f"{own}/off-policy": {"POST": read(self.off_policy)},
             f"{own}/preference": {"GET": read(self.preference)},
         }
 
@@ -166,9 +168,10 @@ class Experiments:
             held = self._running.of(one)
             # Who was erased is drawn as anybody unknown is, and not kept.
             drawn = work.draw(held.running, asked.customer_ids)
-            lists = ArmLists(self._from, published, held.running.plan, held.picks)
-            now_us = self._from.now_us()
-            kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
+            plan, now_us = held.running.plan, self._from.now_us()
+            lists = ArmLists(self._from, published, plan, held.picks)
+            inside = [d for d in drawn if d.why != "outside layer"]
+            kept = [work.kept(published, d, plan) for d in inside]
             assignments.record(self._engine, one.name, kept, now_us)
             shows, origins = _shows(lists, published, drawn)
             if origins:
@@ -261,6 +264,16 @@ class Experiments:
         from serving.experiments.told import told
 
         return Reply(200, to_json({"status": one.status, **told(found)}))
+
+    def off_policy(self, call: Call) -> Reply:
+        """``POST …/off-policy``: what a rule would have earned; nothing is kept."""
+        asked = OffPolicyRequest.model_validate_json(call.body)
+        now = self._from.now()
+        with _told(), self._alone():
+            found = work.off_policy(
+                self._engine, call.parameter, asked, self._place, now
+            )
+        return Reply(200, to_json(found))
 
     def preference(self, call: Call) -> Reply:
         """``GET …/preference``: which of two interleaved lists is preferred."""

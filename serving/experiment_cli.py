@@ -12,6 +12,7 @@ from features.config import Config
 from features.contracts import SettingError
 from serving.experiment_design_cli import design
 from serving.experiment_errors import in_one_line
+from serving.experiment_policy_cli import off_policy
 from serving.options import ConfigFile, DataPlace, Overrides, load, new_console
 from serving.state_cli import now_us, opened_state
 
@@ -25,6 +26,7 @@ experiment = typer.Typer(
 )
 
 experiment.command()(design)
+experiment.command("off-policy")(off_policy)
 
 Name = Annotated[str, typer.Argument(help="Of the experiment.")]
 
@@ -139,10 +141,13 @@ def assign(
         rows = csv.writer(opened)
         rows.writerow(("customer_id", "arm", "why"))
         one = work.found(engine, name)
+        # Interleaved lists are dealt where they are given: by the API.
+        work.must_be(one, "randomised")
         how = work.running(engine, one)
         for first in range(0, len(known), _AT_ONCE):
             drawn = work.draw(how, known[first : first + _AT_ONCE])
-            kept = [work.kept(published, d) for d in drawn if d.why != "outside layer"]
+            inside = [d for d in drawn if d.why != "outside layer"]
+            kept = [work.kept(published, d, how.plan) for d in inside]
             assignments.record(engine, name, kept, now_us())
             for d in drawn:
                 rows.writerow((d.customer_id, d.arm or "", d.why))
@@ -165,12 +170,17 @@ def report(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Print the verdict, and write the page and its figures."""
+    """Print the verdict, and write the page and its figures.
+
+    Of interleaved lists there is no page: which of them is preferred, and the figures.
+    """
     from features.scratch import whole
     from features.snapshot import from_us, parse_cutoff
     from serving import experiment_work as work
+    from serving.experiments import preferred
     from serving.experiments.page import page
     from serving.experiments.place import Place
+    from serving.experiments.plan import plan_of
     from serving.experiments.told import told
     from training.report import write_json
 
@@ -179,13 +189,19 @@ def report(
     now = from_us(now_us())
     moment = now if as_of is None else min(parse_cutoff(as_of), now)
     file = _page_file(out or settings.workspace / "reports" / f"experiment-{name}.html")
+    figures = file.with_suffix(".json")
+    file.parent.mkdir(parents=True, exist_ok=True)
     place = Place(settings.data, settings.engine)
     with opened_state(settings) as engine, in_one_line(name):
+        if plan_of(work.found(engine, name).plan).asked.kind == "interleaved":
+            one, liked = work.make_preference(engine, name, place, moment)
+            write_json({"status": one.status, **preferred.told(liked)}, figures)
+            said = f"{preferred.sentence(liked)}\nfigures: {figures}"
+            new_console().print(said, soft_wrap=True, markup=False)
+            return
         one, found = work.make_report(engine, name, place, moment)
-    file.parent.mkdir(parents=True, exist_ok=True)
     with whole(file) as unfinished:
         unfinished.write_text(page(found, one.status), encoding="utf-8")
-    figures = file.with_suffix(".json")
     write_json({"status": one.status, **told(found)}, figures)
     console = new_console()
     for decision in found.decisions:

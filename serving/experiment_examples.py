@@ -190,6 +190,27 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
         "plan": _PLAN,
         "definitions": [{"word": "look", "means": "A moment fixed before the start."}],
     },
+    schema.OffPolicyRequest: {
+        "reward": "clicks",
+        "by_segment": {"family": "manual"},
+        "otherwise": "model",
+    },
+    schema.OffPolicyAnswer: {
+        "experiment": "spring",
+        "as_of": "2017-12-20T00:00:00Z",
+        "reward": "clicks",
+        "sentence": "Would have earned 0.71 each (95% interval 0.67 to 0.75), from 3,388 "
+        "logged rows that tell as much as 1,690 of its own.",
+        "rows": 3388,
+        "customers": 3388,
+        "effective": 1690.0,
+        "mean_weight": 0.998,
+        "largest_weight": 2.0,
+        "ips": {"value": 0.708, "low": 0.66, "high": 0.756},
+        "snips": {"value": 0.71, "low": 0.668, "high": 0.752},
+        "doubly_robust": {"value": 0.71, "low": 0.67, "high": 0.75},
+        "refused": None,
+    },
     schema.PreferenceAnswer: {
         "experiment": "taste",
         "status": "stopped",

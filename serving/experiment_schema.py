@@ -250,6 +250,17 @@ class ExperimentRequest(Request):
         Field(description="Of the hash that draws; null: one is made up."),
     ] = None
     layer: LayerIn | None = None
+    strata: Annotated[
+        list[KeptText],
+        Field(
+            default_factory=lambda: ["segment"],
+            min_length=1,
+            max_length=3,
+            description="Profile columns, as published, by whose values together the "
+            "effect is shown and weighed; kept of each customer when they are assigned. "
+            "Fifths of the propensity come besides.",
+        ),
+    ]
     design: Annotated[
         DesignIn | None,
         Field(description="Null: there is no verdict before all is over."),
@@ -485,6 +496,65 @@ class PreferenceAnswer(Answer):
     ]
     sentence: str
     votes: list[VoteOut]
+
+
+class OffPolicyRequest(Request):
+    """A rule that gives each segment an arm."""
+
+    reward: Annotated[
+        Literal["clicks", "conversion", "repurchase_rate", "orders", "revenue"],
+        Field(description="Per customer and window."),
+    ] = "clicks"
+    by_segment: Annotated[
+        dict[KeptText, Name],
+        Field(
+            default_factory=dict[str, str],
+            max_length=1000,
+            description="Arm by segment.",
+        ),
+    ]
+    otherwise: Annotated[Name, Field(description="Arm of all others.")]
+    as_of: Annotated[
+        Moment | None,
+        Field(
+            description="Nothing is read that happened or was known at or after it; null: "
+            "now."
+        ),
+    ] = None
+
+
+class IntervalOut(Answer):
+    """A value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class OffPolicyAnswer(Answer):
+    """What the rule would have earned per customer."""
+
+    experiment: str
+    as_of: datetime
+    reward: str
+    sentence: str
+    rows: Annotated[int, Field(ge=0, description="Customers whose window is over.")]
+    customers: Annotated[int, Field(ge=0)]
+    effective: Annotated[
+        float, Field(ge=0, description="Rows of equal weight that would tell as much.")
+    ]
+    mean_weight: Annotated[
+        float, Field(description="1, up to chance; 0: there are no rows.")
+    ]
+    largest_weight: float
+    ips: Annotated[IntervalOut | None, Field(description="Inverse propensity.")]
+    snips: Annotated[IntervalOut | None, Field(description="Self-normalised.")]
+    doubly_robust: Annotated[
+        IntervalOut | None, Field(description="With the means of arm and segment.")
+    ]
+    refused: Annotated[
+        str | None, Field(description="Why there is no estimate: too little overlap.")
+    ]
 
 
 class LoggedRejection(Answer):

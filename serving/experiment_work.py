@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine
 
 from features.snapshot import from_us
-from serving.arm_lists import segment_of
+from serving.arm_lists import stratum_of
 from serving.experiment_design_schema import DesignRequest
 from serving.experiment_schema import (
     INTERLEAVED,
     NAME_PATTERN,
     ExperimentRequest,
+    OffPolicyRequest,
     PicksRequest,
 )
 from serving.experiments.assign import Assigned, Split, assign
@@ -292,14 +293,14 @@ def draw(how: Running, customer_ids: Sequence[str]) -> list[Assigned]:
     return [replace(d, arm=INTERLEAVED) if d.why == "hash" else d for d in drawn]
 
 
-def kept(published: Published, drawn: Assigned) -> Assignment:
+def kept(published: Published, drawn: Assigned, plan: Plan) -> Assignment:
     """What is kept of a customer who is asked for, as the version knows them."""
     row = published.customers.row(drawn.customer_id)
     chance = None
     if row is not None:
         chance = float(published.curve[row, published.horizon_days - 1])
-    segment = segment_of(published, row)
-    return Assignment(drawn.customer_id, drawn.arm, drawn.why, segment, chance)
+    stratum = stratum_of(published, row, plan.asked.strata)
+    return Assignment(drawn.customer_id, drawn.arm, drawn.why, stratum, chance)
 
 
 def make_report(
@@ -344,6 +345,40 @@ def make_preference(
     stopped = None if one.stopped_at is None else from_us(one.stopped_at)
     with opened(engine, name, where) as db:
         return one, preferred(db, plan, stopped, as_of)
+
+
+def off_policy(
+    engine: Engine, name: str, asked: OffPolicyRequest, where: Place, now: datetime
+) -> dict[str, Any]:
+    """What a rule would have earned, as ``OffPolicyAnswer``.
+
+    Raises:
+        NotFoundError: there is none of the name.
+        UnfitError: it is interleaved.
+        FieldError: the rule names an arm that it has not.
+        ContractError, SettingError: the input cannot be read.
+        StateAwayError: the database cannot be reached.
+    """
+    from serving.experiments.inputs import opened
+    from serving.experiments.policy import Rule, judged, sentence, told
+
+    plan = must_be(found(engine, name), "randomised")
+    given = {"otherwise": asked.otherwise}
+    given |= {f"by_segment.{s}": arm for s, arm in asked.by_segment.items()}
+    for field, arm in given.items():
+        if arm not in plan.arms:
+            raise FieldError(field, f"expected one of {list(plan.arms)}, got {arm!r}")
+    as_of = now if asked.as_of is None else min(asked.as_of, now)
+    rule = Rule(asked.by_segment, asked.otherwise)
+    with opened(engine, name, where) as db:
+        estimated = judged(db, plan, rule, asked.reward, as_of)
+    return {
+        "experiment": name,
+        "as_of": f"{as_of.isoformat()}Z",
+        "reward": asked.reward,
+        "sentence": sentence(estimated),
+        **told(estimated),
+    }
 
 
 def must_be(one: Experiment, kind: str) -> Plan:

@@ -1,4 +1,4 @@
-"""Whom an audience may have: consent, tag and profile, as one mask over customers."""
+"""Whom an audience may have: consent, tags, tiers and profile, as one mask."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ Filters = Mapping[str, Sequence[str]]
 TAG = "tag"
 TAGS = ("likely", "not_likely")
 
+TIER, TIER_COLUMN = "tier", "abc"
+
 _SHORT = {"tier": "member_tier", "channel": "preferred_channel"}
+
+
+_ALSO = "; tiers of a loyalty programme are in member_tier"
 
 
 class AskError(SettingError):
@@ -36,7 +41,18 @@ class AskError(SettingError):
 def choices(published: Published) -> dict[str, tuple[str, ...]]:
     """Every column that can be filtered by, with its values."""
     words = {name: profile.words for name, profile in _profiles(published).items()}
-    return words | {TAG: TAGS}
+    return {**_insight(published), **words, **_always(published), TAG: TAGS}
+
+
+def _insight(published: Published) -> dict[str, tuple[str, ...]]:
+    """Columns of insight; a shop's own column of the same name comes before."""
+    return {} if published.insight is None else published.insight.filters
+
+
+def _always(published: Published) -> dict[str, tuple[str, ...]]:
+    """The tier is always ours; that of a loyalty programme is ``member_tier``."""
+    insight = published.insight
+    return {} if insight is None else {TIER: insight.words_of(TIER_COLUMN)}
 
 
 def _profiles(published: Published) -> dict[str, Profile]:
@@ -74,13 +90,24 @@ def eligible(published: Published, filters: Filters) -> Bools:
         if unknown or not wanted:
             allowed = ", ".join(columns[name])
             got = f"{unknown[0]!r:.80}" if unknown else "none"
-            raise AskError(field, f"expected some of {allowed}, got {got}")
+            also = _ALSO if name == TIER and published.insight is not None else ""
+            raise AskError(field, f"expected some of {allowed}, got {got}{also}")
         if name == TAG:
             keep &= np.isin(likely(published), [tag == TAGS[0] for tag in wanted])
         else:
-            profile = _profiles(published)[name]
-            chosen = np.zeros(len(profile.words) + 1, dtype=np.bool_)
-            chosen[[profile.words.index(word) for word in wanted]] = True
+            words = columns[name]
+            chosen = np.zeros(len(words) + 1, dtype=np.bool_)
+            chosen[[words.index(word) for word in wanted]] = True
             # The code of an unknown value is -1: the last place, never chosen.
-            keep &= chosen[profile.codes]
+            keep &= chosen[_codes(published, name)]
     return keep
+
+
+def _codes(published: Published, name: str) -> npt.NDArray[np.int16]:
+    """The code of each customer's word in a column."""
+    insight, profiles = published.insight, _profiles(published)
+    if insight is not None and name == TIER:
+        return insight.column(TIER_COLUMN)
+    if insight is not None and name not in profiles:
+        return insight.column(name)
+    return profiles[name].codes

@@ -34,7 +34,7 @@ from serving.stages import (
     tables_of,
 )
 from serving.turns import one_at_a_time
-from training import build, contest, gate, proof, track
+from training import build, contest, gate, gate_picture, proof, track
 from training.build import Steps
 from training.gate import Check, Decision
 from training.proof import Proof
@@ -207,7 +207,10 @@ def judge(
         run.params(config.gate.model_dump())
         run.params({"challenger": challenger, "champion": str(champion)})
         run.tags({"promote": str(decision.promote)})
-        run.file(file_of(config.workspace, challenger))
+        picture = _report(config).with_suffix(".png")
+        gate_picture.draw(evidence, picture)
+        for file in (file_of(config.workspace, challenger), picture):
+            run.file(file)
     return judged
 
 

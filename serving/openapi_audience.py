@@ -15,6 +15,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     schema.AudienceRequest,
     schema.AudienceAnswer,
     schema.AlertsAnswer,
+    schema.AlertRequest,
+    schema.AlertAnswer,
     schema.CustomerAnswer,
     schema.ErasureAnswer,
     KpisAnswer,
@@ -29,6 +31,7 @@ _ID = {
 }
 _CURSOR = examples.EXAMPLES[schema.AudienceAnswer]["next_cursor"]
 _QUERY = {"kind": "replenishment", "within_days": 3, "n": 100, "cursor": _CURSOR} | {
+    "state": "open",
     "by": "segment",
     "period": "2017-10",
 }
@@ -86,13 +89,32 @@ def paths(
         },
         "/v1/alerts": {
             "get": operation(
-                "Product groups that customers need again",
-                "Those with an alert first, then by the probability that they are "
-                "bought soon. On record as audiences are.",
+                "What asks for a message: product groups due, customers who fall",
+                "Those worth a message today first, then the surest. Every alert is "
+                "there once, with a stable id; what was sent, done or dismissed is in "
+                "no list of open ones, also not after a new version. A replenishment "
+                "alert ends when the group is bought again; a health alert is open "
+                "again 90 days after it was dealt with, if the customer is warned of "
+                "then. On record as audiences are.",
                 "read",
                 content(schema.AlertsAnswer),
                 ("409", *_GET),
                 parameters=_parameters(schema.AlertsQuery),
+            )
+        },
+        "/v1/alerts/{id}": {
+            "post": operation(
+                "Says what became of an alert",
+                "open, then sent, then done or dismissed; 409: it is past this state. "
+                "The same again does no harm.",
+                "write",
+                content(schema.AlertAnswer),
+                ("400", "404", "409", *_GET),
+                parameters=[{**_ID, "example": "r-1f0c2a9b7d5e4c31"}],
+                requestBody={
+                    "required": True,
+                    "content": content(schema.AlertRequest),
+                },
             )
         },
         "/v1/kpis": {
@@ -110,7 +132,9 @@ def paths(
         "/v1/customers/{id}": {
             "get": operation(
                 "What is published of a customer",
-                "Profile, propensity, due groups, value, churn, uplift and lists.",
+                "Profile, propensity, due groups, value, churn, uplift and lists; tags, "
+                "tiers and their history, health with its radar and history, early "
+                "warning, strategy, satisfaction and figures of the six dimensions.",
                 "read",
                 content(schema.CustomerAnswer),
                 ("404", *_GET),

@@ -25,6 +25,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     schema.LoggedAnswer,
     schema.ReportAnswer,
     schema.PreferenceAnswer,
+    schema.OffPolicyRequest,
+    schema.OffPolicyAnswer,
 )
 
 _NAME = {
@@ -157,6 +159,19 @@ def paths(content: Content, errors: Mapping[str, dict[str, Any]]) -> dict[str, A
             schema.LoggedAnswer,
         ),
         f"{own}/report": {"get": _report(content(schema.ReportAnswer), errors)},
+        f"{own}/off-policy": post(
+            "read",
+            (
+                "What a rule would have earned",
+                "A rule gives each segment an arm. The customers of a randomised "
+                "experiment were given theirs with known shares, so the rule can be "
+                "judged by them: inverse propensity, self-normalised and doubly robust "
+                "estimates, or why there can be none. An estimate, not a verdict; "
+                "nothing is kept.",
+            ),
+            schema.OffPolicyRequest,
+            schema.OffPolicyAnswer,
+        ),
         f"{own}/preference": {
             "get": _preference(content(schema.PreferenceAnswer), errors)
         },

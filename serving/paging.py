@@ -17,7 +17,8 @@ class Place:
 
     Attributes:
         version: that answers.
-        erased: customers of it who were erased: with one more, places move.
+        erased: customers of it who were erased, and other changes of the list: with
+            one more, places move.
         asked: hash of what was asked for.
         offset: lines before it.
     """
@@ -37,13 +38,16 @@ class Place:
         return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
 
 
-def place_of(published: Published, asked: object, cursor: str | None) -> Place:
+def place_of(
+    published: Published, asked: object, cursor: str | None, changes: int = 0
+) -> Place:
     """Where a page begins.
 
     Args:
         published: the version to answer from.
         asked: all that decides which lines there are and in which order, as JSON.
         cursor: of the page before; None: the first page.
+        changes: grows with each change of the list that is not of the version.
 
     Raises:
         ApiError: 409, the list is no longer the one of the cursor; 422, it is no
@@ -51,7 +55,7 @@ def place_of(published: Published, asked: object, cursor: str | None) -> Place:
     """
     text = json.dumps(asked, sort_keys=True, default=list).encode()
     digest = hashlib.sha256(text).hexdigest()[:16]
-    first = Place(published.version, published.erased, digest, 0)
+    first = Place(published.version, published.erased + changes, digest, 0)
     if cursor is None:
         return first
     place = _read(cursor)

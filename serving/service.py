@@ -24,6 +24,7 @@ from features.config import EngineConfig, ServingConfig, StateConfig
 from features.database import Database, parse_data
 from features.snapshot import to_us
 from serving import logs, metrics, openapi
+from serving.alerts_api import Alerts
 from serving.answering import Answering, utc_now
 from serving.asgi import Gateway, Reply, Route, Routes
 from serving.audience_api import Audiences
@@ -97,6 +98,7 @@ class Api:
             outlooks,
             Events(answering, log, follower, self.metrics, max_events_bytes),
             Audiences(answering, engine),
+            Alerts(answering, engine),
             Customers(answering, engine),
             Experiments(answering, engine, place or Place(), max_events_bytes),
             KpiFigures(answering),

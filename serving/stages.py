@@ -38,7 +38,7 @@ from serving.insight.portraits import Portraits
 from serving.insight.standards import standards_of
 from serving.publish import publish as publish_predictions
 from serving.turns import one_at_a_time
-from training import artifacts, build, track
+from training import als_frame, artifacts, build, track
 from training import backtest as backtests
 from training.artifacts import Bundle
 from training.build import Steps
@@ -357,8 +357,20 @@ def publish(
         if run.promote(folder.name) is None:
             run.model(folder, said.example)
             run.promote(folder.name)
+        _keep_factors(said.predictions, run)
     told(config.workspace, folder.name)
     return version, said.predictions
+
+
+def _keep_factors(predictions: Predictions, run: track.Run) -> None:
+    """The products' ALS factors, as a model of their own."""
+    basis = predictions.fresh
+    if not len(basis.items):
+        return
+    ids: list[str] = predictions.products.column("product_id").to_pylist()
+    with scratch() as folder:
+        als_frame.save(basis, ids, folder / "als")
+        run.als(folder / "als", [ids[code] for code in basis.items[:2].tolist()])
 
 
 def file_of(workspace: Path, bundle: str) -> Path:

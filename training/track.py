@@ -226,6 +226,28 @@ class Run:
         client.set_registered_model_alias(MODEL, "challenger", str(made.version))
         return str(made.version)
 
+    def als(self, folder: Path, product_ids: Sequence[str]) -> None:
+        """Keep the factors of ``als_frame.save``; they are not registered.
+
+        Args:
+            folder: of the factors.
+            product_ids: some products, for the example: no customer bought them.
+        """
+        import pandas as pd
+        from mlflow.models import infer_signature
+
+        rows = {"customer_id": "example", "product_id": list(product_ids)}
+        example = pd.DataFrame(rows)
+        answer = pd.DataFrame({**rows, "rank": 1, "score": 0.5})
+        self._mlflow.pyfunc.log_model(
+            name="als",
+            loader_module="training.als_frame",
+            data_path=str(folder),
+            pip_requirements=[f"{name}=={version(name)}" for name in _PACKAGES],
+            signature=infer_signature(example, answer, {"n": 10}),
+            input_example=example,
+        )
+
     def promote(self, bundle_name: str) -> str | None:
         """Point the alias ``champion`` at the latest version that holds a bundle.
 

@@ -11,14 +11,23 @@ whenever it is asked: see ``outcome_sql.known``.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import Engine, Executable, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    Text,
+    literal_column,
+    select,
+)
 
 from features.connection import connect
 from features.contracts import PURCHASES
@@ -33,6 +42,9 @@ from serving.state.database import reading
 from serving.state.tables import ASSIGNMENTS, DEALT, EVENTS, SHOWN
 
 _ROWS_AT_ONCE = 50_000
+_TUPLES_AT_ONCE = 500
+"""Fewer than wake Python's garbage collector, which would take half of the time."""
+
 _MOMENT = pa.timestamp("us")
 
 _ASSIGNED = pa.schema(
@@ -55,7 +67,6 @@ _DEALT = pa.schema(
 )
 _SHOWN = pa.schema(
     [
-        ("event_id", pa.string()),
         ("customer_id", pa.string()),
         ("arm", pa.string()),
         ("product_id", pa.string()),
@@ -167,16 +178,16 @@ def _shown(
     """One kind of events, and those of them that name another arm."""
     kind, name = names
     columns = [SHOWN.c[_OF_LOG.get(n, n)] for n in map(str, _SHOWN.names)]
-    query = select(*columns).where(SHOWN.c.kind == kind)
+    query = select(*columns).where(_unindexed(state, "kind") == kind)
     if experiment is not None:
-        query = query.where(SHOWN.c.experiment == experiment)
-    else:
-        # Ids are of one experiment each.
-        own = (SHOWN.c.experiment + literal_column("':'") + SHOWN.c.event_id).label("e")
-        query = query.with_only_columns(own, *columns[1:])
+        query = query.where(_unindexed(state, "experiment") == experiment)
     file = folder / f"{name}.parquet"
     _write(state, query.order_by(SHOWN.c.sequence), _SHOWN, file)
-    source = f"read_parquet({path(file)})"
+    # Ids are unique in the state's database: the number of a row stands for its id.
+    source = (
+        "(SELECT file_row_number AS event_id, * EXCLUDE (file_row_number) FROM "
+        f"read_parquet({path(file)}, file_row_number = true))"
+    )
     if experiment is None:
         db.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM {source}")
         return
@@ -218,14 +229,52 @@ def _bought(
     db.execute(f"CREATE TEMP VIEW bought AS {rows}")
 
 
-def _write(state: Engine, query: Executable, schema: pa.Schema, file: Path) -> None:
+def _unindexed(state: Engine, name: str) -> ColumnElement[str]:
+    """A column of ``shown`` by which SQLite is not to look rows up.
+
+    It would read millions of them one by one, all over the file, and sort them.
+    """
+    if state.dialect.name == "sqlite":
+        return literal_column(f"+shown.{name}", Text)
+    return SHOWN.c[name]
+
+
+def _write(state: Engine, query: Select[Any], schema: pa.Schema, file: Path) -> None:
     """Rows of a query as a file, in bounded memory."""
     with pq.ParquetWriter(file, schema) as writer, reading(state) as connection:
+        columns: list[list[Any]] = [[] for _ in schema.names]
+        for rows in _batches(connection, query):
+            for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+                column.extend(values)
+            if len(columns[0]) >= _ROWS_AT_ONCE:
+                writer.write_batch(_batch(columns, schema))
+                columns = [[] for _ in schema.names]
+        writer.write_batch(_batch(columns, schema))
+
+
+def _batch(columns: list[list[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [
+        pa.array(column, field.type)
+        for column, field in zip(columns, schema, strict=True)
+    ]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def _batches(
+    connection: Connection, query: Select[Any]
+) -> Iterator[Sequence[Sequence[Any]]]:
+    """Rows of a query, some at a time, as the driver gives them."""
+    if connection.dialect.name != "sqlite":
         streamed = connection.execution_options(yield_per=_ROWS_AT_ONCE)
-        for rows in streamed.execute(query).partitions():
-            columns = zip(*rows, strict=True)
-            arrays = [
-                pa.array(column, field.type)
-                for column, field in zip(columns, schema, strict=True)
-            ]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
+        yield from streamed.execute(query).partitions()
+        return
+    # SQLAlchemy's rows cost as much again as reading them.
+    compiled = query.compile(dialect=connection.dialect)
+    given = [compiled.params[name] for name in compiled.positiontup or ()]
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(str(compiled), given)
+        while rows := cursor.fetchmany(_TUPLES_AT_ONCE):
+            yield rows
+    finally:
+        cursor.close()

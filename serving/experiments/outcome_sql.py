@@ -27,7 +27,6 @@ class Window:
     as_of: datetime
     days: int
     pre_days: int = 90
-    triggered: bool = False
     mature: bool = True
     strata: tuple[str, ...] = ()
 
@@ -89,14 +88,9 @@ def shown(name: str | None, have: set[str], window: Window) -> str:
             SELECT event_id, code, product_id::VARCHAR AS product_id, ts
             FROM {identifier(name)} AS e JOIN _drawn USING (customer_id)
             WHERE ts >= assigned_at AND ts < {moment(window.as_of)}
-                AND ts < assigned_at + INTERVAL {_reach(window)} DAY
+                AND ts < assigned_at + INTERVAL {window.days} DAY
                 AND {known(have, window.as_of, "e")}
         ) GROUP BY event_id"""
-
-
-def _reach(window: Window) -> int:
-    # A triggered window begins with the first exposure, whenever that is.
-    return 36_500 if window.triggered else window.days
 
 
 def _nothing(table: str, columns: str) -> str:
@@ -105,20 +99,13 @@ def _nothing(table: str, columns: str) -> str:
 
 def begun(window: Window) -> str:
     """Window of each customer who is analysed."""
-    start, join = "assigned_at", ""
-    if window.triggered:
-        start = "seen_at"
-        join = (
-            "JOIN (SELECT code, min(ts) AS seen_at FROM _shown GROUP BY code) "
-            "USING (code)"
-        )
-    end = f"{start} + INTERVAL {window.days} DAY"
+    end = f"assigned_at + INTERVAL {window.days} DAY"
     where = f"WHERE {end} <= {moment(window.as_of)}" if window.mature else ""
     return f"""
         CREATE OR REPLACE TEMP TABLE _begun AS
-        SELECT code, {start} AS started_at,
+        SELECT code, assigned_at AS started_at,
             least({end}, {moment(window.as_of)}) AS ends_at
-        FROM _drawn {join} {where}"""
+        FROM _drawn {where}"""
 
 
 def lines(name: str, have: set[str], window: Window) -> str:

@@ -2,9 +2,8 @@
 
 All in DuckDB, so that millions of exposures never pass through Python. What counts:
 
-- By default all who were assigned, whatever they saw (intention to treat), from
-  their assignment on. ``triggered`` keeps only who saw something, from then on; it is
-  fair only if control logs what it shows, too.
+- All who were assigned, whatever they saw (intention to treat), from their assignment
+  on.
 - A half-open window of so many days. By default only customers whose window is over
   by ``as_of``: each look then adds new customers and alters none, which the bounds of
   ``sequential`` and ``anytime`` take for granted.

@@ -37,7 +37,7 @@ def past_baselines(
     Args:
         db: see ``outcomes.build``.
         purchases: name of the table.
-        window: its length is that of the experiment; strata and trigger are ignored.
+        window: its length is that of the experiment; strata are ignored.
         measures: what may be compared.
         exposures: see ``outcomes.Sources``; None: no click rate.
         clicks: the same.
@@ -54,7 +54,7 @@ def past_baselines(
             AND {known(columns_of(db, purchases), window.as_of, "p")}
         GROUP BY customer_id"""
     )
-    whole = replace(window, triggered=False, mature=True, strata=())
+    whole = replace(window, mature=True, strata=())
     build(db, Sources(_ELIGIBLE, purchases, exposures, clicks), whole)
     db.execute(f"DROP VIEW {_ELIGIBLE}")
     rows = ibis.duckdb.from_connection(db).table(CUSTOMERS)

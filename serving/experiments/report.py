@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
+from typing import Any
 
 import duckdb
 import ibis
@@ -41,6 +42,8 @@ from serving.experiments.ratio import RatioCheck
 from serving.experiments.verdict import Money
 
 SEGMENTS = ("segment",)
+FIFTH = "propensity_fifth"
+"""Of those drawn, by the propensity predicted before their assignment."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def report(
     design = None if plan.design is None else design_from_json(plan.design)
     window = Window(as_of, plan.asked.window_days, strata=SEGMENTS)
     counts = build(db, SOURCES, window)
-    rows = ibis.duckdb.from_connection(db).table(CUSTOMERS)
+    rows = _with_fifths(ibis.duckdb.from_connection(db).table(CUSTOMERS))
     analysis = _analysis(rows, plan, counts)
     trends = _trends(db, plan, counts) if analysis else ()
     holdout = _beside_holdout(rows, plan, counts)
@@ -158,15 +161,24 @@ def _analysis(
     # Two customers are the least that have a spread.
     if any(counts.analysed.get(arm, 0) < 2 for arm in arms):
         return None
-    segments = SEGMENTS if _varies(rows) else ()
+    known = {SEGMENTS[0]: (SEGMENTS[0], 1), FIFTH: ("propensity", 5)}
+    segments = tuple(c for c, needed in known.items() if _values(rows, *needed))
     primary = measure(plan.asked.primary)
     question = Question(plan.control, plan.treatments, primary, MEASURES, segments)
     return analyze(rows, question)
 
 
-def _varies(rows: ibis.expr.types.Table) -> bool:
-    """Whether any customer's segment is known."""
-    return bool(rows.filter(rows["segment"].notnull()).limit(1).to_pyarrow().num_rows)
+def _with_fifths(rows: ibis.expr.types.Table) -> ibis.expr.types.Table:
+    """With the fifth of the predicted propensity, 1: the lowest; null: none known."""
+    chance: Any = rows["propensity"]
+    fifth = ibis.ntile(5).over(ibis.window(group_by=chance.isnull(), order_by=chance))
+    return rows.mutate(**{FIFTH: chance.isnull().ifelse(None, fifth + 1)})
+
+
+def _values(rows: ibis.expr.types.Table, column: str, least: int) -> bool:
+    """Whether customers have so many different values of a column."""
+    known = rows.filter(rows[column].notnull()).select(column).distinct()
+    return int(known.limit(least).to_pyarrow().num_rows) == least
 
 
 def _beside_holdout(

@@ -10,7 +10,7 @@ from scipy import stats
 
 from serving.experiments.effect import Estimate, compare
 from serving.experiments.measures import Measure
-from serving.experiments.moments import Moments
+from serving.experiments.moments import Moments, pooled
 from serving.experiments.multiplicity import benjamini_hochberg
 
 SMALLEST = 100
@@ -33,12 +33,12 @@ class Segments:
     Attributes:
         column: must be known before the assignment.
         segments: in the order of their values.
-        left_out: customers of segments too small to be looked at.
+        left_out: customers of segments too small to be looked at by themselves.
         p_differ: chance of effects that far apart if they were all the same
             (Cochran's Q, which is the Wald test of the interaction); null: fewer
             than two segments.
-        effect, low, high, p_value: of all segments, each weighed by its customers
-            (post-stratified); null: no segment.
+        effect, low, high, p_value: of all customers, each segment weighed by its own
+            (post-stratified), those too small as one; null: no segment.
     """
 
     column: str
@@ -74,12 +74,15 @@ def by_segment(
     values = sorted({value for _, value in moments})
     found: dict[str, Estimate] = {}
     left_out = 0
+    small: tuple[list[Moments], list[Moments]] = ([], [])
     for value in values:
         sides = [moments.get((name, value)) for name in names]
         sizes = [side.count if side else 0 for side in sides]
         control, arm = sides
         if control is None or arm is None or min(sizes) < SMALLEST:
             left_out += sum(sizes)
+            for side, rest in zip(sides, small, strict=True):
+                rest += [side] if side is not None else []
             continue
         found[value] = compare(
             measure,
@@ -95,7 +98,21 @@ def by_segment(
         for (value, estimate), p in zip(found.items(), adjusted, strict=True)
     )
     known = [e for e in found.values() if e.effect is not None and e.std_error]
-    overall = _weighed(known, confidence)
+    if all(small) and known:
+        # Left out, they would make it the effect on other customers.
+        sides = [pooled(rest) for rest in small]
+        rest = compare(
+            measure,
+            sides[0],
+            sides[1],
+            names,
+            confidence=confidence,
+            covariates=covariates,
+        )
+        known_too = [rest] if rest.effect is not None and rest.std_error else []
+        overall = _weighed([*known, *known_too], confidence)
+    else:
+        overall = _weighed(known, confidence)
     return Segments(
         column, measure.name, names[1], segments, left_out, _differ(known), *overall
     )

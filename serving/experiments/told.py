@@ -15,7 +15,7 @@ from serving.experiments.measures import measure
 from serving.experiments.novelty import Novelty
 from serving.experiments.plan import Plan, asked_json
 from serving.experiments.ratio import RatioCheck
-from serving.experiments.report import Report, answer_of, trend_measure
+from serving.experiments.report import FIFTH, Report, answer_of, trend_measure
 from serving.experiments.segments import Segments
 from serving.experiments.verdict import Money
 
@@ -126,7 +126,10 @@ def told(found: Report) -> dict[str, Any]:
         "beside_holdout": _beside(found.beside_holdout),
         "over_time": [_trend(one) for one in found.trends],
         "over_time_measure": trend_measure(measure(plan.asked.primary)).name,
-        "segments": [_segments(one) for one in _of(found.analysis)],
+        "segments": [
+            {**_segments(one), "column": _column(plan, one.column)}
+            for one in _of(found.analysis)
+        ],
         "picks": [
             {"arm": arm, **vars(picks)} for arm, picks in sorted(plan.picks.items())
         ],
@@ -209,6 +212,13 @@ def _trend(one: Novelty) -> dict[str, Any]:
 
 def _of(found: Analysis | None) -> tuple[Segments, ...]:
     return () if found is None else found.segments
+
+
+def _column(plan: Plan, column: str) -> str:
+    """What makes the segments, in words."""
+    if column == FIFTH:
+        return "fifth of the predicted propensity, 1 the lowest"
+    return ", ".join(plan.asked.strata)
 
 
 def _segments(one: Segments) -> dict[str, Any]:

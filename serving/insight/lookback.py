@@ -35,7 +35,7 @@ MOMENTS = 4
 STEP_DAYS = 28
 LESSONS = 6
 """Cutoffs that the churn model of the first moment learns from."""
-SAMPLE = 10_000
+SAMPLE = 6_000
 """Customers who are looked back at, drawn by their ids, about."""
 
 

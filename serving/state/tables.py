@@ -200,7 +200,6 @@ ASSIGNMENTS = Table(
     Column("assigned_at", BigInteger, nullable=False),
     Column("segment", Text),
     Column("propensity", Double),
-    Column("differs", Boolean),
     UniqueConstraint("experiment", "customer_id", name="uq_assignments_customer"),
     sqlite_autoincrement=True,
 )
@@ -238,5 +237,25 @@ SHOWN = Table(
 )
 """What an experiment's customers saw and clicked; see ``shown``."""
 
-OF_CUSTOMERS = (EVENTS, SHOWN, DEALT, ASSIGNMENTS, OVERRIDES, PICK_LINES)
+ALERTS = Table(
+    "alerts",
+    METADATA,
+    Column("alert", Text, primary_key=True),
+    Column("customer_id", Text, nullable=False, index=True),
+    Column("state", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("cutoff", BigInteger, nullable=False),
+)
+"""Alerts that somebody dealt with; see ``alerts``."""
+
+OF_CUSTOMERS = (
+    EVENTS,
+    SHOWN,
+    DEALT,
+    ASSIGNMENTS,
+    OVERRIDES,
+    PICK_LINES,
+    ALERTS,
+)
 """Tables with rows of customers: an erasure deletes theirs in each."""

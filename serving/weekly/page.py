@@ -80,7 +80,7 @@ def sentences(found: dict[str, Any]) -> list[str]:
     tiers = found["tiers"]
     if tiers:
         said.append(
-            f"Since {day(tiers['from'])} {amount(tiers['up'])} customers moved to a "
+            f"Since {day(tiers['from'])}, {amount(tiers['up'])} customers moved to a "
             f"higher tier and {amount(tiers['down'])} to a lower one."
         )
     health = found["health"]

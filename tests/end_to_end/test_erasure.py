@@ -14,9 +14,11 @@ import pytest
 
 from features.config import Config, load
 from serving import cli
+from serving.alert_ids import spelt
 from serving.erasure import erased_of
 from serving.published import Published
-from serving.state import assignments, database, experiments, picks, shown
+from serving.state import alerts, assignments, database, experiments, picks, shown
+from serving.state.alerts import Mark
 from serving.state.assignments import Assignment
 from serving.state.experiments import Experiment
 from serving.state.log import EventLog
@@ -160,6 +162,11 @@ def in_an_experiment(config: Config) -> None:
         assignments.record(engine, "spring", [drawn], 1)
         seen = Shown("e1", WHO, "model", "p1", 1, "may@1", 2)
         found, _ = shown.append(engine, "spring", "exposure", [seen], 3)
+        version = Published.open(config.workspace)
+        row = version.customers.row(WHO)
+        number = int(version.health_alert_ids[-1 if row is None else row])
+        alert = spelt("health", number)
+        alerts.mark(engine, Mark(alert, WHO, "sent", "local", 4, version.cutoff_us))
     finally:
         database.close(engine)
     assert found.accepted == 1

@@ -16,7 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.config import KpisConfig, RecommendConfig, ServingConfig, StateConfig
+from features.config import (
+    HealthConfig,
+    KpisConfig,
+    RecommendConfig,
+    ServingConfig,
+    StateConfig,
+    StrategyConfig,
+)
 from features.history import ALWAYS, Events, History, Products, offsets_of
 from features.kept import Kept
 from features.snapshot import DAY_US, from_us, to_us
@@ -26,7 +33,19 @@ from serving.erased import Erased
 from serving.experiments.place import Place
 from serving.follow import Follower
 from serving.insight.blocks import Kpis
+from serving.insight.hindsight import CHURN as CHURN_DRIVER
+from serving.insight.hindsight import HEALTH
+from serving.insight.lookback import Lookback
 from serving.insight.measure import Measures
+from serving.insight.portrait import (
+    CLOSED_WORDS,
+    COLUMNS,
+    FIGURES,
+    MONTHLY,
+    Insight,
+)
+from serving.insight.standards import Standards
+from serving.insight.warning import Driver
 from serving.live import Live
 from serving.publish import publish
 from serving.published import Published
@@ -506,6 +525,77 @@ def measured() -> Kpis:
     measures = Measures(history.until, first, KpisConfig())
     measures.add(history)
     return measures.kpis()
+
+
+MONTHS = tuple(datetime(2017, month, 15) for month in (7, 8, 9, 10))
+DRIVERS = (Driver(CHURN_DRIVER, 0.4, Platt()), Driver(HEALTH, None, Platt()))
+
+SAID: dict[str, list[str | None]] = {
+    "spending_power": ["high", "low", None],
+    "purchase_frequency": ["weekly", "once", "monthly"],
+    "price_sensitivity": [None, None, None],
+    "lifecycle": ["at risk", "active", "lost"],
+    "preferred_category": ["dairy", "bread", "dairy"],
+    "preferred_channel": ["app", None, "store"],
+    "abc": ["A", "C", "B"],
+    "frequency_tier": ["high", "low", "none"],
+    "recency": ["5", "3", None],
+    "frequency": ["4", "1", None],
+    "monetary": ["5", "1", None],
+    "value": ["high", "low", "high"],
+    "potential": ["low", "low", "high"],
+    "need": ["rational", None, None],
+    "strategy": ["loyal", "occasional", "stars"],
+    "health_level": ["watch", "healthy", "poor"],
+    "health_trend": ["falling", "steady", None],
+    "warning": ["yes", "no", "yes"],
+    "driver": ["churn risk", "health index", "churn risk"],
+}
+"""Of anna, bert and carl."""
+
+
+def draw_insight() -> Insight:
+    """Of the hand-drawn shop: anna falls, bert is well, carl refused."""
+    words = {"preferred_category": ("bread", "dairy")}
+    words["preferred_channel"] = ("app", "store")
+    codes = np.full((len(COLUMNS), 3), -1, np.int16)
+    for name, said in SAID.items():
+        own = CLOSED_WORDS.get(name) or words[name]
+        codes[COLUMNS.index(name)] = [
+            -1 if word is None else own.index(word) for word in said
+        ]
+    codes[COLUMNS.index("preferred_hour")] = [17, -1, 0]
+    figures = np.full((3, len(FIGURES)), np.nan, np.float32)
+    for name, values in {
+        "orders_count": [3, 1, 2],
+        "nps_last": [9, np.nan, 0],
+        "chance": [0.5, 0.25, 0.75],
+        "expected_loss": [150, 112.5, 675],
+    }.items():
+        figures[:, FIGURES.index(name)] = values
+    scores = np.full((3, 4, 5), np.nan, np.float32)
+    # anna: 80, 70, 60 and 50 of two dimensions; bert came in the last month.
+    scores[0, :, 0], scores[0, :, 1] = [90, 80, 70, 60], [70, 60, 50, 40]
+    scores[1, 3, 0] = 100
+    scores[2] = 0
+    tiers = np.full((3, 4, len(MONTHLY)), -1, np.int8)
+    tiers[0, :, 0] = [2, 1, 1, 0]
+    return Insight(
+        codes,
+        figures,
+        scores,
+        tiers,
+        words,
+        Standards(MONTHS, (None,) * 4, False, Lookback(DRIVERS, MONTHS[:1], 9, {})),
+        StrategyConfig(),
+        HealthConfig(),
+    )
+
+
+@pytest.fixture(scope="session")
+def insight() -> Insight:
+    """Tags, tiers and health of the hand-drawn shop, for ``publish``."""
+    return draw_insight()
 
 
 @pytest.fixture(scope="session")

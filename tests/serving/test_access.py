@@ -27,6 +27,8 @@ EXPERIMENT = {
         {"name": "model", "show": "mixed"},
     ],
 }
+BERTS_TEA = "r-c341620e8e09a1db"
+"""The same in every version, and in every release."""
 CLICK = {
     "event_id": "x1",
     "customer_id": "carl",
@@ -39,6 +41,7 @@ TASTE = {
     "kind": "interleaved",
     "arms": [{"name": name, "show": name} for name in ("again", "mixed")],
 }
+RULE = {"otherwise": "model"}
 SEEN = CLICK | {"arm": "model"}
 ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("POST", "/v1/recommendations"): ("read", {"customer_ids": ["anna"]}),
@@ -46,6 +49,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("POST", "/v1/events"): ("write", {"events": [EVENT]}),
     ("POST", "/v1/audiences"): ("read", {"goal": "value"}),
     ("GET", "/v1/alerts"): ("read", None),
+    ("POST", "/v1/alerts/{id}"): ("write", {"state": "sent"}),
     ("GET", "/v1/customers/{id}"): ("read", None),
     ("GET", "/v1/kpis"): ("read", None),
     ("DELETE", "/v1/customers/{id}"): ("admin", None),
@@ -61,6 +65,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("POST", "/v1/experiments/{name}/exposures"): ("write", {"exposures": [SEEN]}),
     ("POST", "/v1/experiments/{name}/outcomes"): ("write", {"outcomes": [CLICK]}),
     ("GET", "/v1/experiments/{name}/report"): ("read", None),
+    ("POST", "/v1/experiments/{name}/off-policy"): ("read", RULE),
     ("GET", "/v1/experiments/{name}/preference"): ("read", None),
     ("GET", "/metrics"): ("read", None),
     ("GET", "/livez"): (None, None),
@@ -97,6 +102,8 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def spelt(path: str) -> str:
+    if path.startswith("/v1/alerts/"):
+        return path.replace("{id}", BERTS_TEA)
     name = "taste" if path.endswith("/preference") else "spring"
     return path.replace("{id}", "anna").replace("{name}", name)
 
@@ -106,10 +113,11 @@ def shop(
     tmp_path_factory: pytest.TempPathFactory,
     small: Any,
     measured: Any,
+    insight: Any,
     new_client: Callable[..., Any],
 ) -> Shop:
     workspace = tmp_path_factory.mktemp("workspace")
-    publish(workspace, small, "m1", kpis=measured)
+    publish(workspace, small, "m1", kpis=measured, insight=insight)
     client = new_client(workspace)
     made = {
         name: keys.create(client.engine, name, sorted(scopes), 1)

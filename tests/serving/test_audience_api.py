@@ -216,7 +216,7 @@ def test_who_pulled_which_list_is_on_record(workspace, new_client, state: StateC
     prefix = "_".join(key.split("_")[:2])
     assert [(one.who, one.goal, one.customers) for one in found] == [
         (prefix, "win_back", 1),
-        (prefix, "alerts replenishment", 2),
+        (prefix, "alerts all", 2),
         ("local", "value", 1),
     ]
     assert json.loads(found[2].asked) == {"filters": {"tag": "not_likely"}}
@@ -275,7 +275,8 @@ def test_alerts_are_what_is_due_alerts_first(client):
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("kind=health", "kind"),
+        ("kind=churn", "kind"),
+        ("state=new", "state"),
         ("within_days=x", "within_days"),
         ("within_days=-1", "within_days"),
         ("colour=red", "colour"),
@@ -289,8 +290,8 @@ def test_a_query_that_does_not_fit_is_refused(client, query, field):
 
 
 def test_a_kind_that_does_not_exist_names_those_that_do(client):
-    said = client("GET", f"{ALERTS}?kind=health").json()["error"]["message"]
-    assert "'replenishment'" in said
+    said = client("GET", f"{ALERTS}?kind=churn").json()["error"]["message"]
+    assert "'replenishment' or 'health'" in said
 
 
 # -- one customer ----------------------------------------------------------------

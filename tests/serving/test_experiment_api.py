@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 
 from features.simulate.replies import Lift, replies
 from serving import experiment_work as work
@@ -19,6 +19,7 @@ from serving.experiment_schema import MeasureName, ReportAnswer
 from serving.experiments.measures import MEASURES
 from serving.experiments.place import Place
 from serving.publish import publish
+from serving.state.tables import ASSIGNMENTS
 
 CUSTOMERS, SLOTS, DAYS = 3000, 3, 28
 OWN = "/v1/experiments/spring"
@@ -188,7 +189,11 @@ def test_the_true_lift_is_read_back(tried: tuple[Shop, list[Any]]) -> None:
     assert measures["repurchase_rate"]["covariates"]
     worth = found["money"][0]
     assert worth["roi"] == pytest.approx(worth["margin"] / 20_000 - 1)
-    by_segment = found["segments"][0]
+    by_segment, by_fifth = found["segments"]
+    assert by_segment["column"] == "segment"
+    assert [one["segment"] for one in by_fifth["segments"]] == list("12345")
+    sizes = [o["customers_arm"] + o["customers_control"] for o in by_fifth["segments"]]
+    assert sizes == [CUSTOMERS / 5] * 5
     assert {one["segment"] for one in by_segment["segments"]} == {"a", "b"}
     parts = [one["effect"] for one in by_segment["segments"]]
     weighed = by_segment["weighed"]
@@ -492,6 +497,18 @@ def test_what_can_be_no_name_is_not_found(tmp_path, small, new_client, state, na
         client.post(f"{path}/outcomes", outcomes=[click]),
     ]
     assert [answer.status_code for answer in answers] == [404] * 5
+
+
+def test_strata_are_kept_as_they_were_at_the_assignment(client) -> None:
+    forced = dict.fromkeys(("anna", "bert", "nobody"), "old")
+    strata = ["region", "member_tier"]
+    told(client.post("/v1/experiments", **SMALL, strata=strata, overrides=forced))
+    told(client.post(f"{OWN}/status", status="running"))
+    told(client.post(f"{OWN}/assignments", customer_ids=list(forced)))
+    columns = (ASSIGNMENTS.c.customer_id, ASSIGNMENTS.c.segment)
+    with client.engine.connect() as connection:
+        kept = dict(connection.execute(select(*columns)).all())
+    assert kept == {"anna": "north, gold", "bert": "north, unknown", "nobody": None}
 
 
 def test_two_that_share_a_part_of_a_layer_do_not_run_at_once(client) -> None:

@@ -76,6 +76,49 @@ def test_from_picks_to_the_page(run: Run, tmp_path: Path) -> None:
     assert status == 2 and said.startswith("error: --out: expected the file of a page")
 
 
+def test_a_rule_and_a_log_are_judged(run: Run, tmp_path: Path) -> None:
+    plan, log = tmp_path / "plan.yaml", tmp_path / "log.csv"
+    plan.write_text(PLAN.replace("show: picks, picks: may", "show: again"))
+    assert run("create", plan)[0] == run("start", "spring")[0] == 0
+    rule = (
+        "off-policy",
+        "spring",
+        "--otherwise",
+        "model",
+        "--segment",
+        "family=manual",
+    )
+    assert run(*rule) == (0, "No estimate: nobody's window is over yet.\n")
+    status, said = run("off-policy", "spring", "--otherwise", "none")
+    assert status == 2 and said.startswith(
+        "error: otherwise: expected one of ['manual'"
+    )
+    # Every slot was shown for sure, and earned every fourth time.
+    rows = [f"c{n},{int(n % 4 == 0)},1,1" for n in range(400)]
+    log.write_text("\n".join(["customer_id,reward,logged,target", *rows]))
+    status, said = run("off-policy", "--log", log)
+    assert status == 0 and said.startswith("Would have earned 0.25 each (95% interval")
+    assert run("off-policy")[0] == run("off-policy", "spring")[0] == 2
+
+
+def test_interleaved_lists_have_a_preference_and_no_page(
+    run: Run, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "{name: taste, owner: mia, kind: interleaved, arms: "
+        "[{name: manual, show: again}, {name: model, show: mixed}]}"
+    )
+    assert run("create", plan)[0] == run("start", "taste")[0] == 0
+    status, said = run("assign", "taste", "--out", tmp_path / "arms.csv")
+    assert status == 2 and said.startswith("error: kind: expected the report of a rand")
+    out = tmp_path / "page.html"
+    status, said = run("report", "taste", "--out", out)
+    assert status == 0 and said.startswith("Still running: nobody of 0 customers click")
+    assert json.loads(out.with_suffix(".json").read_text())["winner"] is None
+    assert not out.exists()
+
+
 def test_a_design_is_said_in_a_few_lines(run: Run) -> None:
     asked = ("design", "--primary", "repurchase_rate", "--assumed", "0.3")
     status, said = run(*asked, "--mde", "0.2", "--holdout", "0.1")

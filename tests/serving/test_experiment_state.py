@@ -170,3 +170,15 @@ def test_reports_read_their_own_events_and_designs_all_of_them(engine: Engine) -
     with opened(engine, None, Place()) as db:
         ids = db.execute("SELECT count(DISTINCT event_id) FROM exposures").fetchall()
     assert ids == [(4,)]
+
+
+def test_of_those_drawn_it_is_counted_who_was_erased(engine: Engine) -> None:
+    make(engine)
+    for customer, why in (("anna", "hash"), ("bert", "hash"), ("staff", "override")):
+        one = Assignment(customer, "model", why, None, None)
+        assignments.record(engine, "spring", [one], 10)
+    # Twice the same, one who was put there, and one who never was.
+    for customer in ("anna", "anna", "staff", "nobody"):
+        tombstones.erase(engine, customer, 20)
+    found = experiments.find(engine, "spring")
+    assert found is not None and found.erased == 1

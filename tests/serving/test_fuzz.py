@@ -43,6 +43,7 @@ WEIGHTS |= {
     "/v1/kpis": 1,
     "/v1/events": 3,
     "/v1/alerts": 3,
+    "/v1/alerts/{id}": 2,
     "/v1/customers/{id}": 2,
     "/metrics": 1,
 }
@@ -57,10 +58,12 @@ def share(path: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: Any, small: Any, measured: Any, new_client: Any) -> Any:
+def shop(
+    tmp_path_factory: Any, small: Any, measured: Any, insight: Any, new_client: Any
+) -> Any:
     """A published shop with keys; who sends what."""
     workspace = tmp_path_factory.mktemp("workspace")
-    publish(workspace, small, "m1", kpis=measured)
+    publish(workspace, small, "m1", kpis=measured, insight=insight)
     client = new_client(workspace)
     holders = {"none": {}}
     for scope in ("read", "write", "admin"):

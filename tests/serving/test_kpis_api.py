@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.insight.kpis import KPIS
+from serving.insight.kpis import BYS, KPIS
 from serving.kpis_schema import KpisAnswer
 from serving.publish import publish
 
@@ -56,7 +56,7 @@ def test_another_question_is_refused(client: Any, query: str, field: str) -> Non
 
 
 def test_every_grouping_is_answered(client: Any) -> None:
-    for by in ("all", "segment", "region", "tier", "channel", "campaign", "cohort"):
+    for by in BYS:
         answer = client("GET", f"{PATH}?by={by}&period=week")
         assert answer.status_code == 200, by
         assert KpisAnswer.model_validate_json(answer.content).by == by

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -119,6 +120,35 @@ def test_the_registered_bundle_is_opened_without_pickle_and_answers_its_example(
     kept = mlflow.artifacts.download_artifacts(f"models:/{track.MODEL}@champion")
     endings = {file.suffix for file in Path(kept).rglob("*") if file.is_file()}
     assert not endings & {".pkl", ".pickle", ".joblib"}
+
+
+def test_the_als_factors_are_opened_without_pickle_and_answer_anybody(
+    shop: Shop,
+) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(track.uri(shop.config))
+    (kept,) = mlflow.search_logged_models(
+        filter_string="name = 'als'", output_format="list"
+    )
+    model = mlflow.pyfunc.load_model(kept.model_uri)
+    bought = pd.DataFrame(
+        {"customer_id": ["new", "new", "none"], "product_id": ["p00", "p06", "?"]}
+    )
+    best = model.predict(bought, params={"n": 3})
+    assert best["customer_id"].tolist() == ["new"] * 3
+    assert best["rank"].tolist() == [1, 2, 3]
+    assert (np.diff(best["score"]) <= 0).all()
+    # The same by hand: (Y'CY + r)^-1 Y'c with c = alpha log(1 + times bought).
+    frame = model._model_impl
+    fold, at = frame.fold, [list(frame.products).index(p) for p in ("p00", "p06")]
+    items = fold.factors.astype(float)
+    sure = np.zeros(len(items))
+    sure[at] = fold.alpha * np.log(2.0)
+    weight = np.where(sure > 0, sure, 1.0)
+    ridge = fold.regularization * np.eye(items.shape[1])
+    own = np.linalg.solve(items.T @ (items * weight[:, None]) + ridge, items.T @ sure)
+    assert best["score"].tolist() == pytest.approx(sorted(items @ own)[::-1][:3])
 
 
 def test_a_run_without_a_change_does_nothing(shop: Shop) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from features.gate_config import GateConfig
-from training import metrics
+from training import gate_picture, metrics
 from training.gate import (
     AUC,
     RECALL,
@@ -120,6 +121,16 @@ def test_the_decision_says_why_and_is_kept_as_it_was() -> None:
         "half is gone",
     ]
     assert Decision.from_json(decision.to_json()) == decision
+
+
+def test_the_picture_of_the_comparisons_is_drawn(tmp_path: Path) -> None:
+    file = tmp_path / "gate.png"
+    undefined = (Interval(float("nan"), float("nan"), float("nan")),) * 2
+    gate_picture.draw(against(undefined, TIE), file)
+    first = file.read_bytes()
+    assert first[:8] == b"\x89PNG\r\n\x1a\n"
+    gate_picture.draw(against(WINS, TIE), file)
+    assert file.read_bytes() != first
 
 
 def scores_of(

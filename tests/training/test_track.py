@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -182,10 +183,42 @@ def test_promoted_version_is_the_one_of_that_bundle(
     client = mlflow.MlflowClient(track.uri(config))
     champion = client.get_model_version_by_alias(track.MODEL, "champion")
     assert champion.tags["bundle"] == "20240101-first"
+    challenger = client.get_model_version_by_alias(track.MODEL, "challenger")
+    assert challenger.tags["bundle"] == "20240101-second"
     mlflow.set_tracking_uri(track.uri(config))
     kept = mlflow.artifacts.download_artifacts(f"models:/{track.MODEL}@champion")
     (manifest,) = Path(kept).rglob("manifest.json")
     assert manifest.read_text() == "20240101-first"
+
+
+def test_the_example_is_what_is_usual_and_nobodys_row(tmp_path: Path) -> None:
+    import mlflow
+
+    rows = pa.table(
+        {
+            "customer": [0, 1, 2],
+            "customer_id": ["anna", "bert", "carl"],
+            "cutoff": [datetime(2024, 1, 1)] * 3,
+            "orders": [1, 9, 3],
+            "gap": [None, 4.0, 6.0],
+            "region": pa.array(["south", "north", "north"]).dictionary_encode(),
+            "tier": pa.array([None] * 3, pa.string()),
+        }
+    )
+    config = Config(workspace=tmp_path)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "manifest.json").write_text("m")
+    with track.run(config, "retrain") as outer, track.run(config, "train") as run:
+        run.model(tmp_path / "m", rows)
+    client = mlflow.MlflowClient(track.uri(config))
+    found = client.get_run(run.run_id).data.tags["mlflow.parentRunId"]
+    assert found == outer.run_id
+    (example,) = tmp_path.rglob("input_example.json")
+    (row,) = [
+        dict(zip(kept["columns"], kept["data"][0], strict=True))
+        for kept in [json.loads(example.read_text())]
+    ]
+    assert row == {"orders": 3.0, "gap": 5.0, "region": "north", "tier": None}
 
 
 def test_mlflow_is_told_to_report_nothing_before_it_is_imported(tmp_path: Path) -> None:

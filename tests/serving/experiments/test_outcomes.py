@@ -168,17 +168,6 @@ def test_a_window_that_is_not_over_counts_if_asked_for() -> None:
     assert early["revenue"].tolist() == [10.0, 0.0]
 
 
-def test_triggered_starts_with_the_first_exposure() -> None:
-    later = [*SHOWN[3:5], event("b1", "q", day(15), "b")]
-    window = Window(WINDOW.as_of, 10, triggered=True)
-    counts, customers, _ = run({**TABLES, "shown": later}, window)
-    assert counts.analysed == {"manual": 1, "model": 1}
-    assert customers["started_at"].tolist() == [day(1), day(15)]
-    # The order at T0 is now one of before; those of days 9.99 and 10 count.
-    assert customers["orders"].tolist() == [2, 0]
-    assert customers["pre_orders"].tolist()[0] == 2 + 1 - 1
-
-
 def test_only_what_was_known_counts_and_events_once() -> None:
     known = [
         {**row, "known_at": row["ts"] + timedelta(days=25), "event_id": None}

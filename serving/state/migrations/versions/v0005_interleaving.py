@@ -1,4 +1,4 @@
-"""Interleaved lists, lists that differ, and how many customers were erased."""
+"""Interleaved lists, and how many customers of an experiment were erased."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Makes the table and the columns."""
+    """Makes the table and the column."""
     op.create_table(
         "dealt",
         sa.Column(
@@ -27,7 +27,6 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_dealt_customer_id", "dealt", ["customer_id"])
-    op.add_column("assignments", sa.Column("differs", sa.Boolean))
     erased = sa.Column("erased", sa.Integer, nullable=False, server_default="0")
     op.add_column("experiments", erased)
 
@@ -35,5 +34,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drops them."""
     op.drop_column("experiments", "erased")
-    op.drop_column("assignments", "differs")
     op.drop_table("dealt")
