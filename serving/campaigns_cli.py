@@ -26,21 +26,16 @@ def campaigns(
     who are like them; where nobody is like them, that is said and nothing is claimed.
     The naive difference between participants and others is printed to be distrusted.
     """
-    from serving.insight.campaigns import measure_all
+    from serving.insight.campaigns import measure_tables
     from serving.stages import cutoff_of, open_tables
-    from training.survey import drawn_customers
 
     settings, console = load(config, overrides), new_console()
     if out is not None and out.suffix not in (".csv", ".json"):
         raise SettingError(f"--out: expected a .csv or .json file, got {out.name}")
     with progress(console) as announce, open_tables(settings, announce) as tables:
         until = parse_cutoff(cutoff) if cutoff else cutoff_of(settings)
-        announce("read customers")
-        history, share = drawn_customers(
-            tables, until, settings.campaigns.max_customers, settings.seed
-        )
         announce("compare participants with others")
-        found, kinds = measure_all(history, share, settings.campaigns, settings.seed)
+        found, kinds = measure_tables(tables, until, settings)
     if not found:
         console.print(
             "No campaign: no contacts are known, or no campaign's window is over.",

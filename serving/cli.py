@@ -23,6 +23,7 @@ from serving import (
     kpis_cli,
     state_cli,
     versions_cli,
+    weekly_cli,
 )
 from serving.options import (
     ConfigFile,
@@ -53,6 +54,7 @@ app.add_typer(insight_cli.insight, name="insight")
 app.command()(audience_cli.audience)
 app.command()(campaigns_cli.campaigns)
 app.command()(kpis_cli.kpis)
+app.command()(weekly_cli.report)
 app.command()(insight_cli.customer)
 app.command()(insight_cli.strategy)
 app.command()(state_cli.forget)

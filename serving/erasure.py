@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from serving.publish import current_version
 from serving.state import database, tombstones
 from serving.state.tombstones import Erasure, tombstone
 from serving.texts import Texts
+from serving.weekly import customers_of
 
 REMAINING = (
     "Answers no longer know the customer. Published files, feature tables and models "
@@ -81,7 +84,9 @@ def erased_of(config: Config) -> Erased:
 
 
 def purge(config: Config) -> int:
-    """Removes what holds somebody who was erased: versions, not in force, and proofs.
+    """Removes what holds somebody who was erased.
+
+    Versions that are not in force, proofs of the gate, and weekly reports.
 
     Services that still answer from one of them keep what they have opened. A proof that
     the gate asks for again is built anew.
@@ -95,7 +100,12 @@ def purge(config: Config) -> int:
         return 0
     for file in (config.workspace / "proofs").glob("*/*.parquet"):
         ids = pq.read_table(file, columns=["customer_id"]).column(0).to_pylist()
-        if any(tombstone(erased.salt, one.encode()) in erased.hashes for one in ids):
+        if _names(ids, erased):
+            file.unlink()
+    for file in (config.workspace / "reports").glob("week*.json"):
+        if _names(customers_of(json.loads(file.read_bytes())), erased):
+            # The page first: without the data nobody would know whom it names.
+            file.with_suffix(".html").unlink(missing_ok=True)
             file.unlink()
     current, removed = current_version(config.workspace), 0
     for folder in sorted(root.iterdir()):
@@ -104,6 +114,10 @@ def purge(config: Config) -> int:
             shutil.rmtree(folder)
             removed += 1
     return removed
+
+
+def _names(ids: Iterable[str], erased: Erased) -> bool:
+    return any(tombstone(erased.salt, one.encode()) in erased.hashes for one in ids)
 
 
 def _holds(customers: Path, erased: Erased) -> bool:

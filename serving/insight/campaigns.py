@@ -18,11 +18,13 @@ import numpy as np
 from scipy.stats import norm
 
 from features.assemble import assemble
-from features.config import CampaignsConfig
+from features.config import CampaignsConfig, Config
+from features.engine import Tables
 from features.history import Bools, Events, Floats, History
 from features.snapshot import DAY_US, from_us, to_us
 from training.comparable import Compared, Effect, effect_on_treated
 from training.encoding import encoding_of
+from training.survey import drawn_customers
 
 OUTCOMES = ("repurchased", "orders", "spend", "margin")
 """Within the window, each participant: 0 or 1, orders, money net of returns."""
@@ -132,6 +134,21 @@ class Measured:
             for k, value in extra.items()
         }
         return found
+
+
+def measure_tables(
+    tables: Tables, until: datetime, config: Config
+) -> tuple[tuple[Measured, ...], tuple[Measured, ...]]:
+    """What the latest campaigns of some input did; see ``measure_all``.
+
+    Args:
+        tables: all input; only rows known before ``until`` are read.
+        until: the cutoff.
+        config: how many customers are drawn, and the rest.
+    """
+    rules = config.campaigns
+    history, share = drawn_customers(tables, until, rules.max_customers, config.seed)
+    return measure_all(history, share, rules, config.seed)
 
 
 def measure_all(
