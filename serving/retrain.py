@@ -68,7 +68,7 @@ def retrain(config: Config, announce: Announce | None = None) -> Outcome:
     follow(config)
     with tables_of(config) as tables:
         data = tables.digest()
-    made_of = [data, cutoff.isoformat(), _code(config)]
+    made_of = [data, cutoff.isoformat(), _code()]
     with ExitStack() as opened:
         chain = _Chain(config, hash_of([made_of, settings_of(config)]), opened)
         of_data = _checked(config, chain, made_of, announce)
@@ -147,9 +147,8 @@ def _read(file: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _code(config: Config) -> str:
+def _code() -> str:
     """Of all that is computed: an older result of other code does not stand."""
-    del config
     return hash_of([code_version(), hash_of_modules(Path(__file__).parent)])
 
 
@@ -186,6 +185,15 @@ def _trained(
     return bundle
 
 
+def _features(config: Config, announce: Announce | None) -> None:
+    """The feature table of this input; it is there, unless somebody removed it."""
+    try:
+        with tables_of(config) as tables:
+            stages.check_features(tables, config)
+    except ContractError:
+        stages.features(config, announce)
+
+
 def _judged(
     config: Config,
     chain: _Chain,
@@ -197,7 +205,7 @@ def _judged(
     """What the gate says of the model beside the one in force."""
 
     def work() -> str:
-        stages.features(config, announce)
+        _features(config, announce)
         gating.judge(config, announce, of_data)
         return bundle
 
@@ -239,7 +247,7 @@ def _published(
     """The version in force, which is of this model."""
 
     def work() -> str:
-        stages.features(config, announce)
+        _features(config, announce)
         return stages.publish(config, announce)[0].name
 
     def stands(version: str) -> bool:

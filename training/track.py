@@ -10,23 +10,19 @@ import logging
 import os
 import sqlite3
 import warnings
-from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from features.config import Config
 from features.contracts import SettingError
 from features.scratch import folder_in
-
-if TYPE_CHECKING:
-    import pandas as pd
+from training.example import typical
 
 MODEL = "repurchase"
 """Name in the registry; the alias ``champion`` is the version in force, and
@@ -34,8 +30,6 @@ MODEL = "repurchase"
 
 _BUNDLE = "bundle"
 """Tag of a registered version: the folder's name of the bundle it holds."""
-
-_KEYS = ("customer", "customer_id", "cutoff")
 
 _KEY = "key"
 """Tag of a run that later ones go on with: what they have in common."""
@@ -196,7 +190,7 @@ class Run:
         """
         from mlflow.models import infer_signature
 
-        frame = _typical(example)
+        frame = typical(example)
         return self.register(
             bundle,
             signature=infer_signature(frame, [0.5] * len(frame)),
@@ -297,25 +291,6 @@ def _earlier(mlflow: Any, config: Config, key: str) -> str | None:
         [home], f"tags.{_KEY} = '{key}'", max_results=1, order_by=["start_time DESC"]
     )
     return found[0].info.run_id if found else None
-
-
-def _typical(rows: pa.Table) -> pd.DataFrame:
-    """One row: the median of every number, as a double, and the commonest text."""
-    import pandas as pd
-
-    found: dict[str, float | str | None] = {}
-    for name in rows.column_names:
-        if name in _KEYS:
-            continue
-        column = rows.column(name)
-        if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
-            known = column.cast(pa.string()).drop_null()
-            counted = Counter(known.to_pylist())
-            found[name] = max(sorted(counted), key=counted.__getitem__, default=None)
-        else:
-            numbers = column.cast(pa.float64()).drop_null().to_numpy()
-            found[name] = float(np.median(numbers)) if len(numbers) else float("nan")
-    return pd.DataFrame([found])
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
