@@ -75,6 +75,8 @@ repurchase_requests_total{path="/v1/recommendations",status="200"} 8123.0
 repurchase_snapshot_age_seconds 34560.0
 """
 
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" role="img">...</svg>'
+
 CSV = (
     "customer_id,rank,score,product_group,due_at,alert,churn_risk,product_id_1,"
     "probability_1,reason_1\n"

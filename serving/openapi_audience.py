@@ -68,6 +68,7 @@ def paths(
             "responses": {"200": ok, **faults},
         }
 
+    svg = {"image/svg+xml": {"schema": {"type": "string"}, "example": examples.SVG}}
     csv = {"text/csv": {"schema": {"type": "string"}, "example": examples.CSV}}
     return {
         "/v1/audiences": {
@@ -150,6 +151,17 @@ def paths(
                 _GET,
                 parameters=[_ID],
             ),
+        },
+        "/v1/customers/{id}/radar": {
+            "get": operation(
+                "The radar chart of a customer's health",
+                "The five dimensions, 0 to 100; in grey as they were in the first month "
+                "that is known. The numbers are in `health` of the customer.",
+                "read",
+                svg,
+                ("404", *_GET),
+                parameters=[_ID],
+            )
         },
     }
 

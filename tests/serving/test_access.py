@@ -51,6 +51,7 @@ ENDPOINTS: dict[tuple[str, str], tuple[str | None, dict[str, Any] | None]] = {
     ("GET", "/v1/alerts"): ("read", None),
     ("POST", "/v1/alerts/{id}"): ("write", {"state": "sent"}),
     ("GET", "/v1/customers/{id}"): ("read", None),
+    ("GET", "/v1/customers/{id}/radar"): ("read", None),
     ("GET", "/v1/kpis"): ("read", None),
     ("DELETE", "/v1/customers/{id}"): ("admin", None),
     ("POST", "/v1/picks"): ("write", PICKS),

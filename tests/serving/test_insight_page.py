@@ -88,6 +88,21 @@ def test_a_version_without_insight_says_nothing_of_it(
     assert plain["health"] is None and plain["tags"] is None
 
 
+def test_the_radar_is_a_picture(shop: Path, new_client: Callable[..., Any]) -> None:
+    answer = new_client(shop)("GET", "/v1/customers/anna/radar")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/svg+xml"
+    assert "consumption frequency 60" in answer.text and "<svg" in answer.text
+
+
+def test_without_health_there_is_no_radar(
+    workspace: Path, new_client: Callable[..., Any]
+) -> None:
+    plain = new_client(workspace)
+    for who in ("anna", "nobody"):
+        assert plain("GET", f"/v1/customers/{who}/radar").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("filters", "keep"),
     [
