@@ -16,12 +16,12 @@ def gate(config: ConfigFile = None, overrides: Overrides = None) -> None:
 
     Exit status 0: it may; 1: it may not; 2: bad input.
     """
-    from serving import gating
+    from serving import gate_text, gating
 
     console = new_console()
     with progress(console) as announce:
         judged = gating.judge(load(config, overrides), announce)
-    gating.show(console, judged)
+    gate_text.show(console, judged)
     if not judged.decision.promote:
         raise typer.Exit(1)
 
@@ -34,14 +34,14 @@ def retrain(config: ConfigFile = None, overrides: Overrides = None) -> None:
     Exit status 0: the new model is in force, or nothing changed; 1: the gate said no,
     and what was in force stays; 2: bad input.
     """
-    from serving import gating
+    from serving import gate_text
     from serving.retrain import retrain as run
 
     settings, console = load(config, overrides), new_console()
     with progress(console) as announce:
         outcome = run(settings, announce)
     if outcome.judged is not None:
-        gating.show(console, outcome.judged)
+        gate_text.show(console, outcome.judged)
     if outcome.refused:
         raise typer.Exit(1)
     said = "published" if outcome.is_new else "unchanged"

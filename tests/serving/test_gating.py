@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from features.config import Config
 from features.engine import Tables
 from features.snapshot import Snapshot
-from serving import gating
+from serving import gate_text, gating
 from serving.gating import look_at_data
 from serving.state import database, tombstones
 from training import build, contest, gate, proof
@@ -35,6 +37,8 @@ FAST = {
     },
     "evaluation": {"permutations": 2},
 }
+
+EASY = {"baseline_margin": 0.99, "calibration_error": 1.0}
 
 
 def changed(
@@ -210,3 +214,21 @@ def test_proofs_of_an_erased_customer_go_with_the_next_publish(
 def test_without_evaluation_cutoffs_the_latest_windows_that_ended_are_taken() -> None:
     config = Config(cutoff="2024-10-01", horizon_days=14)
     assert gating.cutoffs_of(config) == (datetime(2024, 9, 3), datetime(2024, 9, 17))
+
+
+def test_the_table_names_the_first_beaten_baseline_and_every_lost_one(
+    honest: Proof,
+) -> None:
+    evidence = contest.evidence([honest, honest], None, (), 0, same_data=False)
+    checks = gate.model_checks(evidence, Config().gate.model_copy(update=EASY))
+    judged = gating.Judged("m2", "m1", gate.Decision(checks), {})
+    console = Console(width=200, file=StringIO())
+    gate_text.show(console, judged)
+    said = console.file.getvalue()
+    assert "AUC over recency-frequency logistic, and 2 more" in said
+    assert "BG/NBD" not in said
+    lost = gate.Decision(gate.model_checks(evidence, Config().gate))
+    gate_text.show(console, gating.Judged("m2", "m1", lost, {}))
+    said = console.file.getvalue()
+    assert said.splitlines()[-1] == "no: m2; m1 stays in force"
+    assert all(name in said for name in (c.name for c in lost.checks if not c.passed))
