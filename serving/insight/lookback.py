@@ -47,7 +47,7 @@ class Lookback:
         drivers: the best first; empty: no past could be judged, so the rule on the
             health index warns, and no chance is known.
         moments: that were looked back at, ascending.
-        rows: customers at them of whom all drivers said something.
+        rows: customers at them who had a usual spend to fall short of.
         figures: by driver: share warned, AUC, precision, recall and accuracy, each
             with a 95 % interval over customers; at equal effort, see ``compare``.
     """
