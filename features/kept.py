@@ -56,10 +56,7 @@ class Kept:
             bounds = offsets_of(customer, n)
             # Names and addresses, say: no feature reads them, so no version holds them.
             unread = {"customer", *left_out(history)} & {*profiles.column_names}
-            # Taken one by one, nulls and the ends of bits hold nothing that an engine
-            # left there, so that equal rows are equal bytes.
-            every = pa.array(range(len(profiles)), pa.int64())
-            profiles = coded(profiles.drop_columns(sorted(unread)).take(every))
+            profiles = coded(_settled(profiles.drop_columns(sorted(unread))))
         events = {
             table.name: KeptEvents.keep(found, READ[table.name])
             for table in EVENT_TABLES
@@ -68,8 +65,8 @@ class Kept:
         campaigns = history.campaigns
         if campaigns is not None:
             names = [column.name for column in CAMPAIGNS.columns]
-            campaigns = campaigns.select(
-                [name for name in names if name in campaigns.column_names]
+            campaigns = _settled(
+                campaigns.select([n for n in names if n in campaigns.column_names])
             )
         return cls(events, profiles, bounds, campaigns, history.since, history.wordy)
 
@@ -170,3 +167,11 @@ def coded(profiles: pa.Table) -> pa.Table:
             coded = profiles.column(place).combine_chunks().dictionary_encode()
             profiles = profiles.set_column(place, field.name, coded)
     return profiles.combine_chunks()
+
+
+def _settled(table: pa.Table) -> pa.Table:
+    """The same rows; equal rows are equal bytes.
+
+    Taken one by one, nulls and the ends of bits hold nothing that an engine left there.
+    """
+    return table.take(pa.array(range(len(table)), pa.int64())).combine_chunks()

@@ -228,3 +228,24 @@ def test_numbers_take_the_least_room_that_holds_them_exactly(values, dtype):
 def test_codes_take_the_least_room(values, dtype):
     kept = narrow(np.array(values, np.int32))
     assert kept.dtype == dtype and kept.tolist() == values
+
+
+def test_what_an_engine_left_under_a_null_is_not_kept(
+    shop_tables, read_history
+) -> None:
+    history = read_history(shop_tables, datetime(2024, 6, 1))
+    campaigns = history.campaigns
+    assert campaigns is not None
+    size = len(campaigns)
+    kept: list[bytes] = []
+    for left in (0.0, 7.5):
+        nothing = pa.array(np.full(size, left), mask=np.ones(size, np.bool_))
+        place = campaigns.column_names.index("cost")
+        odd = replace(history, campaigns=campaigns.set_column(place, "cost", nothing))
+        table = Kept.of(odd).campaigns
+        assert table is not None
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_file(sink, table.schema) as file:
+            file.write_table(table)
+        kept.append(sink.getvalue().to_pybytes())
+    assert kept[0] == kept[1]
