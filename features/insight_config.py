@@ -208,6 +208,8 @@ class CampaignsConfig(Section):
         max_customers: drawn by their ids, at most.
         min_customers: fewer on either side say nothing.
         min_comparable: share of participants whose like must be found among the others.
+        max_sending_days: a campaign without a holdout that was sent over more days is
+            not compared: who is reached later may be for what they did meanwhile.
         max_imbalance: what is expected of both without the campaign may differ by so
             many standard deviations, once the others are weighed.
         clip: whose chance to take part is nearer to 1 than this has no like.
@@ -223,6 +225,7 @@ class CampaignsConfig(Section):
     max_customers: int = Field(default=20_000, ge=100)
     min_customers: int = Field(default=100, ge=10)
     min_comparable: float = Field(default=0.8, gt=0, le=1)
+    max_sending_days: int = Field(default=7, ge=0)
     max_imbalance: float = Field(default=0.1, gt=0)
     clip: float = Field(default=0.05, gt=0, lt=0.5)
     margin_rate: float | None = Field(default=None, gt=0, le=1)

@@ -22,10 +22,10 @@ from serving.texts import Texts
 from serving.weekly import customers_of
 
 REMAINING = (
-    "Answers no longer know the customer. Published files, feature tables and models "
-    "hold the id until the next features, train and publish, which leave the customer "
-    "out and remove versions that hold them; your input tables and backups are yours "
-    "to clean."
+    "Answers no longer know the customer. Published files, feature tables, models, "
+    "proofs of the gate and weekly reports in the workspace hold the id until the next "
+    "features, train and publish, which leave the customer out and remove what holds "
+    "them; your input tables, backups and files written elsewhere are yours to clean."
 )
 
 
@@ -95,25 +95,42 @@ def purge(config: Config) -> int:
         How many versions were removed.
     """
     erased = erased_of(config)
-    root = config.workspace / "published"
-    if not erased.hashes or not root.is_dir():
+    if not erased.hashes:
         return 0
-    for file in (config.workspace / "proofs").glob("*/*.parquet"):
-        ids = pq.read_table(file, columns=["customer_id"]).column(0).to_pylist()
-        if _names(ids, erased):
-            file.unlink()
-    for file in (config.workspace / "reports").glob("week*.json"):
-        if _names(customers_of(json.loads(file.read_bytes())), erased):
-            # The page first: without the data nobody would know whom it names.
-            file.with_suffix(".html").unlink(missing_ok=True)
-            file.unlink()
-    current, removed = current_version(config.workspace), 0
-    for folder in sorted(root.iterdir()):
+    root, removed = config.workspace / "published", 0
+    current = current_version(config.workspace)
+    for folder in sorted(root.iterdir()) if root.is_dir() else ():
         customers = folder / "customers.arrow"
         if folder.name != current and customers.is_file() and _holds(customers, erased):
             shutil.rmtree(folder)
             removed += 1
+    for file in (config.workspace / "proofs").glob("*/*.parquet"):
+        if _is_of(file, erased):
+            file.unlink()
+    for file in (config.workspace / "reports").glob("*.json"):
+        if _names(_named_in(file), erased):
+            # The page first: without the data nobody would know whom it names.
+            file.with_suffix(".html").unlink(missing_ok=True)
+            file.unlink()
     return removed
+
+
+def _is_of(proof: Path, erased: Erased) -> bool:
+    """Whether a proof holds one of them; a damaged one, built anew anyway, may."""
+    try:
+        ids = pq.read_table(proof, columns=["customer_id"]).column(0).to_pylist()
+    except (pa.ArrowInvalid, OSError, KeyError):
+        return True
+    return _names(ids, erased)
+
+
+def _named_in(file: Path) -> set[str]:
+    """Customers that a file of the reports names; of another kind of file nobody."""
+    try:
+        found = json.loads(file.read_bytes())
+        return customers_of(found) if "contacts" in found else set()
+    except (ValueError, TypeError, KeyError):
+        return set()
 
 
 def _names(ids: Iterable[str], erased: Erased) -> bool:

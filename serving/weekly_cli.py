@@ -49,8 +49,7 @@ def report(
 
     settings, console = load(config, overrides), new_console()
     file = out or settings.workspace / "reports" / "week.html"
-    if file.suffix != ".html":
-        raise SettingError(f"--out: expected an .html file, got {file.name}")
+    _check_file(file, settings)
     with progress(console) as announce, opened_state(settings) as engine:
         announce("open the version")
         erased = Erased(lambda last: tombstones.since(engine, last))
@@ -61,36 +60,60 @@ def report(
             measured = measure_tables(tables, published.cutoff, settings)
         announce("write the report")
         found = weekly(published, measured, contacts)
+        text = page(found)
+        file.parent.mkdir(parents=True, exist_ok=True)
         for one in found["contacts"]:
             count = len(one["lines"])
             asked = {"report": found["week"] and found["week"]["name"]}
             who, version = audits.LOCAL, published.version
             audits.record(engine, now_us(), who, one["goal"], asked, count, version)
-        file.parent.mkdir(parents=True, exist_ok=True)
         data = file.with_suffix(".json")
-        with whole(file) as partial:
-            partial.write_text(page(found))
+        # The data first: a page without them would outlive an erasure.
         with whole(data) as partial:
             partial.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n")
+        with whole(file) as partial:
+            partial.write_text(text)
     for line in sentences(found):
         console.print(line, markup=False, highlight=False)
     console.print(f"report: {file}, data: {data}", markup=False, highlight=False)
 
 
+def _check_file(file: Path, settings: Config) -> None:
+    """A page where an erasure finds it, or outside of what the system keeps.
+
+    Raises:
+        SettingError: it is no page, or lies elsewhere in the workspace.
+    """
+    if file.suffix != ".html":
+        raise SettingError(f"--out: expected an .html file, got {file.name}")
+    workspace = settings.workspace.resolve()
+    folder = file.resolve().parent
+    if folder.is_relative_to(workspace) and folder != workspace / "reports":
+        raise SettingError(
+            f"--out: expected a file in {settings.workspace / 'reports'} or outside of "
+            f"the workspace, got {file}; an erasure looks for reports there"
+        )
+
+
 def _version(settings: Config, cutoff: str | None) -> Published:
-    """The version in force, or the last one published of a cutoff.
+    """The version in force, or one of a cutoff: that in force, else the latest.
+
+    Who has refused consent since is left out.
 
     Raises:
         SettingError: there is none.
     """
+    import numpy as np
+
     from serving.published import Published
 
     root = settings.workspace
-    if cutoff is None:
-        return Published.open(root)
-    wanted = parse_cutoff(cutoff)
+    current = Published.open(root)
+    if cutoff is None or current.cutoff == parse_cutoff(cutoff):
+        return current
+    wanted = f"{parse_cutoff(cutoff):%Y%m%dT%H%M%S}"
     found = sorted(
-        (root / "published").glob(f"{wanted:%Y%m%dT%H%M%S}-*"),
+        (root / "published").glob(f"{wanted}-*"),
         key=lambda folder: folder.stat().st_mtime,
     )
     if not found:
@@ -98,4 +121,8 @@ def _version(settings: Config, cutoff: str | None) -> Published:
             f"--cutoff: expected that of a published version, got {cutoff}; see "
             f"`repurchase versions list`, or publish with --set cutoff={cutoff}"
         )
-    return Published.open_version(root, found[-1].name)
+    then = Published.open_version(root, found[-1].name)
+    refused = np.flatnonzero(~current.consent).tolist()
+    rows = (then.customers.row(current.customers[row]) for row in refused)
+    hidden = np.array([row for row in rows if row is not None], np.int64)
+    return then.without(hidden) if len(hidden) else then

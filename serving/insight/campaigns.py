@@ -9,7 +9,7 @@ customers that the campaign did not reach.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ from scipy.stats import norm
 from features.assemble import assemble
 from features.config import CampaignsConfig, Config
 from features.engine import Tables
-from features.history import Bools, Events, Floats, History
+from features.history import Bools, Events, Floats, History, Longs
 from features.snapshot import DAY_US, from_us, to_us
 from training.comparable import Compared, Effect, effect_on_treated
 from training.encoding import encoding_of
@@ -30,6 +30,7 @@ OUTCOMES = ("repurchased", "orders", "spend", "margin")
 """Within the window, each participant: 0 or 1, orders, money net of returns."""
 
 _UNKNOWN = "(unknown)"
+_EARLY = 0.05
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,12 @@ class Participation:
         campaign: id.
         kind: of ``campaigns``; ``(unknown)`` where it says none.
         cost: money; NaN: unknown.
-        cutoff: start: customers are compared by what was known of them then.
+        cutoff: start, when the first twentieth was sent to: customers are compared by
+            what was known of them then.
         window_from: outcomes count from here.
         participant, other: by code of the history, ``[customer]``.
         by_chance: the others were held out at random.
-        only_answers: nothing was logged but answers, which are chosen.
+        why_not: why it cannot be compared whoever took part; None: it can.
     """
 
     campaign: str
@@ -55,7 +57,7 @@ class Participation:
     participant: Bools
     other: Bools
     by_chance: bool
-    only_answers: bool
+    why_not: str | None
 
 
 @dataclass(frozen=True)
@@ -183,63 +185,94 @@ def participations(
     if touches is None:
         return
     named = touches.columns["campaign_id"]
-    known = touches.before(until_us) & (named >= 0)
-    found = [
-        one
-        for code in np.unique(named[known])
-        if (one := _participation(history, touches, known & (named == code), int(code)))
-    ]
-    days = max(config.window_days, config.satisfaction_days)
-    over = [one for one in found if one.window_from + days * DAY_US <= until_us]
-    over.sort(key=lambda one: (one.cutoff, one.campaign))
-    yield from over[-config.max_campaigns :]
+    rows = np.flatnonzero(touches.before(until_us) & (named >= 0))
+    rows = rows[np.argsort(named[rows], kind="stable")]
+    if not len(rows):
+        return
+    bounds = np.flatnonzero(np.diff(named[rows], prepend=-1, append=-1))
+    first = np.minimum.reduceat(touches.ts[rows], bounds[:-1])
+    said = _said_of(history)
+    found: list[Participation] = []
+    # The newest first, so that no more are looked at than are asked for.
+    for k in np.argsort(-first, kind="stable").tolist():
+        own = rows[bounds[k] : bounds[k + 1]]
+        one = _participation(history, touches, own, said, config)
+        days = max(config.window_days, config.satisfaction_days)
+        if one.window_from + days * DAY_US <= until_us:
+            found.append(one)
+        if len(found) == config.max_campaigns:
+            break
+    found.sort(key=lambda one: (one.cutoff, one.campaign))
+    yield from found
 
 
 def _participation(
-    history: History, touches: Events, rows: Bools, code: int
-) -> Participation | None:
+    history: History,
+    touches: Events,
+    rows: Longs,
+    said: Mapping[str, tuple[str, float]],
+    config: CampaignsConfig,
+) -> Participation:
     n, words = len(history.customers), touches.words["action"]
-    action = touches.columns["action"]
+    action, moment = touches.columns["action"][rows], touches.ts[rows]
+    customer = touches.customer[rows]
 
-    def who(word: str) -> Bools:
+    def of(word: str) -> Bools:
+        return action == (words.index(word) if word in words else -1)
+
+    def who(kept: Bools) -> Bools:
         found = np.zeros(n, np.bool_)
-        if word in words:
-            found[touches.customer[rows & (action == words.index(word))]] = True
+        found[customer[kept]] = True
         return found
 
-    sent, alone, attended = who("sent"), who("held_out"), who("attended")
-    first = int(touches.ts[rows].min())
-    start = first
-    name = touches.words["campaign_id"][code]
-    kind, cost = _named(history, name)
-    participant = sent if sent.any() else attended
-    if not sent.any() and attended.any():
-        start = int(touches.ts[rows & (action == words.index("attended"))].max()) + 1
+    sent, alone, attended = of("sent"), of("held_out"), of("attended")
+    begins = sent | alone if sent.any() else attended
+    if not begins.any():
+        begins = np.ones_like(begins)
+    # A test mail weeks ahead does not start a campaign.
+    start, last = (
+        int(one)
+        for one in np.quantile(moment[begins], (_EARLY, 1 - _EARLY), method="lower")
+    )
+    by_attendance = not sent.any() and attended.any()
     # A holdout that was sent to later was held out; see ``training.holdout``.
     by_chance = bool(alone.any() and sent.any())
-    touched = np.zeros(n, np.bool_)
-    touched[touches.customer[rows]] = True
+    participant = who(attended if by_attendance else sent)
+    name = touches.words["campaign_id"][int(touches.columns["campaign_id"][rows[0]])]
+    kind, cost = said.get(name, (_UNKNOWN, np.nan))
+    days = (last - start) / DAY_US
+    why_not = None
+    if not participant.any():
+        why_not = (
+            "who was sent to is not logged, only who answered, and who answers chose to"
+        )
+    elif not (by_chance or by_attendance) and days > config.max_sending_days:
+        why_not = (
+            f"it was sent over {days:.0f} days, at most {config.max_sending_days} are "
+            "comparable: who is reached later may be reached for what they did meanwhile"
+        )
     return Participation(
         campaign=name,
         kind=kind,
         cost=cost,
-        cutoff=first,
-        window_from=start,
-        participant=participant & ~alone if by_chance else participant,
-        other=alone if by_chance else ~touched,
+        cutoff=start,
+        window_from=int(moment[attended].max()) + 1 if by_attendance else start,
+        participant=participant & ~who(alone) if by_chance else participant,
+        other=who(alone) if by_chance else ~who(np.ones(len(rows), np.bool_)),
         by_chance=by_chance,
-        only_answers=not participant.any(),
+        why_not=why_not,
     )
 
 
-def _named(history: History, name: str) -> tuple[str, float]:
-    """Kind and cost of a campaign."""
+def _said_of(history: History) -> dict[str, tuple[str, float]]:
+    """Kind and cost of every campaign, by id."""
     campaigns = history.campaigns
+    found: dict[str, tuple[str, float]] = {}
     for row in campaigns.to_pylist() if campaigns is not None else ():
-        if row["campaign_id"] == name:
-            cost = row.get("cost")
-            return row.get("kind") or _UNKNOWN, np.nan if cost is None else float(cost)
-    return _UNKNOWN, np.nan
+        cost = row.get("cost")
+        known = np.nan if cost is None else float(cost)
+        found[row["campaign_id"]] = (row.get("kind") or _UNKNOWN, known)
+    return found
 
 
 def measure(
@@ -295,10 +328,8 @@ def measure(
 
 
 def _unfit(found: Participation, few: int, config: CampaignsConfig) -> str | None:
-    if found.only_answers:
-        return (
-            "who was sent to is not logged, only who answered, and who answers chose to"
-        )
+    if found.why_not is not None:
+        return found.why_not
     if few < config.min_customers:
         return f"{few} customers on the smaller side, {config.min_customers} are needed"
     return None

@@ -14,6 +14,7 @@ import numpy as np
 
 from serving.audience import Ask, Goal, lines, rank
 from serving.filters import AskError
+from serving.insight.blocks import Kpis
 from serving.insight.campaigns import Measured
 from serving.insight.figures import Asked, asked, definitions, values_of
 from serving.insight.figures import lines as kpi_lines
@@ -67,18 +68,24 @@ def weekly(
     if published.kpis is not None:
         question = asked(published.kpis, "all", "week")
         found["week"] = question.period
-        found["sales"] = _sales(published, question)
+        found["sales"] = sales_of(published.kpis, question)
         found["kpis"] = _kpis(published, question)
     return found
 
 
-def _sales(published: Published, question: Asked) -> dict[str, Any] | None:
+def sales_of(kpis: Kpis, question: Asked) -> dict[str, Any] | None:
+    """The change of net sales to a period, see ``changes``; null: not defined."""
     change = change_of(question.block, question.at)
-    if change is None or published.kpis is None:
+    if change is None:
         return None
     kind = question.block.kind
-    movers = movers_of(published.kpis, kind, question.at, MOVERS)
+    movers = movers_of(kpis, kind, question.at, MOVERS)
+    factors = {
+        name: [float(v) if np.isfinite(v) else None for v in pair]
+        for name, pair in change.factors.items()
+    }
     return asdict(change) | {
+        "factors": factors,
         "change": change.now - change.before,
         "movers": [asdict(one) | {"added": one.added} for one in movers],
     }

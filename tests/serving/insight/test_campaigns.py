@@ -113,6 +113,51 @@ def test_of_an_event_without_invitations_those_who_came_count_from_its_end(
     assert found.window_from == to_us(end) + 1
 
 
+def test_a_test_mail_does_not_start_a_campaign(shop: Any) -> None:
+    touches = [touch("a", "sent", START - timedelta(days=30))]
+    # Of 40 contacts one is the test's.
+    touches += [touch("b", "sent", START + US * k) for k in range(39)]
+    history = shop(touches)
+    found = only(history)
+    assert to_us(START) <= found.cutoff < to_us(START + timedelta(seconds=1))
+    assert ids(history, found.participant) == ["a", "b"]
+    assert found.why_not is None
+
+
+@pytest.mark.parametrize(("days", "compared"), [(7, True), (8, False)])
+def test_a_campaign_sent_over_weeks_is_compared_with_its_holdout_only(
+    shop: Any, days: int, compared: bool
+) -> None:
+    late = START + timedelta(days=days)
+    touches = [touch("a", "sent"), touch("b", "sent", late), touch("c", "sent", late)]
+    assert (only(shop(touches)).why_not is None) == compared
+    drawn = [*touches, touch("d", "held_out", late)]
+    assert only(shop(drawn)).why_not is None
+
+
+def test_the_newest_campaigns_are_taken(shop: Any) -> None:
+    touches = [
+        touch("a", "sent", START - timedelta(days=k), campaign_id=f"k{k}")
+        for k in range(4)
+    ]
+    history = shop(touches)
+    few = CONFIG.model_copy(update={"max_campaigns": 2})
+    found = participations(history, to_us(history.until), few)
+    assert [one.campaign for one in found] == ["k1", "k0"]
+
+
+def test_a_campaign_before_the_first_purchase_compares_nobody(shop: Any) -> None:
+    history = shop([touch("a", "sent", datetime(2023, 12, 1))])
+    found = measure(history, only(history), 1.0, CONFIG, seed=0)
+    assert (found.participants, found.others, found.effect) == (0, 0, None)
+
+
+def test_without_contacts_there_is_no_campaign(read_history: Read) -> None:
+    lines = [line(c, datetime(2024, 1, day)) for c in "ab" for day in (5, 20)]
+    history = read_history({"purchases": lines}, datetime(2024, 6, 1))
+    assert list(participations(history, to_us(history.until), CONFIG)) == []
+
+
 def test_where_only_answers_are_logged_nothing_is_claimed(shop: Any) -> None:
     history = shop([touch("a", "redeemed"), touch("b", "clicked")])
     found = measure(history, only(history), 1.0, CONFIG, seed=0)

@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from features.config import Config
+from features.config import Config, KpisConfig
+from serving.cli import main
 from serving.erasure import purge
-from serving.insight.blocks import Kpis
+from serving.insight.blocks import COLUMN, Block, Kpis
+from serving.insight.figures import Asked
+from serving.insight.kpis import MEASURES
+from serving.insight.periods import periods_of
 from serving.insight.portrait import Insight
 from serving.insight.tiers import ABC
 from serving.publish import publish
 from serving.published import Published
 from serving.state import database, tombstones
 from serving.weekly import customers_of
-from serving.weekly.figures import weekly
+from serving.weekly.figures import sales_of, weekly
 from serving.weekly.page import page, sentences
 from training.predictions import Predictions
 
@@ -104,6 +109,31 @@ def test_without_kpis_and_insight_the_rest_is_there(published: Published) -> Non
     assert "As of " in page(found)
 
 
+@pytest.mark.parametrize("empty", ["before", "now"])
+def test_a_week_without_an_order_has_a_page(found: dict[str, Any], empty: str) -> None:
+    sums = {"before": (10.0, 20.0, 100.0), "now": (20.0, 20.0, 200.0)}
+    sums[empty] = (0.0, 0.0, 0.0)
+    cells = np.zeros((1, 2, len(MEASURES)))
+    for at, name in enumerate(("before", "now")):
+        for measure, value in zip(("buyers", "orders", "net"), sums[name], strict=True):
+            cells[0, at, COLUMN[measure]] = value
+    cutoff = datetime(2024, 1, 15)
+    periods = periods_of("week", datetime(2024, 1, 1), cutoff, 10, "UTC")
+    block = Block("all", "week", ("all",), periods, cells)
+    kpis = Kpis(cutoff, KpisConfig(), {("all", "week"): block})
+    sales = sales_of(kpis, Asked(block, 1))
+    assert sales is not None
+    assert sales["parts"] is None
+    assert (
+        json.loads(json.dumps(sales, allow_nan=False))["factors"]["order_value"][
+            1 if empty == "now" else 0
+        ]
+        is None
+    )
+    text = page(found | {"week": found["week"], "sales": sales})
+    assert "Net sales went from" in text
+
+
 def test_the_page_needs_no_other_file_and_escapes_names(found: dict[str, Any]) -> None:
     found["contacts"][0]["lines"] = [
         {
@@ -139,3 +169,36 @@ def test_an_erasure_takes_reports_that_name_the_customer(
         "week-other.html",
         "week-other.json",
     ]
+
+
+def test_a_page_elsewhere_in_the_workspace_is_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = workspace / "published" / "august.html"
+    arguments = ["report", "--set", f"workspace={workspace}", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["repurchase", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "--out: expected a file in" in said
+    assert "an erasure looks for reports there" in said
+
+
+def test_a_damaged_proof_goes_with_an_erasure_and_other_reports_stay(
+    workspace: Path,
+) -> None:
+    config = Config(workspace=workspace)
+    proof = workspace / "proofs" / "m1" / "odd.parquet"
+    proof.parent.mkdir(parents=True)
+    proof.write_bytes(b"PAR1")
+    reports = workspace / "reports"
+    reports.mkdir()
+    for name, text in (("metrics", "[1]"), ("broken", "{"), ("gate", '{"a": 1}')):
+        (reports / f"{name}.json").write_text(text)
+    engine = database.ready(workspace, config.state)
+    tombstones.erase(engine, "anna", 0)
+    database.close(engine)
+    purge(config)
+    assert not proof.exists()
+    assert len(list(reports.iterdir())) == 3
