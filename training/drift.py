@@ -12,7 +12,8 @@ their word. What is past the limits (see ``DriftConfig``) is told, and named:
   and now are, it moved as much. Or it lies between what it was at these cutoffs. Or it
   is an age, and all are older by that time.
 - *new to the model*: neither. This is an alarm.
-- *appeared*: there was no value when the model was trained, so it does not read it.
+- *appeared*: there was no value when the model was trained, or at every cutoff the same
+  for everybody, so it does not read it.
 """
 
 from __future__ import annotations
@@ -234,6 +235,8 @@ class _Judge:
             verdict = APPEARED if now[1:].sum() else ALIKE
         elif p <= self.limits.false_discoveries and distance.is_large(self.limits):
             verdict, like = self._named(name, spread, now, distance)
+            if verdict == DRIFTED and spread.was_constant:
+                verdict = APPEARED
         known = 1 - then[0] / max(then.sum(), 1), 1 - now[0] / max(now.sum(), 1)
         return Shift(name, distance, p, verdict, like, float(known[0]), float(known[1]))
 

@@ -106,6 +106,12 @@ class Spread:
         """There was no value at the model's cutoff."""
         return not sum(self.counts[-1][1:])
 
+    @property
+    def was_constant(self) -> bool:
+        """Everybody had the same at every one of several cutoffs."""
+        used = [np.flatnonzero(one).tolist() for one in self.counts]
+        return len(used) > 1 and all(len(one) == 1 and one == used[0] for one in used)
+
 
 @dataclass(frozen=True)
 class Reference:

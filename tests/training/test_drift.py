@@ -194,6 +194,14 @@ def test_a_trend_that_goes_on_as_before_is_usual() -> None:
     assert shifts(then, rows(LATER, x=level + 9))["x"].verdict == DRIFTED
 
 
+def test_what_was_the_same_for_everybody_at_every_cutoff_is_not_read() -> None:
+    same, now = {"x": [0.0] * 200}, rows(LATER, x=[0.0, 1] * 100)
+    assert shifts(past(same, same), now)["x"].verdict == APPEARED
+    # Once it told customers apart.
+    once = {"x": [0.0] * 190 + [3.0] * 10}
+    assert shifts(past(once, same), now)["x"].verdict == DRIFTED
+
+
 def test_what_lies_between_two_days_that_were_seen_is_usual() -> None:
     def sent(share: int) -> list[float]:
         return [1.0] * share + [0.0] * (100 - share)
