@@ -1,7 +1,8 @@
 """Strict configuration: YAML and ``key=value`` become frozen models.
 
 Every default of the project stands here, once; those of tags, tiers, strategy and
-health in ``features.insight_config``, those of the gate in ``features.gate_config``.
+health in ``features.insight_config``, those of the gate in ``features.gate_config``,
+those of drift in ``features.drift_config``.
 Unknown keys are errors.
 """
 
@@ -24,6 +25,7 @@ from pydantic import (
 
 from features.contracts import SegmentBy, SettingError
 from features.database import Database, parse_data, redacted
+from features.drift_config import DriftConfig
 from features.gate_config import GateConfig
 from features.insight_config import (
     CampaignsConfig,
@@ -505,6 +507,7 @@ class Config(Section):
     tune: TuneConfig = TuneConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
+    drift: DriftConfig = DriftConfig()
     tags: TagsConfig = TagsConfig()
     tiers: TiersConfig = TiersConfig()
     strategy: StrategyConfig = StrategyConfig()

@@ -18,6 +18,7 @@ from serving import (
     audience_cli,
     campaigns_cli,
     champion_cli,
+    drift_cli,
     experiment_cli,
     insight_cli,
     kpis_cli,
@@ -61,6 +62,7 @@ app.command()(state_cli.forget)
 app.command()(champion_cli.gate)
 app.command()(champion_cli.retrain)
 app.command()(champion_cli.rollback)
+app.command()(drift_cli.drift)
 
 # Read when the numeric libraries load: idle OpenMP threads wait without
 # spinning, and ALS runs its own threads over a single-threaded BLAS.

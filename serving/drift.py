@@ -11,19 +11,19 @@ from __future__ import annotations
 import math
 import threading
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from training.psi import stability_index
 
 BINS = 10
 ENOUGH = 500
 """Answers; the index of fewer is mostly chance: about 9 over their number."""
 
 _SAMPLE = 20_000
-_HALF = 0.5
-"""Added to each count, so that an empty bin has a logarithm."""
 
 
 @dataclass(frozen=True)
@@ -95,18 +95,12 @@ class Answers:
         return found
 
 
-def psi(answered: Iterable[float], expected: Iterable[float]) -> float:
+def psi(answered: Sequence[float], expected: Sequence[float]) -> float:
     """The population stability index of two counts by bin.
-
-    The sum of ``(a - e) * ln(a / e)`` over the bins' shares of either; half an answer
-    is added to each. By custom below .1 the two are alike, above .25 they are not.
 
     Returns:
         NaN: fewer than ``ENOUGH`` answers.
     """
-    pairs = [(a + _HALF, e + _HALF) for a, e in zip(answered, expected, strict=True)]
-    whole, of = (sum(counts) for counts in zip(*pairs, strict=True))
-    if whole - _HALF * len(pairs) < ENOUGH:
+    if sum(answered) < ENOUGH:
         return math.nan
-    shares = ((a / whole, e / of) for a, e in pairs)
-    return sum((a - e) * math.log(a / e) for a, e in shares)
+    return stability_index(answered, expected)

@@ -25,6 +25,7 @@ class Live:
     with one line in the log, and the service keeps the one it has.
 
     Attributes:
+        workspace: the folder of everything that the system writes.
         current: the version that answers; None: nothing usable is published.
         problem: why the newest version is not served; None: it is.
         failures: versions refused since the start.
@@ -40,7 +41,7 @@ class Live:
         self.current: Published | None = None
         self.problem: str | None = None
         self.failures = 0
-        self._workspace = workspace
+        self.workspace = workspace
         self._every = every_seconds
         self._clock = clock
         self._taken_up = taken_up
@@ -61,7 +62,7 @@ class Live:
             return
         self._due = now + self._every
         try:
-            version = current_version(self._workspace)
+            version = current_version(self.workspace)
         except OSError as error:
             logger.error("published/current: %s", error)
             return
@@ -77,8 +78,8 @@ class Live:
             self._due = self._clock() + self._every
             version: str | None = None
             try:
-                version = current_version(self._workspace)
-                fresh = Published.open(self._workspace)
+                version = current_version(self.workspace)
+                fresh = Published.open(self.workspace)
             except (ContractError, OSError) as error:
                 self.problem = str(error.args[0] if error.args else error)
                 self.failures += version is not None

@@ -8,7 +8,7 @@ BentoML names in ``PROMETHEUS_MULTIPROC_DIR``, and a scrape shows their sum.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -17,7 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from serving import drift
+from serving import drift, drift_alarm
 from serving.asgi import Reply
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -192,13 +192,19 @@ class Metrics:
                 if count:
                     counter.labels(str(at)).inc(count)
 
-    def text(self, age_seconds: float | None, refused: int) -> bytes:
+    def text(
+        self,
+        age_seconds: float | None,
+        refused: int,
+        drifted: Mapping[str, float] | None = None,
+    ) -> bytes:
         """The exposition text.
 
         Args:
             age_seconds: of the served version; None: none is served, shown as
                 NaN.
             refused: see ``Live.failures``.
+            drifted: see ``drift_alarm.Latest``; None: there is no report.
         """
         self._age.set(float("nan") if age_seconds is None else age_seconds)
         self._refused.set(refused)
@@ -208,7 +214,8 @@ class Metrics:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)
         families = list(registry.collect())
-        return generate_latest(_Collected([*families, _drift(families)]))
+        of_report = drift_alarm.families(drifted or {})
+        return generate_latest(_Collected([*families, _drift(families), *of_report]))
 
 
 def _drift(families: Iterable[Metric]) -> Metric:

@@ -30,6 +30,7 @@ from serving.asgi import Gateway, Reply, Route, Routes
 from serving.audience_api import Audiences
 from serving.auth import Keyring, away
 from serving.customer_api import Customers
+from serving.drift_alarm import Latest
 from serving.erased import Erased
 from serving.events_api import Events
 from serving.experiment_api import Experiments
@@ -90,6 +91,7 @@ class Api:
         self._follower = follower
         self._keyring = keyring
         self.metrics = metrics.Metrics()
+        self._drifted = Latest(live.workspace)
         answering = Answering(live, follower, erased, now)
         outlooks = Outlooks(answering, self.metrics)
         self._from, self._scores = answering, outlooks.scores
@@ -149,7 +151,8 @@ class Api:
         self.note()
         served = self._live.current
         age = (self._from.now() - served.cutoff).total_seconds() if served else None
-        text = self.metrics.text(age, self._live.failures)
+        drifted = self._drifted.values(self._from.now())
+        text = self.metrics.text(age, self._live.failures, drifted)
         return Reply(200, text, metrics.MEDIA)
 
     def openapi(self, _: bytes) -> Reply:

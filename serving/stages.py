@@ -49,6 +49,7 @@ from training.metrics import MAP_SLOTS, K
 from training.predict import predict_parts
 from training.predictions import Predictions
 from training.recipe import record_of
+from training.reference import reference_of
 from training.survey import read_survey
 
 GATE = "gate.json"
@@ -211,6 +212,8 @@ def train(config: Config, announce: Announce | None = None) -> Path:
         )
     bundle = build.fit(history, table, config, steps, survey.censuses)
     folder = artifacts.save(bundle, config.workspace / "models")
+    with steps("count what is usual"):
+        reference_of(table, bundle.propensity).save(folder)
     record.save(folder)
     name_latest(config.workspace, folder.name)
     with steps("log to MLflow"), track.run(config, f"train {folder.name}") as run:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from features.history import Floats
 
-_KEYS = ("customer", "customer_id", "cutoff")
+KEYS = ("customer", "customer_id", "cutoff")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def encoding_of(table: pa.Table) -> Encoding:
     words: dict[str, tuple[str, ...]] = {}
     for name in table.column_names:
         column = table.column(name).combine_chunks()
-        if name in _KEYS or column.null_count == len(column):
+        if name in KEYS or column.null_count == len(column):
             continue
         columns.append(name)
         if pa.types.is_dictionary(column.type):
