@@ -74,6 +74,25 @@ NOTEBOOKS: dict[str, Expected] = {
             "contributions": parts.sum(),
         }""",
     ),
+    "compare_with_manual_picks": Expected(
+        2,
+        """{
+            "campaigns": len(by_campaign),
+            "ours": figures.loc[OURS, "purchases per slot"],
+            "reached": figures.loc[OURS, "customers reached"],
+        }""",
+    ),
+    "analyse_an_ab_test": Expected(
+        3,
+        """{
+            "clicks": found["measures"][0]["uplift"],
+            "low": found["measures"][0]["uplift_low"],
+            "high": found["measures"][0]["uplift_high"],
+            "false alarms": played[0.0].bounds / played[0.0].runs,
+            "outcome": found["verdicts"][0]["outcome"],
+            "broken": lost["verdicts"][0]["outcome"],
+        }""",
+    ),
     "train_and_compare": Expected(
         1,
         """{
@@ -92,7 +111,7 @@ NOTEBOOKS: dict[str, Expected] = {
 RUN = (
     tuple(NOTEBOOKS)
     if os.environ.get("THOROUGH")
-    else ("features_of_one_customer", "train_and_compare")
+    else ("features_of_one_customer", "analyse_an_ab_test", "train_and_compare")
 )
 """A kernel costs seconds before its first cell: by default not all are started."""
 
@@ -180,6 +199,13 @@ def test_the_future_is_not_read_and_a_feature_is_what_it_says(run: Run) -> None:
     found = run("features_of_one_customer").found
     assert found["by hand"] == found["declared"] > 0
     assert 0 < found["chance"] < 1
+
+
+def test_the_experiment_has_the_truth_that_it_was_given(run: Run) -> None:
+    found = run("analyse_an_ab_test").found
+    assert 0 < found["low"] < 0.25 < found["high"]
+    assert found["false alarms"] < 0.1
+    assert (found["outcome"], found["broken"]) == ("won", "invalid")
 
 
 @pytest.fixture(scope="module")
