@@ -39,6 +39,12 @@ SMALL = (
     "replenishment.trees=5",
     "replenishment.seeds=1",
     "processes=1",
+    "tune.trials=3",
+    # A shop of 80 customers proves nothing.
+    "gate.auc_margin=0.99",
+    "gate.recall_margin=0.99",
+    "gate.baseline_margin=0.99",
+    "gate.calibration_error=1",
 )
 
 
@@ -72,6 +78,32 @@ NOTEBOOKS: dict[str, Expected] = {
             "declared": then.loc[config.cutoff, "orders_count_90d"],
             "chance": chance,
             "contributions": parts.sum(),
+        }""",
+    ),
+    "train_and_tune_propensity": Expected(
+        4,
+        """{
+            "auc": figures.loc[MODEL, "auc"],
+            "trials": len(trials),
+            "present": trials[0].loss,
+            "best": outcome.best_trial.loss,
+            "gain": gain.sum(),
+        }""",
+    ),
+    "retrain_and_promote": Expected(
+        1,
+        """{
+            "versions": [first.version, again.version, second.version, third.version,
+                         restored],
+            "promoted": [not one.refused for one in (first, second, third)],
+            "auc": auc.to_numpy().min(),
+        }""",
+    ),
+    "bring_your_own_data": Expected(
+        1,
+        """{
+            "set aside": sum(tables.quarantined.values()),
+            "least": added.to_numpy().min(),
         }""",
     ),
     "compare_with_manual_picks": Expected(
@@ -199,6 +231,14 @@ def test_the_future_is_not_read_and_a_feature_is_what_it_says(run: Run) -> None:
     found = run("features_of_one_customer").found
     assert found["by hand"] == found["declared"] > 0
     assert 0 < found["chance"] < 1
+
+
+@pytest.mark.skipif("retrain_and_promote" not in RUN, reason="only if thorough")
+def test_a_worse_model_is_refused_and_the_former_one_comes_back(run: Run) -> None:
+    found = run("retrain_and_promote").found
+    first, again, second, third, restored = found["versions"]
+    assert found["promoted"] == [True, True, False]
+    assert first == again == restored != second == third
 
 
 def test_the_experiment_has_the_truth_that_it_was_given(run: Run) -> None:
