@@ -87,7 +87,7 @@ NOTEBOOKS: dict[str, Expected] = {
             "trials": len(trials),
             "present": trials[0].loss,
             "best": outcome.best_trial.loss,
-            "gain": gain.sum(),
+            "confirmed": by_cutoff.to_numpy().sum(),
         }""",
     ),
     "retrain_and_promote": Expected(
