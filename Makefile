@@ -23,7 +23,7 @@ thorough: $(VENV)/.dev          ## what tests draw, drawn more often
 	THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 	  -rP -p no:cacheprovider tests/features/test_engines_agree.py \
 	  tests/serving/insight/test_campaign_truth.py tests/serving/test_fuzz.py \
-	  tests/end_to_end/test_failures.py
+	  tests/end_to_end/test_failures.py tests/end_to_end/test_notebooks.py
 
 check: $(VENV)/.dev             ## format, lint, types, layers, clean notebooks
 	$(BIN)/ruff format --check .

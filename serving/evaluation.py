@@ -11,7 +11,6 @@ from typing import Any
 
 from features.config import Config
 from features.contracts import ContractError, SettingError
-from features.engine import Tables
 from features.snapshot import Snapshot
 from features.workers import pool
 from serving.experiments import offline
@@ -24,7 +23,7 @@ from serving.stages import (
     tables_of,
 )
 from serving.turns import one_at_a_time
-from training import backtest, plots, ranker, report, track
+from training import backtest, plots, report, track
 from training.build import Steps
 from training.details import Details, Look, details, look
 from training.evaluate import Quality
@@ -166,31 +165,8 @@ def _comparison(
     with open_tables(config, announce) as tables:
         if announce:
             announce("compare with manual picks of past campaigns")
-        fitted = _latest_fitted(tables, recommenders, config, announce)
+        fitted = offline.latest_fitted(tables, config, recommenders, announce)
         return offline.compare(tables, fitted, config)
-
-
-def _latest_fitted(
-    tables: Tables,
-    fitted: dict[datetime, Recommender],
-    config: Config,
-    announce: Announce | None,
-) -> Callable[[datetime], Recommender]:
-    """The latest recommender fitted at or before a moment; fits one if none is."""
-
-    def recommender(moment: datetime) -> Recommender:
-        past = [cutoff for cutoff in fitted if cutoff <= moment]
-        if not past:
-            if announce:
-                announce(f"train recommender as of {moment:%Y-%m-%d}")
-            history = tables.history(moment)
-            fitted[moment] = ranker.fit(
-                history, moment, config.horizon_days, config.recommend, config.seed
-            )
-            past = [moment]
-        return fitted[max(past)]
-
-    return recommender
 
 
 def _write_report(evaluation: Evaluation) -> None:

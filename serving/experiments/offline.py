@@ -10,7 +10,7 @@ products that the product table calls available.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import numpy as np
@@ -30,6 +30,7 @@ from serving.experiments.comparison import (
     comparison_of,
 )
 from serving.experiments.picks import Campaign, past_campaigns
+from training import ranker
 from training.generators.fitted import Generators
 from training.metrics import (
     K,
@@ -86,6 +87,37 @@ def compare(
             slots = min(K, len(pool))
             outcomes.append(Outcome(campaign, customer, slots, lists, bought))
     return comparison_of(outcomes, past, config.seed)
+
+
+def latest_fitted(
+    tables: Tables,
+    config: Config,
+    fitted: Mapping[datetime, Recommender] | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> Callable[[datetime], Recommender]:
+    """For ``compare``: the latest recommender fitted at or before a moment.
+
+    Args:
+        tables: all input; only rows known before the moment are learned from.
+        config: of the recommender; one is fitted where there is none so early.
+        fitted: by cutoff, those that are there already.
+        announce: hears of every fit.
+    """
+    ours = dict(fitted or {})
+
+    def recommender(moment: datetime) -> Recommender:
+        past = [cutoff for cutoff in ours if cutoff <= moment]
+        if not past:
+            if announce:
+                announce(f"train recommender as of {moment:%Y-%m-%d}")
+            history = tables.history(moment)
+            ours[moment] = ranker.fit(
+                history, moment, config.horizon_days, config.recommend, config.seed
+            )
+            past = [moment]
+        return ours[max(past)]
+
+    return recommender
 
 
 def _fitted_at(
