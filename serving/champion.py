@@ -9,6 +9,7 @@ start of the next run, in case a kill came in between.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from features.config import Config
@@ -44,10 +45,11 @@ def model_of(workspace: Path, version: str) -> str | None:
 
 def withdrawn(workspace: Path) -> set[str]:
     """Names of the models that a rollback took out of force, and nobody put back."""
-    champion = champion_of(workspace)
-    gone = moves.rolled_back(workspace / "published", current_version(workspace))
-    found = {model_of(workspace, version) for version in gone}
-    return {name for name in found if name is not None and name != champion}
+    return moves.rolled_back(
+        workspace / "published",
+        current_version(workspace),
+        partial(model_of, workspace),
+    )
 
 
 def told(workspace: Path, bundle: str) -> None:
@@ -97,15 +99,42 @@ def rollback(config: Config, to: str | None = None) -> tuple[str, str]:
         )
     target = _existing(workspace, to) if to else _former(workspace, current)
     published = Published.open_version(workspace, target)
-    models = workspace / "models"
-    artifacts.read_manifest(models / published.model_version)
+    artifacts.read_manifest(workspace / "models" / published.model_version)
+    _put_in_force(config, target, published.model_version)
+    return target, current
+
+
+@one_at_a_time
+def use(config: Config, version: str) -> str | None:
+    """Put a version in force, also one whose model is gone.
+
+    Args:
+        config: names the workspace, and where runs are kept.
+        version: a published one.
+
+    Returns:
+        The version in force before; None: there was none.
+
+    Raises:
+        ContractError: the version is damaged; nothing was changed.
+    """
+    current = current_version(config.workspace)
+    published = Published.open_version(config.workspace, version)
+    _put_in_force(config, version, published.model_version)
+    return current
+
+
+def _put_in_force(config: Config, version: str, model: str) -> None:
+    """Model, pointer and registry; a step back withdraws what was in force."""
+    workspace = config.workspace
+    root, models = workspace / "published", workspace / "models"
     # First what the next publish takes, then the pointer, which decides, then the
     # registry: after a kill in between, the same command completes it.
-    with whole(models / LATEST) as place:
-        place.write_text(published.model_version)
-    switch(workspace / "published", target, back=True)
+    if (models / model).is_dir():
+        with whole(models / LATEST) as place:
+            place.write_text(model)
+    switch(root, version, back=moves.is_back(root, version, current_version(workspace)))
     follow(config)
-    return target, current
 
 
 def _existing(workspace: Path, version: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,16 +71,36 @@ def former(root: Path, current: str) -> str | None:
     return steps[-1].before if steps else None
 
 
-def rolled_back(root: Path, current: str | None) -> set[str]:
-    """Versions that a rollback took out of force, and nobody put back.
+def is_back(root: Path, version: str, current: str | None) -> bool:
+    """Whether a move by hand leads back; one to what came later leads forth.
+
+    A version is as late as its first move. One that no move is known of is earlier
+    than all.
+    """
+    order = list(dict.fromkeys(one.version for one in made(root)))
+    place = {name: n for n, name in enumerate(order)}
+    return place.get(version, -1) < place.get(current or "", -1)
+
+
+def rolled_back(
+    root: Path,
+    current: str | None,
+    model_of: Callable[[str], str | None] = lambda version: version,
+) -> set[str]:
+    """Models whose versions a rollback took out of force, and nobody put back.
+
+    A step back to another version of the same model takes none out of force.
 
     Args:
         root: folder of the versions.
-        current: the version in force, which is none of them.
+        current: the version in force, whose model is none of them.
+        model_of: of a version; None: it cannot be told.
     """
     out: set[str] = set()
     for move in made(root):
-        out.discard(move.version)
-        if move.back and move.before:
-            out.add(move.before)
-    return out - {current}
+        model = model_of(move.version)
+        before = model_of(move.before) if move.before else None
+        out -= {model}
+        if move.back and before is not None and before != model:
+            out.add(before)
+    return out - {None if current is None else model_of(current)}

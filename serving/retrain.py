@@ -209,12 +209,15 @@ def _judged(
         gating.judge(config, announce, of_data)
         return bundle
 
+    champion = champion_of(config.workspace)
+
     def stands(name: str) -> bool:
-        return Judged.of(config, name) is not None
+        said = Judged.of(config, name)
+        return said is not None and said.champion == champion
 
     beside = [
         bundle,
-        champion_of(config.workspace),
+        champion,
         sorted(gating.withdrawn(config.workspace)),
         config.gate.model_dump(),
         [cutoff.isoformat() for cutoff in gating.cutoffs_of(config)],
@@ -224,7 +227,7 @@ def _judged(
     judged = Judged.of(config, bundle)
     if judged is None:
         raise ContractError(
-            f"model: expected the gate's decision in models/{bundle}, got none; is "
+            f"model: expected the gate's decision in proofs/{bundle}, got none; is "
             "somebody else at work there?"
         )
     return judged

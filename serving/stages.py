@@ -29,7 +29,7 @@ from features.profile import UNDATED, is_undated, left_out
 from features.scratch import folder_in, scratch, unfinished, whole
 from features.snapshot import Snapshot
 from features.store import Stamp
-from serving.champion import LATEST, told
+from serving.champion import LATEST, champion_of, told
 from serving.erasure import erased_of, purge
 from serving.insight.blocks import Kpis
 from serving.insight.measure import Measures
@@ -319,9 +319,20 @@ def steady_numbers(found: Details) -> dict[str, float]:
 
 @one_at_a_time
 def publish(
-    config: Config, announce: Announce | None = None
+    config: Config, announce: Announce | None = None, *, ungated: bool = False
 ) -> tuple[Path, Predictions]:
-    """Score everyone with the latest bundle and put the result in force."""
+    """Score everyone with the latest bundle and put the result in force.
+
+    Args:
+        config: of everything.
+        announce: hears of every step.
+        ungated: put it in force whatever the gate said, or did not say.
+
+    Raises:
+        ContractError: no model was trained, or the input breaks the contract.
+        SettingError: another model is in force and the gate did not let this one take
+            its place.
+    """
     steps = Steps(announce)
     pointer = config.workspace / "models" / "latest"
     if not pointer.exists():
@@ -330,7 +341,8 @@ def publish(
             "none; run repurchase train first"
         )
     folder = pointer.with_name(pointer.read_text())
-    _must_not_be_refused(config.workspace, folder.name)
+    if not ungated:
+        _must_be_let_pass(config.workspace, folder.name)
     bundle = artifacts.load(folder)
     if bundle.horizon_days != config.horizon_days:
         raise SettingError(
@@ -381,18 +393,32 @@ def file_of(workspace: Path, bundle: str) -> Path:
     return workspace / "proofs" / bundle / GATE
 
 
-def _must_not_be_refused(workspace: Path, bundle: str) -> None:
-    """A model that the gate said no to is not put in force by accident."""
-    file = file_of(workspace, bundle)
+def _must_be_let_pass(workspace: Path, bundle: str) -> None:
+    """A model takes another one's place only after a yes beside that one.
+
+    The model in force is published again whatever was said of it once: it may have
+    been sent back and put in force again by hand.
+    """
+    champion, file = champion_of(workspace), file_of(workspace, bundle)
+    if bundle == champion:
+        return
     try:
         said = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return
-    if said["promote"] is False:
+        promote, beside = bool(said["promote"]), said["champion"]
+        count = len(said["reasons"])
+    except (OSError, ValueError, KeyError, TypeError):
+        promote, beside, count = None, None, 0
+    if promote is False:
         raise SettingError(
             f"model: expected one that the gate let pass, got {bundle} "
-            f"({len(said['reasons'])} reasons in {file}); train another one, "
-            "or change the gate: section and run repurchase gate again"
+            f"({count} reasons in {file}); train another one, or change the gate: "
+            "section and run repurchase gate again, or give publish --ungated"
+        )
+    if champion is not None and not (promote and beside == champion):
+        raise SettingError(
+            f"model: expected one that the gate let pass beside {champion}, which is in "
+            f"force, got {bundle}, of which nothing was said beside it; run repurchase "
+            "gate, or give publish --ungated"
         )
 
 

@@ -44,22 +44,19 @@ def use(
 ) -> None:
     """Put a version in force, once every byte of it was checked: also a rollback.
 
-    Services take it up within about a second, without a restart. The next publish
-    puts its own version in force.
+    Services take it up within about a second, without a restart. A model that is left
+    behind by a step back is not taken again by `retrain`, as after `rollback`.
     """
-    from serving.publish import current_version, switch
-    from serving.published import Published
+    from serving import champion
 
-    workspace = load(config, overrides).workspace
-    root = workspace / "published"
+    settings = load(config, overrides)
+    root = settings.workspace / "published"
     is_name = Path(version).name == version and not version.startswith(".")
     if not (version and is_name and (root / version).is_dir()):
         raise SettingError(
             f"version: expected one of `repurchase versions list`, got {version!r:.80}"
         )
-    before = current_version(workspace)
-    Published.open_version(workspace, version)
-    switch(root, version)
+    before = champion.use(settings, version)
     new_console().print(f"in force: {version} (before: {before})", soft_wrap=True)
 
 

@@ -200,7 +200,9 @@ def test_models_and_versions_in_force_outlive_killed_stages(
     run: Commands, shop_dir: Path, temporary: Path, tmp_path: Path
 ) -> None:
     def words(stage: str, seed: int) -> list[str]:
-        return [stage, *words_of(shop_dir, tmp_path, CUTOFF, f"seed={seed}", *FAST)]
+        more = ["--ungated"] if stage == "publish" else []
+        named = words_of(shop_dir, tmp_path, CUTOFF, f"seed={seed}", *FAST)
+        return [stage, *more, *named]
 
     pointers = {
         "train": tmp_path / "models" / "latest",

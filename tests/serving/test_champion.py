@@ -36,6 +36,23 @@ def test_former_is_what_was_in_force_before_and_a_rollback_leads_further_back(
     assert moves.former(root, "never") is None
 
 
+def test_a_step_within_a_model_or_forth_withdraws_nothing(tmp_path: Path) -> None:
+    (root := tmp_path / "published").mkdir()
+    model_of = {"v1": "m1", "v2": "m2", "v3": "m2", "v4": "m3"}.get
+    for version in ("v1", "v2", "v3"):
+        switch(root, version)
+    assert moves.is_back(root, "v2", "v3") and not moves.is_back(root, "v3", "v3")
+    assert moves.is_back(root, "unknown", "v3") and not moves.is_back(root, "v1", None)
+    switch(root, "v2", back=True)
+    switch(root, "v4")
+    assert moves.rolled_back(root, "v4", model_of) == set()
+    switch(root, "v1", back=True)
+    assert moves.rolled_back(root, "v1", model_of) == {"m3"}
+    # Another version of m3 is put in force by hand: the model is back.
+    switch(root, "v4", back=moves.is_back(root, "v4", "v1"))
+    assert moves.rolled_back(root, "v4", model_of) == set()
+
+
 def test_a_move_that_a_kill_prevented_changes_nothing(tmp_path: Path) -> None:
     (root := tmp_path / "published").mkdir()
     for version in ("v1", "v2"):
@@ -98,7 +115,8 @@ def test_rollback_restores_model_snapshot_and_registry_together(
     with pytest.raises(SettingError, match="of another model that was in force"):
         champion.rollback(config)
     assert champion.rollback(config, three[1]) == (three[1], three[0])
-    assert (said(), champion.withdrawn(tmp_path)) == ("m2", {"m1"})
+    # A move forth by hand withdraws nothing.
+    assert (said(), champion.withdrawn(tmp_path)) == ("m2", set())
 
 
 def _killed(config: Config) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.config import Config, RecommendConfig, TreesConfig
+from features.contracts import ContractError, SettingError
 from features.engine import Tables
 from serving import stages
 from serving.published import Published
@@ -76,6 +78,44 @@ def test_a_shop_that_is_learned_from_some_customers_is_published_whole(
     assert np.array_equal(predictions.curve, published.curve)
     assert [published.customers[row] for row in range(len(everyone))] == everyone
     assert (np.diff(published.offers.offsets) > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("said", "passes"),
+    [
+        (None, False),  # killed between train and gate
+        ({"promote": True, "champion": "m0", "reasons": []}, False),
+        ({"promote": True, "champion": "m1", "reasons": []}, True),
+        ({"promote": False, "champion": "m1", "reasons": ["x"]}, False),
+    ],
+)
+def test_a_model_takes_another_ones_place_only_after_a_yes_beside_it(
+    tmp_path: Path, said: dict[str, object] | None, *, passes: bool
+) -> None:
+    in_force = tmp_path / "published" / "v1"
+    in_force.mkdir(parents=True)
+    (in_force / "manifest.json").write_text('{"model_version": "m1"}')
+    (in_force.parent / "current").write_text("v1\n")
+    if said is not None:
+        file = stages.file_of(tmp_path, "m2")
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(said))
+    (tmp_path / "models").mkdir()
+    stages.name_latest(tmp_path, "m2")
+    config = Config(workspace=tmp_path)
+    # There is no model to load: who gets that far was let pass.
+    error = ContractError if passes else SettingError
+    with pytest.raises(error):
+        stages.publish(config)
+    with pytest.raises(ContractError):
+        stages.publish(config, ungated=True)
+    # The model in force is published again, whatever was said of it once.
+    file = stages.file_of(tmp_path, "m1")
+    file.parent.mkdir(parents=True)
+    file.write_text('{"promote": false, "champion": "m0", "reasons": []}')
+    stages.name_latest(tmp_path, "m1")
+    with pytest.raises(ContractError):
+        stages.publish(config)
 
 
 def _fail(*_: object) -> None:

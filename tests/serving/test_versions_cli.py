@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from features.contracts import ContractError
+from serving import champion
 from serving.cli import app
 from serving.publish import current_version, publish
 
@@ -34,6 +36,28 @@ def test_an_earlier_version_is_put_in_force_and_back(workspace, two) -> None:
         done = run(workspace, "use", version)
         assert done.stdout == f"in force: {version} (before: {before})\n"
         assert current_version(workspace) == version
+
+
+def test_an_earlier_version_withdraws_the_model_that_it_replaces(
+    tmp_path, predictions
+) -> None:
+    names: list[str] = []
+    for day, model in enumerate(("m1", "m2")):
+        (tmp_path / "models" / model).mkdir(parents=True)
+        later = replace(predictions, cutoff=predictions.cutoff + timedelta(days=day))
+        names.append(publish(tmp_path, later, model).name)
+    champion.told(tmp_path, "m1")  # MLflow need not be told
+    run(tmp_path, "use", names[0])
+    assert champion.withdrawn(tmp_path) == {"m2"}
+    assert (tmp_path / "models" / "latest").read_text() == "m1"
+
+
+def test_no_version_is_put_in_force_while_a_build_is_at_work(workspace, two) -> None:
+    with (workspace / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run(workspace, "use", two[0])
+    assert "expected no other build" in str(done.exception)
+    assert current_version(workspace) == two[1]
 
 
 def test_the_list_says_which_is_in_force(workspace, two) -> None:
