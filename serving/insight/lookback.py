@@ -23,6 +23,7 @@ from features.samples import lots, take
 from features.snapshot import to_us
 from serving.insight.health import health, month_cutoffs, months_of
 from serving.insight.hindsight import Past, compare, lost_by_spend, together
+from serving.insight.since import is_known, known_since, returns_since
 from serving.insight.slim import slim
 from serving.insight.thresholds import fit_thresholds
 from serving.insight.warning import Driver, choose, scores_of
@@ -102,8 +103,14 @@ def look_back(
         return Lookback()
     share = SAMPLE / max(len(history.customers), 1)
     sample = take(history, lots(history.customers, config.seed) < share)
+    known = known_since(sample)
+    # A history that was loaded late says nothing of what was known before that.
+    moments = tuple(at for at in moments if known is not None and known < at)
+    if not moments:
+        return Lookback()
     churn, moments = _churn(sample, moments, config)
-    past = together([_past(sample, at, churn, config) for at in moments])
+    since = returns_since(history)
+    past = together([_past(sample, at, churn, since, config) for at in moments])
     if not 0 < past.lost.sum() < len(past.lost):
         return Lookback()
     figures = {
@@ -134,10 +141,10 @@ def _churn(
     """
     settings = config.churn.model_copy(update={"seeds": 1})
     step = timedelta(days=config.churn.window_days)
-    began = int(history.purchases.ts.min())
+    began = known_since(history)
     for place, moment in enumerate(moments):
         back = (moment - step * n for n in range(LESSONS, 0, -1))
-        lessons = [one for one in back if to_us(one) > began]
+        lessons = [one for one in back if began is not None and began < one]
         if not lessons:
             continue
         rows = assemble(history, lessons)
@@ -148,13 +155,22 @@ def _churn(
 
 
 def _past(
-    history: History, moment: datetime, churn: Churn | None, config: Config
+    history: History,
+    moment: datetime,
+    churn: Churn | None,
+    returns: datetime | None,
+    config: Config,
 ) -> Past:
     """What was said at a moment of customers with a usual spend, and what came."""
     rules, us = config.health, to_us(moment)
-    features = slim(history, month_cutoffs(moment, rules.months))
+    cutoffs = month_cutoffs(moment, rules.months)
+    features = slim(history, cutoffs)
     here = at_cutoff(features, moment)
-    months = months_of(health(features, rules))
+    states = [
+        health(at_cutoff(features, at), rules, has_returns=is_known(returns, at))
+        for at in cutoffs
+    ]
+    months = months_of(pa.concat_tables(states))
     gap = fit_thresholds(here, config.tags, config.tiers).usual_gap
     risk = None if churn is None else _risk(history, churn, moment, us)
     scores = scores_of(months, here, risk, gap, rules)

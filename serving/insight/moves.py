@@ -36,8 +36,7 @@ def moves(
         As of ``migration.migrate``.
     """
     survey = read_survey(tables, days[1], config)
-    first = tables.first_purchase(days[1])
-    thresholds = thresholds_at(survey.history, list(days), first, config)
+    thresholds = thresholds_at(survey.history, list(days), config)
     parts = [
         tiers_at(part, days, thresholds, tier, config) for part in survey.parts(tables)
     ]

@@ -28,6 +28,7 @@ from serving.insight.portrait import (
     index_of,
 )
 from serving.insight.preferences import preferences
+from serving.insight.since import is_known
 from serving.insight.slim import FACT_NAMES, slim
 from serving.insight.standards import Standards
 from serving.insight.tags import (
@@ -74,13 +75,14 @@ class Portraits:
         customer = here.column("customer").to_numpy()
         scores = np.full((len(here), len(months), len(DIMENSIONS)), np.nan, np.float32)
         tiers = np.full((len(here), len(months), len(MONTHLY)), NONE, np.int8)
-        recorded = self._standards.has_returns
+        returns = self._standards.returns_since
         for place, (moment, thresholds) in enumerate(
             zip(months, self._standards.thresholds, strict=True)
         ):
             rows = at_cutoff(features, moment)
             if thresholds is None or not len(rows):
                 continue
+            recorded = is_known(returns, moment)
             found = health(rows, config.health, has_returns=recorded)
             at = np.searchsorted(customer, rows.column("customer").to_numpy())
             codes = tier_codes(rows, thresholds, config.tiers)

@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from features.config import Config
 from features.history import History
-from features.snapshot import to_us
 from serving.insight.health import month_cutoffs
 from serving.insight.lookback import Lookback, look_back
+from serving.insight.since import is_known, known_since, returns_since
 from serving.insight.slim import slim
 from serving.insight.thresholds import Thresholds, fit_thresholds, threshold_moment
 from training.build import at_cutoff
@@ -31,13 +31,13 @@ class Standards:
     Attributes:
         months: the cutoff and the same day of the months before it, ascending.
         thresholds: of the quarter of each month; None: nobody was a customer then.
-        has_returns: the shop records returned lines.
+        returns_since: when the first returned line was known; None: none was.
         past: what drives warnings.
     """
 
     months: tuple[datetime, ...]
     thresholds: tuple[Thresholds | None, ...]
-    has_returns: bool
+    returns_since: datetime | None
     past: Lookback
 
     @property
@@ -61,7 +61,9 @@ class Standards:
             "thresholds": [
                 None if one is None else _plain(asdict(one)) for one in self.thresholds
             ],
-            "has_returns": self.has_returns,
+            "returns_since": None
+            if self.returns_since is None
+            else self.returns_since.isoformat(),
             "past": self.past.facts(),
         }
 
@@ -73,7 +75,7 @@ class Standards:
             thresholds=tuple(
                 None if one is None else _thresholds(one) for one in facts["thresholds"]
             ),
-            has_returns=bool(facts["has_returns"]),
+            returns_since=_moment(facts.get("returns_since")),
             past=Lookback.of(facts["past"]),
         )
 
@@ -91,22 +93,25 @@ def standards_of(
         config: of tags, tiers, health and churn.
     """
     months = month_cutoffs(cutoff, config.health.months)
-    lines, us = history.purchases, to_us(cutoff)
+    since = returns_since(history)
     return Standards(
         months=tuple(months),
-        thresholds=thresholds_at(history, months, first, config),
-        has_returns=bool((~lines.bought & lines.before(us)).any()),
+        thresholds=thresholds_at(history, months, config),
+        returns_since=since if is_known(since, cutoff) else None,
         past=look_back(history, cutoff, first, config),
     )
 
 
 def thresholds_at(
-    history: History, moments: list[datetime], first: datetime, config: Config
+    history: History, moments: list[datetime], config: Config
 ) -> tuple[Thresholds | None, ...]:
-    """The thresholds of some moments; None: nobody was a customer by then.
+    """The thresholds of some moments; None: no customer was known by then.
 
-    Those of one quarter are the same.
+    Those of one quarter are the same, if a customer was known when it began.
     """
+    first = known_since(history)
+    if first is None:
+        return (None,) * len(moments)
     taken = [threshold_moment(moment, first) for moment in moments]
     features = slim(history, taken)
 
@@ -129,6 +134,10 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
         return None if np.isnan(value) else value
 
     return {name: one(value) for name, value in values.items()}
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _thresholds(facts: Mapping[str, Any]) -> Thresholds:

@@ -61,14 +61,15 @@ def quarter_start(moment: datetime) -> datetime:
     return datetime(moment.year, 3 * ((moment.month - 1) // 3) + 1, 1)
 
 
-def threshold_moment(cutoff: datetime, first_purchase: datetime) -> datetime:
+def threshold_moment(cutoff: datetime, first_known: datetime) -> datetime:
     """At which moment the thresholds of a cutoff are taken.
 
-    The start of its quarter; the cutoff itself where no purchase was before that, so
-    that a shop has tiers from its first week on. ``Thresholds.as_of`` says which.
+    The start of its quarter; the cutoff itself where no purchase was known before
+    that, so that a shop has tiers from its first week on, also where its history was
+    loaded late. ``Thresholds.as_of`` says which.
     """
     start = quarter_start(cutoff)
-    return start if first_purchase < start else cutoff
+    return start if first_known < start else cutoff
 
 
 def fit_thresholds(

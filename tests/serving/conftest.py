@@ -586,7 +586,7 @@ def draw_insight() -> Insight:
         scores,
         tiers,
         words,
-        Standards(MONTHS, (None,) * 4, False, Lookback(DRIVERS, MONTHS[:1], 9, {})),
+        Standards(MONTHS, (None,) * 4, None, Lookback(DRIVERS, MONTHS[:1], 9, {})),
         StrategyConfig(),
         HealthConfig(),
     )
