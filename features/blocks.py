@@ -27,6 +27,10 @@ COMPARED = 6
 ENOUGH = 50
 """Numbers in a block; what is usual of fewer is mostly chance."""
 
+LOST = 0.1
+"""Tables other than purchases are held to this part of the share that is asked for:
+campaigns and surveys come and go, an export that stops leaves hardly a line."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -119,23 +123,29 @@ def _of(
 
 
 def gaps(found: Sequence[Block], least: float) -> list[str]:
-    """Blocks of purchases with fewer lines than usual before them, one line each.
+    """Blocks of a table with fewer lines than usual before them, one line each.
 
     Args:
         found: of ``blocks``.
-        least: share of the median of the ``COMPARED`` blocks before that is enough.
+        least: share of the median of the ``COMPARED`` blocks before that is enough, of
+            purchases; of other tables with ``ENOUGH`` lines usually it is a tenth of
+            it, see ``LOST``.
     """
-    lines = [one for one in found if one.table == PURCHASES.name]
     said: list[str] = []
-    for place in range(max(1, len(lines) - COMPARED), len(lines)):
-        before = [one.rows for one in lines[max(0, place - COMPARED) : place]]
-        usual, block = median(before), lines[place]
-        if block.rows < least * usual:
-            said.append(
-                f"purchases: expected {least:.0%} or more of the {usual:,.0f} lines "
-                f"usual before {block.start:%Y-%m-%d}, got {block.rows:,} in the block "
-                "from that day; check the export"
-            )
+    for table in dict.fromkeys(one.table for one in found):
+        lines = [one for one in found if one.table == table]
+        share = least if table == PURCHASES.name else least * LOST
+        for place in range(max(1, len(lines) - COMPARED), len(lines)):
+            before = [one.rows for one in lines[max(0, place - COMPARED) : place]]
+            usual, block = median(before), lines[place]
+            if table != PURCHASES.name and usual < ENOUGH:
+                continue
+            if block.rows < share * usual:
+                said.append(
+                    f"{table}: expected {share:.0%} or more of the {usual:,.0f} lines "
+                    f"usual before {block.start:%Y-%m-%d}, got {block.rows:,} in the "
+                    "block from that day; check the export"
+                )
     return said
 
 
@@ -164,7 +174,10 @@ def changed_units(found: Sequence[Block], factor: float) -> list[str]:
 
 
 def missing(before: Sequence[Block], now: Sequence[Block], least: float) -> list[str]:
-    """Blocks of purchases of which an earlier reading had more, one line each.
+    """Blocks of a table of which an earlier reading had more, one line each.
+
+    Of tables other than purchases blocks of fewer than ``ENOUGH`` lines are looked at
+    together: one person who was erased may be most of such a block.
 
     Args:
         before: what was read then.
@@ -172,10 +185,23 @@ def missing(before: Sequence[Block], now: Sequence[Block], least: float) -> list
         least: share of the lines that must still be there.
     """
     present = {(one.table, one.start): one.rows for one in now}
-    return [
-        f"purchases: expected the {one.rows:,} lines from {one.start:%Y-%m-%d} on that "
-        f"the champion read, got {rows:,}; check the export"
-        for one in before
-        if one.table == PURCHASES.name
-        and (rows := present.get((one.table, one.start), 0)) < least * one.rows
-    ]
+    said: list[str] = []
+    few: dict[str, list[Block]] = {}
+    for one in before:
+        if one.table != PURCHASES.name and one.rows < ENOUGH:
+            few.setdefault(one.table, []).append(one)
+        elif (rows := present.get((one.table, one.start), 0)) < least * one.rows:
+            said.append(_gone(one.table, one.rows, one.start, rows))
+    for table, blocks_of in few.items():
+        was = sum(one.rows for one in blocks_of)
+        rows = sum(present.get((table, one.start), 0) for one in blocks_of)
+        if was >= ENOUGH and rows < least * was:
+            said.append(_gone(table, was, blocks_of[0].start, rows))
+    return said
+
+
+def _gone(table: str, was: int, start: datetime, rows: int) -> str:
+    return (
+        f"{table}: expected the {was:,} lines from {start:%Y-%m-%d} on that the champion "
+        f"read, got {rows:,}; check the export"
+    )

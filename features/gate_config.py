@@ -11,7 +11,7 @@ class GateConfig(Section):
     """When a challenger becomes champion; the rules are in ``training.gate``.
 
     Attributes:
-        least_cutoffs: at so many later cutoffs at least it must be better; so many are
+        least_cutoffs: at so many past cutoffs at least it must be better; so many are
             built where no evaluation cutoffs are configured.
         auc_margin, recall_margin: the interval of its gain over the champion may reach
             so far below 0, in AUC and in recall at 10 of the mixed list.
@@ -19,10 +19,12 @@ class GateConfig(Section):
             beat them.
         calibration_error: of propensity and of the match, at most.
         block_days: purchases are counted in blocks of so many days before the cutoff.
-        least_lines: share of the lines usual before that every later block must have.
+        least_lines: share of the purchases usual before that every later block must have; of
+            other tables a tenth of it.
         unit_factor: a column whose usual value moves by this factor or more from one
             block to the next has changed its unit.
-        least_kept: share of the lines that the champion read which must still be there.
+        least_kept: share of the lines of each table that the champion read which must
+            still be there.
     """
 
     least_cutoffs: int = Field(default=2, ge=2)

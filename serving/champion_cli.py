@@ -12,7 +12,8 @@ from serving.options import ConfigFile, Overrides, load, new_console, progress
 def gate(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Ask whether the latest model may replace the one in force; nothing is published.
 
-    It is built anew at later cutoffs, beside the model in force and the baselines.
+    Its settings are built anew at past cutoffs, beside those of the model in force and
+    the baselines.
 
     Exit status 0: it may; 1: it may not; 2: bad input.
     """

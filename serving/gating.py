@@ -1,4 +1,4 @@
-"""The gate as a stage: builds at later cutoffs, the decision, and where it is kept."""
+"""The gate as a stage: builds at past cutoffs, the decision, and where it is kept."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from features.contracts import PURCHASES, ContractError
 from features.engine import Tables
 from features.scores import TableScore
 from features.snapshot import Snapshot
-from features.workers import pool
+from serving import proofs
 from serving.champion import LATEST, champion_of, withdrawn
 from serving.checkup import percent
+from serving.in_force import champion_checks, record_of
 from serving.stages import (
     GATE,
     Announce,
@@ -32,11 +33,10 @@ from serving.stages import (
     tables_of,
 )
 from serving.turns import one_at_a_time
-from training import build, contest, gate, gate_picture, proof, track
+from training import build, contest, gate, gate_picture, track
 from training.build import Steps
 from training.gate import Check, Decision
-from training.proof import Proof
-from training.recipe import Record, code_version, hash_of, settings_of
+from training.recipe import Record
 from training.report import write_json
 from training.skew import skewed
 from training.split import scored_cutoffs
@@ -106,7 +106,7 @@ def look_at_data(config: Config, announce: Announce | None = None) -> tuple[Chec
         ContractError: the input breaks the contract.
     """
     until, bars = cutoff_of(config), config.gate
-    champion = _record(config, champion_of(config.workspace))
+    champion = record_of(config, champion_of(config.workspace))
     with Steps(announce)("check the data"), open_tables(config, announce) as tables:
         scores = tables.scores(until)
         found = blocks(tables, until, bars.block_days)
@@ -115,16 +115,14 @@ def look_at_data(config: Config, announce: Announce | None = None) -> tuple[Chec
             *changed_units(found, bars.unit_factor),
             *_missing(tables, champion, config),
         ]
-    return gate.data_checks(
-        [
-            f"{one.table} {percent(one.correct.value)}"
-            for one in scores
-            if one.correct.value is not None
-            and one.correct.value < config.quality.minimum_score
-        ],
-        _stale(scores, until, champion),
-        odd,
-    )
+    below = [
+        f"{one.table} {percent(one.correct.value)}"
+        for one in scores
+        if one.correct.value is not None
+        and one.correct.value < config.quality.minimum_score
+    ]
+    stale = _stale(scores, until, champion)
+    return (*gate.data_checks(below, stale, odd), *champion_checks(config))
 
 
 def _missing(tables: Tables, champion: Record | None, config: Config) -> list[str]:
@@ -149,10 +147,6 @@ def _stale(
     if fresh is not None and fresh < 1 and purchases.newest is not None:
         return f"none after {purchases.newest:%Y-%m-%d} for the cutoff {until:%Y-%m-%d}"
     return None
-
-
-def _record(config: Config, bundle: str | None) -> Record | None:
-    return None if bundle is None else Record.load(config.workspace / "models" / bundle)
 
 
 @one_at_a_time
@@ -186,7 +180,10 @@ def judge(
         write_json(judged.to_json(), _report(config))
         return judged
     with track.run(config, f"gate {challenger}") as run:
-        ours, theirs = _proofs(config, challenger, champion, announce)
+        moments = [Snapshot(at, config.horizon_days) for at in cutoffs_of(config)]
+        record = record_of(config, champion)
+        known = (champion, record) if champion and record else None
+        ours, theirs = proofs.of_both(config, challenger, known, moments, announce)
         with Steps(announce)("decide"):
             evidence = contest.evidence(
                 ours,
@@ -229,101 +226,12 @@ def _report(config: Config) -> Path:
 
 
 def _same(config: Config, challenger: str, champion: str | None) -> bool:
-    ours, theirs = _record(config, challenger), _record(config, champion)
+    ours, theirs = record_of(config, challenger), record_of(config, champion)
     return (
         ours is not None
         and theirs is not None
         and (ours.data, ours.cutoff) == (theirs.data, theirs.cutoff)
     )
-
-
-def _proofs(
-    config: Config, challenger: str, champion: str | None, announce: Announce | None
-) -> tuple[list[Proof], list[Proof] | None]:
-    """The challenger's and the champion's, by cutoff; what is missing is built."""
-    with tables_of(config) as tables:
-        data = tables.digest()
-    moments = [Snapshot(cutoff, config.horizon_days) for cutoff in cutoffs_of(config)]
-    record = _record(config, champion)
-    wanted = [_wanted(config, challenger, data, moment) for moment in moments]
-    theirs: list[Path] | None = None
-    if record is not None and champion is not None:
-        settings = record.applied(config)
-        kept = [_kept(config, champion, moment) for moment in moments]
-        rebuilt = [_wanted(settings, champion, data, moment) for moment in moments]
-        theirs = [old or one.file for old, one in zip(kept, rebuilt, strict=True)]
-        wanted += [one for old, one in zip(kept, rebuilt, strict=True) if old is None]
-    _build(
-        [one for one in wanted if proof.key_of(one.file) != one.key], config, announce
-    )
-    ours = [_read(one.file) for one in wanted[: len(moments)]]
-    return ours, None if theirs is None else [_read(file) for file in theirs]
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A proof that is asked for."""
-
-    file: Path
-    key: str
-    moment: Snapshot
-    config: Config
-
-
-def _wanted(config: Config, bundle: str, data: str, moment: Snapshot) -> _Wanted:
-    made_of = [
-        settings_of(config) | {"horizon_days": moment.horizon_days},
-        config.evaluation.permutations,
-        moment.cutoff.isoformat(),
-        data,
-        code_version(),
-    ]
-    key = hash_of(made_of)
-    name = f"{moment.cutoff:%Y%m%dT%H%M%S}-{key[:12]}.parquet"
-    return _Wanted(config.workspace / "proofs" / bundle / name, key, moment, config)
-
-
-def _kept(config: Config, bundle: str, moment: Snapshot) -> Path | None:
-    """What was proved of a model when it was the challenger; the latest of several."""
-    folder = config.workspace / "proofs" / bundle
-    found = [
-        file
-        for file in folder.glob(f"{moment.cutoff:%Y%m%dT%H%M%S}-*.parquet")
-        if (one := proof.load(file)) and one.horizon_days == moment.horizon_days
-    ]
-    return max(found, key=lambda file: file.stat().st_mtime, default=None)
-
-
-def _read(file: Path) -> Proof:
-    found = proof.load(file)
-    if found is None:
-        raise ContractError(
-            f"proofs: expected {file.name} as written, got a damaged or missing file in "
-            f"{file.parent}; run it again"
-        )
-    return found
-
-
-def _build(
-    wanted: Sequence[_Wanted], config: Config, announce: Announce | None
-) -> None:
-    """Prove what is missing, ``config.processes`` at once."""
-    if not wanted:
-        return
-    days = " and ".join(dict.fromkeys(f"{w.moment.cutoff:%Y-%m-%d}" for w in wanted))
-    with Steps(announce)(f"build and compare as of {days}"):
-        if config.processes == 1 or len(wanted) == 1:
-            for one in wanted:
-                _prove(one)
-            return
-        with pool(config.processes) as workers:
-            list(workers.map(_prove, wanted))
-
-
-def _prove(wanted: _Wanted) -> None:
-    with tables_of(wanted.config) as tables:
-        found = proof.prove(tables, wanted.moment, wanted.config)
-    proof.save(found, wanted.file, wanted.key)
 
 
 def _skewed(config: Config) -> tuple[str, ...]:

@@ -20,7 +20,9 @@ from features.contracts import ContractError
 from features.scratch import whole
 from serving import gating, stages
 from serving.champion import champion_of, follow, model_of
+from serving.erasure import erased_of, purge
 from serving.gating import Judged
+from serving.in_force import holds_erased, record_of
 from serving.publish import MANIFEST, current_version
 from serving.stages import Announce, cutoff_of, name_latest, tables_of
 from serving.turns import chain_of_stages
@@ -60,10 +62,21 @@ class Outcome:
 def retrain(config: Config, announce: Announce | None = None) -> Outcome:
     """The whole chain; a champion changes only if the gate says yes.
 
+    Whatever it says, what holds somebody who was erased is removed in the end.
+
     Raises:
         SettingError: there is no cutoff, or another build is at work.
         ContractError: the input breaks the contract or is too short.
     """
+    outcome = _in_turn(config, announce)
+    removed = purge(config)
+    if removed and announce:
+        announce(f"removed what held customers who were erased: {removed} folders")
+    return outcome
+
+
+def _in_turn(config: Config, announce: Announce | None) -> Outcome:
+    """Stage after stage, until one says no."""
     workspace, cutoff = config.workspace, cutoff_of(config)
     follow(config)
     with tables_of(config) as tables:
@@ -82,7 +95,8 @@ def retrain(config: Config, announce: Announce | None = None) -> Outcome:
             judged = _judged(config, chain, made_of, bundle, of_data, announce)
             if not judged.decision.promote:
                 _take_back(config)
-                return Outcome(bundle, judged, current_version(workspace), is_new=False)
+                is_new = _without_erased(config, announce)
+                return Outcome(bundle, judged, current_version(workspace), is_new)
         version, is_new = _published(config, chain, made_of, bundle, announce)
         chain.tell({"bundle": bundle, "version": version})
     return Outcome(bundle, judged, version, is_new=is_new)
@@ -162,7 +176,9 @@ def _checked(
 
     bars = [config.quality.model_dump(), config.gate.model_dump()]
     champion = champion_of(config.workspace)
-    said, _ = chain("check", [made_of, bars, champion], work, bool)
+    record = record_of(config, champion)
+    beside = [champion, None if record is None else record.key]
+    said, _ = chain("check", [made_of, bars, beside], work, bool)
     return Decision.from_json(json.loads(said)).checks
 
 
@@ -238,6 +254,23 @@ def _take_back(config: Config) -> None:
     champion = champion_of(config.workspace)
     if champion and (config.workspace / "models" / champion).is_dir():
         name_latest(config.workspace, champion)
+
+
+def _without_erased(config: Config, announce: Announce | None) -> bool:
+    """Publish the model in force anew if its version holds somebody who was erased.
+
+    Returns:
+        Whether it was published.
+    """
+    record = record_of(config, champion_of(config.workspace))
+    if record is None or not holds_erased(config.workspace, erased_of(config)):
+        return False
+    if announce:
+        announce("publish the model in force without who was erased")
+    settings = record.applied(config)
+    _features(settings, announce)
+    stages.publish(settings, announce)
+    return True
 
 
 def _published(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from features.history import Floats
 from training import metrics
@@ -13,7 +14,7 @@ from training.details import closest
 from training.gate import AUC, RECALL, Contest, Evidence
 from training.leaks import Leaks
 from training.metrics import MODEL, Interval
-from training.proof import Proof, common, names_of
+from training.proof import Proof, common, names_of, recall_of
 
 
 def evidence(
@@ -74,13 +75,19 @@ def _lists(ours: Sequence[Proof], rival: str, seed: int) -> Contest:
 def _champion(
     ours: Sequence[Proof], champions: Sequence[Proof], seed: int
 ) -> tuple[Contest, Contest]:
-    """On the rows that both have, with the answers of today's data."""
+    """On the rows that both have, with the answers of today's data.
+
+    What the champion had offered is held to them too: rows that came late since it was
+    proved count for both.
+    """
     aucs: list[Interval] = []
     recalls: list[Interval] = []
     for one, other in zip(ours, champions, strict=True):
         mine, theirs = common(one, other)
         score = one.scores[MODEL][mine], other.scores[MODEL][theirs]
-        recall = one.recall[MODEL][mine], other.recall[MODEL][theirs]
+        bought = one.bought.take(pa.array(mine))
+        offered = other.offered.take(pa.array(theirs))
+        recall = one.recall[MODEL][mine], recall_of(offered, bought)
         aucs.append(metrics.auc_gain(one.label[mine], *score, seed))
         recalls.append(_gain(*recall, seed))
     return Contest(AUC, None, tuple(aucs)), Contest(RECALL, None, tuple(recalls))

@@ -1,10 +1,14 @@
 """May a newly trained model replace the one in force? Figures in, a decision out.
 
+The figures are of its settings, built anew at cutoffs before its own: nothing is left to
+test the model itself on, see ``proof``. The champion's are of its settings too.
+
 The rule, check by check; one "no" is enough:
 
 - **data**: every table reaches its minimum score, the newest purchases are fresh, no
-  block of days lacks purchases, no column changed its unit, and what the champion read
-  is still there.
+  block of days lacks lines of a table, no column changed its unit, and what the champion
+  read is still there, table by table. A champion whose record is gone is a no: nothing
+  can be compared with it.
 - **baselines**: in AUC of propensity and in recall at 10 of the mixed list the
   challenger beats every baseline at ``least_cutoffs`` cutoffs or more (a 95 % paired
   interval above 0), and loses to it at none (an interval below 0).
@@ -161,13 +165,13 @@ def data_checks(
             "shape of the data",
             not odd,
             "; ".join(odd) or "no gap and no changed unit",
-            "as many purchases as usual, in the same units",
+            "as many lines as usual and as the champion read, in the same units",
         ),
     )
 
 
 def model_checks(evidence: Evidence, bars: GateConfig) -> tuple[Check, ...]:
-    """What the challenger's builds at later cutoffs say."""
+    """What the challenger's builds at past cutoffs say."""
     return (
         _enough(evidence, bars),
         *(_against(contest, evidence, bars) for contest in evidence.contests),
@@ -185,7 +189,7 @@ def model_checks(evidence: Evidence, bars: GateConfig) -> tuple[Check, ...]:
 def _enough(evidence: Evidence, bars: GateConfig) -> Check:
     days = ", ".join(f"{cutoff:%Y-%m-%d}" for cutoff in evidence.cutoffs)
     return Check(
-        "later cutoffs",
+        "past cutoffs",
         len(evidence.cutoffs) >= bars.least_cutoffs,
         days or "none",
         f"{bars.least_cutoffs} or more",

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +42,7 @@ from training.survey import Survey, read_survey
 
 _FACTS = b"repurchase"
 _LANE = "mixed"
+_IDS = pa.list_(pa.string())
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Proof:
         scores: by model, ours first: P(a purchase in the window), ``[row]``.
         recall: by method, ours first: share of what was bought that is in ten slots of
             the mixed list, ``[row]``; NaN of who bought nothing.
+        offered: product ids of our ten slots, fewer where there are no more, ``[row]``.
+        bought: distinct product ids that were bought in the window, ``[row]``.
         match_error: calibration error of the match, over all offers.
         shuffled, strongest: see ``leaks``.
     """
@@ -65,6 +68,8 @@ class Proof:
     label: Floats
     scores: dict[str, Floats]
     recall: dict[str, Floats]
+    offered: pa.ListArray
+    bought: pa.ListArray
     match_error: float
     shuffled: tuple[float, ...]
     strongest: Strongest
@@ -125,23 +130,33 @@ def prove(
         shuffled = shuffled_aucs(history, features, label, config)
         matrix = model.encoding.matrix(rows)
         alone_best = strongest(matrix, model.encoding, label, scores)
-    recall, match_error = _lists(survey, bought, snapshot, config, steps)
+    lists = _lists(survey, bought, snapshot, config, steps)
     return Proof(
         cutoff=snapshot.cutoff,
         horizon_days=snapshot.horizon_days,
         customers=ids,
         label=label,
         scores=scores,
-        recall=recall,
-        match_error=match_error,
+        recall=lists.recall,
+        offered=lists.offered,
+        bought=_by_customer(ids, bought),
+        match_error=lists.match_error,
         shuffled=shuffled,
         strongest=alone_best,
     )
 
 
+class _Listed(NamedTuple):
+    """Of the mixed list; see ``Proof``."""
+
+    recall: dict[str, Floats]
+    offered: pa.ListArray
+    match_error: float
+
+
 def _lists(
     survey: Survey, bought: pa.Table, snapshot: Snapshot, config: Config, steps: Steps
-) -> tuple[dict[str, Floats], float]:
+) -> _Listed:
     """Recall by method, of the customers of the spine, and the match's error."""
     history = survey.history
     with steps("train recommender"):
@@ -167,7 +182,40 @@ def _lists(
             name: metrics.recall_at(metrics.hits(one, who, truth), truth.count[who])
             for name, one in lists.items()
         }
-        return recall, _match_error(scored, truth)
+        offered = _named(lists[MODEL], history.products.ids)
+        return _Listed(recall, offered, _match_error(scored, truth))
+
+
+def _named(lists: Array, ids: Array) -> pa.ListArray:
+    """Products by id; -1 is an empty slot."""
+    named = [[str(ids[code]) for code in row if code >= 0] for row in lists.tolist()]
+    return pa.array(named, _IDS)
+
+
+def _by_customer(customers: Array, bought: pa.Table) -> pa.ListArray:
+    """What each of them bought, ascending."""
+    of: dict[str, set[str]] = {one: set() for one in customers.tolist()}
+    for customer, product in zip(
+        bought.column("customer_id").to_pylist(),
+        bought.column("product_id").to_pylist(),
+        strict=True,
+    ):
+        if customer in of:
+            of[customer].add(product)
+    return pa.array([sorted(of[one]) for one in customers.tolist()], _IDS)
+
+
+def recall_of(offered: pa.ListArray, bought: pa.ListArray) -> Floats:
+    """Share of what was bought that was offered, ``[row]``; NaN of who bought nothing."""
+    shown: list[list[str]] = offered.to_pylist()
+    wanted: list[list[str]] = bought.to_pylist()
+    return np.array(
+        [
+            len(set(one).intersection(other)) / len(other) if other else np.nan
+            for one, other in zip(shown, wanted, strict=True)
+        ],
+        np.float64,
+    )
 
 
 def _rivals(generators: Generators, config: Config) -> dict[str, Array]:
@@ -198,6 +246,8 @@ def save(proof: Proof, file: Path, key: str) -> None:
     columns: dict[str, Any] = {
         "customer_id": pa.array(proof.customers, pa.string()),
         "label": proof.label,
+        "offered": proof.offered,
+        "bought": proof.bought,
     }
     columns |= {f"score/{name}": values for name, values in proof.scores.items()}
     columns |= {f"recall/{name}": values for name, values in proof.recall.items()}
@@ -214,11 +264,17 @@ def key_of(file: Path) -> str | None:
 
 
 def load(file: Path) -> Proof | None:
-    """A kept proof; None: there is none, or it is damaged."""
+    """A kept proof; None: there is none, or it is damaged or of another form."""
     facts = _facts(file)
     if facts is None:
         return None
-    table = pq.read_table(file)
+    try:
+        return _read(pq.read_table(file), facts)
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
+        return None
+
+
+def _read(table: pa.Table, facts: dict[str, Any]) -> Proof:
 
     def named(prefix: str) -> dict[str, Floats]:
         return {
@@ -234,6 +290,8 @@ def load(file: Path) -> Proof | None:
         label=table.column("label").to_numpy(),
         scores=named("score/"),
         recall=named("recall/"),
+        offered=table.column("offered").combine_chunks(),
+        bought=table.column("bought").combine_chunks(),
         match_error=facts["match_error"],
         shuffled=tuple(facts["shuffled"]),
         strongest=Strongest(**facts["strongest"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,42 @@ def drawn(rows: list[int], amounts: list[float] | None = None) -> list[Block]:
 def test_too_few_lines_are_told_by_block(rows: list[int], gaps_from: list[str]) -> None:
     said = gaps(drawn(rows), 0.6)
     assert [one.split("before ")[1][:10] for one in said] == gaps_from
+
+
+def of(table: str, rows: list[int]) -> list[Block]:
+    return [replace(one, table=table) for one in drawn(rows)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [
+        ([100, 100, 100, 6], 0),  # a tenth of the share that purchases need
+        ([100, 100, 100, 5], 1),
+        ([49, 49, 49, 0], 0),  # too few to tell
+        ([0, 0, 0, 200], 0),
+    ],
+)
+def test_another_table_has_a_gap_when_hardly_a_line_is_left(
+    rows: list[int], count: int
+) -> None:
+    whole = drawn([100] * 4)
+    assert len(gaps([*whole, *of("browses", rows)], 0.6)) == count
+
+
+def test_an_empty_table_that_the_champion_read_is_told() -> None:
+    whole, views = drawn([100, 100]), of("browses", [500, 400])
+    said = missing([*whole, *views], [*whole, *of("browses", [500, 0])], 0.9)
+    assert said == [
+        "browses: expected the 400 lines from 2024-06-03 on that the champion read, "
+        "got 0; check the export"
+    ]
+    # The table is no longer there at all.
+    assert len(missing([*whole, *views], whole, 0.9)) == 2
+    # Of few lines one person may be most: they are counted together.
+    few = of("feedback", [30, 30])
+    assert missing(few, of("feedback", [30, 24]), 0.9) == []
+    (one,) = missing(few, of("feedback", [30, 23]), 0.9)
+    assert one.startswith("feedback: expected the 60 lines from 2024-05-06 on")
 
 
 def test_a_column_that_changed_its_unit_is_told_once() -> None:

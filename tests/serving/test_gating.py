@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from features.config import Config
 from features.engine import Tables
 from features.snapshot import Snapshot
-from serving import gate_text, gating
+from serving import gate_text, gating, proofs
 from serving.gating import look_at_data
 from serving.state import database, tombstones
 from training import build, contest, gate, proof
@@ -111,6 +114,35 @@ def test_a_snapshot_from_before_the_champion_is_stale(
     ]
 
 
+@pytest.mark.parametrize("lost", ["record", "settings", "manifest"])
+def test_a_champion_that_nothing_can_be_compared_with_is_a_no(
+    shop_dir: Path, tmp_path: Path, lost: str
+) -> None:
+    config = Config(data=shop_dir, workspace=tmp_path / "w", cutoff=CUTOFF)
+    put_in_force(config, shop_dir, CUTOFF)
+    assert refused(config) == []
+    record = config.workspace / "models" / "m1" / "record.json"
+    if lost == "record":
+        record.unlink()
+    elif lost == "settings":
+        record.write_text(record.read_text().replace('"max_learners"', '"learners"'))
+    else:
+        (config.workspace / "published" / "v1" / "manifest.json").write_text("{")
+    (said,) = refused(config)
+    assert said.startswith("the champion: ")
+
+
+def test_views_that_the_champion_read_and_are_gone_are_seen(
+    shop_dir: Path, tmp_path: Path
+) -> None:
+    config = changed(shop_dir, tmp_path, lambda rows: rows)
+    put_in_force(config, shop_dir, CUTOFF)
+    file = tmp_path / "data" / "browses.parquet"
+    pd.read_parquet(file).iloc[:0].to_parquet(file)
+    (said,) = refused(config)
+    assert "browses: expected the" in said
+
+
 def put_in_force(config: Config, data: Path, cutoff: datetime) -> None:
     """A champion by name, with the record of what it read."""
     from features.blocks import blocks
@@ -190,6 +222,52 @@ def test_a_proof_is_kept_as_it_was_and_a_damaged_one_is_none(
         assert {(g.value, g.low, g.high) for g in rival.gains} == {(0.0, 0.0, 0.0)}
     file.write_bytes(file.read_bytes()[:-9])
     assert proof.load(file) is None is proof.key_of(file)
+
+
+def test_rows_that_came_late_count_for_both(honest: Proof) -> None:
+    ours = proof.recall_of(honest.offered, honest.bought)
+    np.testing.assert_allclose(ours, honest.recall[MODEL])
+    # Since the champion was proved the first buyer's first offer turned out bought.
+    rows = np.flatnonzero([len(one) > 0 for one in honest.bought.to_pylist()])
+    bought = honest.bought.to_pylist()
+    bought[rows[0]] = honest.offered.to_pylist()[rows[0]][:1]
+    now = pa.array(bought, honest.bought.type)
+    recall = {**honest.recall, MODEL: proof.recall_of(honest.offered, now)}
+    late = replace(honest, bought=now, recall=recall)
+    assert late.recall[MODEL][rows[0]] == 1.0 != honest.recall[MODEL][rows[0]]
+    found = contest.evidence([late], [honest], (), 0, same_data=True)
+    for rival in (one for one in found.contests if one.rival is None):
+        assert {(g.value, g.low, g.high) for g in rival.gains} == {(0.0, 0.0, 0.0)}
+
+
+def test_equal_settings_are_built_once_for_challenger_and_champion(
+    shop_dir: Path, tmp_path: Path, honest: Proof, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[datetime] = []
+
+    def prove(_: Tables, moment: Snapshot, __: Config) -> Proof:
+        built.append(moment.cutoff)
+        return replace(honest, cutoff=moment.cutoff)
+
+    monkeypatch.setattr(proof, "prove", prove)
+    place = {"data": shop_dir, "workspace": tmp_path, "cutoff": CUTOFF}
+    config = Config.model_validate(place)
+    moments = [Snapshot(PROVED, 14), Snapshot(PROVED + timedelta(days=14), 14)]
+    champion = ("m1", record_of(config, CUTOFF, "digest", "features", ()))
+    ours, theirs = proofs.of_both(config, "m2", champion, moments, None)
+    assert built == [one.cutoff for one in ours] == [one.cutoff for one in theirs or ()]
+    # Other settings are other builds; the champion is met as it was tested.
+    other = config.model_copy(update={"seed": 1})
+    proofs.of_both(other, "m3", champion, moments, None)
+    assert len(built) == 4
+    # A proof of an older form is none, and is built anew from the champion's settings.
+    for file in (tmp_path / "proofs" / "m1").iterdir():
+        table = pq.read_table(file)
+        pq.write_table(table.drop_columns("offered"), file)
+    for file in (tmp_path / "proofs" / "m2").iterdir():
+        file.unlink()
+    proofs.of_both(other, "m3", champion, moments, None)
+    assert len(built) == 6
 
 
 def test_proofs_of_an_erased_customer_go_with_the_next_publish(

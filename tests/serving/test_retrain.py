@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,11 @@ from features.config import Config
 from features.contracts import SettingError
 from serving import champion, gating, stages
 from serving.publish import current_version
+from serving.published import Published
 from serving.retrain import Outcome, retrain
+from serving.state import database, tombstones
 from training import track
+from training.gate import Check, Decision
 
 FEW = {"trees": 5, "seeds": 1}
 SETTINGS: dict[str, Any] = {
@@ -209,6 +213,31 @@ def test_a_model_that_was_rolled_back_does_not_come_back_by_itself(
     names = [check.name for check in found.judged.decision.checks if not check.passed]
     assert names == ["withdrawn before"]
     assert champion.champion_of(shop.config.workspace) == shop.first.bundle
+
+
+def test_after_a_no_the_champion_is_published_without_who_was_erased(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(shop.config.workspace, tmp_path / "w")
+    config = shop.config.model_copy(update={"workspace": tmp_path / "w"})
+    before = Published.open(config.workspace)
+    gone = before.customers[0]
+    engine = database.ready(config.workspace, config.state)
+    tombstones.erase(engine, gone, 0)
+    database.close(engine)
+    no = Check("AUC over the champion", passed=False, found="", wanted="")
+    judged = gating.Judged("m2", shop.first.bundle, Decision((no,)), {})
+    chain = sys.modules["serving.retrain"]
+    monkeypatch.setattr(chain, "_trained", lambda *_: "m2")
+    monkeypatch.setattr(chain, "_judged", lambda *_: judged)
+    found = retrain(config)
+    now = Published.open(config.workspace)
+    assert (found.refused, found.is_new, found.version) == (True, True, now.version)
+    assert now.model_version == before.model_version
+    assert (before.customers.row(gone), now.customers.row(gone)) == (0, None)
+    # The version that holds them is gone, and there is nothing left to do.
+    assert not (config.workspace / "published" / before.version).exists()
+    assert not retrain(config).is_new
 
 
 def test_broken_data_are_refused_before_anything_is_trained(

@@ -93,7 +93,7 @@ def test_a_tie_on_the_same_data_keeps_the_champion_and_one_on_newer_data_does_no
 @pytest.mark.parametrize(
     ("changed", "name"),
     [
-        ({"cutoffs": FIRST.cutoffs[:1]}, "later cutoffs"),
+        ({"cutoffs": FIRST.cutoffs[:1]}, "past cutoffs"),
         ({"calibration": {"propensity": (0.02, 0.051)}}, "calibration of propensity"),
         ({"leaks": Leaks((0.5, 0.5), Strongest("x", 0.93, 0.92))}, "strongest feature"),
         (
@@ -117,8 +117,8 @@ def test_the_decision_says_why_and_is_kept_as_it_was() -> None:
         "purchases 91.0%",
         "freshness of the data: expected purchases up to the cutoff; it is not before "
         "the champion's, got none after 2024-05-01",
-        "shape of the data: expected as many purchases as usual, in the same units, got "
-        "half is gone",
+        "shape of the data: expected as many lines as usual and as the champion read, in "
+        "the same units, got half is gone",
     ]
     assert Decision.from_json(decision.to_json()) == decision
 
