@@ -22,7 +22,7 @@ from serving.insight.hindsight import CHURN, HEALTH, RECENCY
 from serving.insight.knowledge import know
 from serving.insight.lookback import Lookback
 from serving.insight.portrait import ARRAYS, COLUMNS, Insight, index_of
-from serving.insight.portraits import Portraits
+from serving.insight.portraits import MOST_WORDS, Portraits, commonest
 from serving.insight.standards import Standards, standards_of
 from serving.insight.warning import Driver
 from training.calibration import Platt
@@ -120,6 +120,17 @@ def test_warnings_name_what_drives_them(history: History, standards: Standards) 
     assert rule.any() and (plain.is_warned == rule).all()
     assert plain.word("driver", int(np.flatnonzero(rule)[0])) == HEALTH
     assert np.isnan(plain.figure("chance")).all()
+
+
+def test_of_more_words_than_there_are_codes_the_commonest_are_kept() -> None:
+    """40,000 categories, of whom the last has two customers; one has none."""
+    known = {f"w{n:05}": n for n in range(40_000)}
+    codes = np.append(np.arange(40_000, dtype=np.int32), [39_999, NONE])
+    words, found = commonest(known, codes)
+    assert words == (*(f"w{n:05}" for n in range(MOST_WORDS - 1)), "w39999")
+    assert found[:3].tolist() == [0, 1, 2]
+    assert found[-3:].tolist() == [MOST_WORDS - 1, MOST_WORDS - 1, NONE]
+    assert (found[MOST_WORDS:-3] == NONE).all()
 
 
 def test_parts_of_other_customers_are_refused(
