@@ -41,7 +41,7 @@ from serving.insight.tags import (
 )
 from serving.insight.thresholds import Thresholds
 from serving.insight.tiers import tier_codes
-from serving.insight.warning import gaps_score, judge, loss_of
+from serving.insight.warning import gaps_score, judge, loss_of, ranked
 from serving.known import rows_of
 from training.build import at_cutoff
 
@@ -219,10 +219,8 @@ class Portraits:
         scores = {HEALTH: 1 - index / 100, CHURN: risk, RECENCY: whole["recency"]}
         can_fall: Bools = whole["can_fall"]
         # Of whom nothing is usual, nothing can be missed.
-        judged = judge(
-            {name: np.where(can_fall, score, np.nan) for name, score in scores.items()},
-            drivers,
-        )
+        of = {n: np.where(can_fall, score, np.nan) for n, score in scores.items()}
+        judged = judge({**of, CHURN: ranked(of[CHURN])}, drivers)
         is_warned, by = judged.is_warned, judged.by
         if not drivers:
             is_falling = trend == TRENDS.index("falling")

@@ -48,7 +48,10 @@ def standards(history: History) -> Standards:
 
 
 def portrayed(
-    history: History, standards: Standards, parts: int, risk: float | None = None
+    history: History,
+    standards: Standards,
+    parts: int,
+    risk: float | list[float] | None = None,
 ) -> tuple[Insight, pa.Array]:
     """The customers in so many parts; everyone expects to spend 100."""
     portraits = Portraits(CUTOFF, standards, QUICK)
@@ -56,7 +59,8 @@ def portrayed(
         portraits.add(take(history, np.arange(len(history.customers)) % parts == part))
     ids = know(history, CUTOFF, None, QUICK).tags.column("customer_id")
     value = pa.table({"expected_spend_365d": np.full(len(ids), 100.0)})
-    churn = None if risk is None else pa.table({"churn_risk": np.full(len(ids), risk)})
+    of_each = np.resize(np.array(risk, np.float64), len(ids))
+    churn = None if risk is None else pa.table({"churn_risk": of_each})
     return portraits.insight(ids, value, churn), ids
 
 
@@ -101,7 +105,8 @@ def test_a_high_churn_risk_makes_an_active_customer_one_at_risk(
 
 
 def test_warnings_name_what_drives_them(history: History, standards: Standards) -> None:
-    drivers = (Driver(CHURN, 0.6, Platt()), Driver(RECENCY, 0.999, Platt()))
+    # Equal risks are all half-way up, whatever they are.
+    drivers = (Driver(CHURN, 0.5, Platt()), Driver(RECENCY, 0.999, Platt()))
     past = Lookback(drivers, (CUTOFF,), 9, {})
     found, ids = portrayed(history, replace(standards, past=past), 2, risk=0.6)
     judged = found.column("driver") != NONE
@@ -109,10 +114,20 @@ def test_warnings_name_what_drives_them(history: History, standards: Standards) 
     assert 0 < judged.sum() < len(ids)
     assert (found.is_warned == judged).all()
     loss = found.figure("expected_loss")
-    assert loss[judged] == pytest.approx(60.0)
+    assert loss[judged] == pytest.approx(50.0)
     assert np.isnan(loss[~judged]).all()
-    calm, _ = portrayed(history, replace(standards, past=past), 2, risk=0.59)
+    drivers = (Driver(CHURN, 0.501, Platt()), drivers[1])
+    past = Lookback(drivers, (CUTOFF,), 9, {})
+    calm, _ = portrayed(history, replace(standards, past=past), 2, risk=0.9)
     assert not calm.is_warned.any()
+    # A model that sounds surer warns of the same customers, by the same chances.
+    low, high = (
+        portrayed(history, replace(standards, past=past), 2, risk=risk)[0]
+        for risk in ([0.1, 0.2, 0.3], [0.5, 0.8, 0.9])
+    )
+    assert 0 < low.is_warned.sum() < judged.sum()
+    assert (low.is_warned == high.is_warned).all()
+    assert np.array_equal(low.figure("chance"), high.figure("chance"), equal_nan=True)
     # Nothing to look back at: the rule warns, and says no chance.
     plain, _ = portrayed(history, replace(standards, past=Lookback()), 2, risk=0.9)
     index, falling = index_of(plain.scores[:, -1]), plain.column("health_trend") == 0
@@ -153,3 +168,5 @@ def test_standards_are_kept_as_they_are(standards: Standards) -> None:
     # Three of the four moments have half a year before them and eight weeks after.
     assert kept.past.moments[-1] == CUTOFF - timedelta(days=56)
     assert {driver.name for driver in kept.past.drivers} >= {HEALTH, RECENCY}
+    # The first window was over at the last moment, which tells how good warnings are.
+    assert kept.past.last is not None and 0 < kept.past.last["auc"]["value"] < 1
