@@ -72,6 +72,12 @@ class Feed:
         """Some of them."""
         return Feed(*(getattr(self, name)[rows] for name in _FIELDS))
 
+    def in_state(self, state: State | None) -> Rows:
+        """Which of them, ascending; None: all."""
+        if state is None:
+            return np.arange(len(self))
+        return np.flatnonzero(self.state == STATES.index(state))
+
 
 _FIELDS = tuple(Feed.__dataclass_fields__)
 
@@ -88,16 +94,14 @@ def feed(
     marks: Iterable[Mark],
     kind: Kind | None = None,
     within_days: int = 3,
-    state: State | None = None,
 ) -> Feed:
-    """The alerts of a version, in order.
+    """The alerts of a version in every state, in order; the state has no part in it.
 
     Args:
         published: the version.
         marks: what became of alerts, of this version or another.
         kind: None: both.
         within_days: of replenishment: due so many days after the cutoff at most.
-        state: None: all.
     """
     kinds = KINDS if kind is None else (kind,)
     parts = [_part(published, one, within_days) for one in kinds]
@@ -105,8 +109,6 @@ def feed(
         *(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS)
     )
     whole = replace(whole, state=_states(published, whole, marks))
-    if state is not None:
-        whole = whole.take(np.flatnonzero(whole.state == STATES.index(state)))
     unsure = np.isnan(whole.confidence)
     sure = np.where(unsure, -1.0, whole.confidence)
     return whole.take(

@@ -51,17 +51,15 @@ class Alerts:
         published = self._from.served()
         marks = self._marks()
         order = query.model_dump(include={"kind", "within_days", "state"})
-        # What was marked since the page before moves the lines.
-        latest = max((one.at for one in marks), default=0)
-        place = place_of(published, order, query.cursor, latest)
-        whole = feed(
-            published,
-            marks,
-            None if query.kind == "all" else query.kind,
-            query.within_days,
-            None if query.state == "all" else query.state,
-        )
-        page = whole.take(slice(place.offset, place.offset + query.n))
+        place = place_of(published, order, query.cursor)
+        kind = None if query.kind == "all" else query.kind
+        whole = feed(published, marks, kind, query.within_days)
+        wanted = whole.in_state(None if query.state == "all" else query.state)
+        # Places are those among all states: a mark moves no line, so that a reader
+        # may mark a page before asking for the next one.
+        rest = wanted[wanted >= place.offset]
+        rows = rest[: query.n]
+        page = whole.take(rows)
         record(
             self._engine,
             self._from,
@@ -71,13 +69,13 @@ class Alerts:
             len(page),
             published,
         )
-        end = place.moved(len(page))
-        is_end = end.offset >= len(whole) or not len(page)
+        is_end = len(rows) == len(rest)
+        end = place if is_end else place.at(int(rows[-1]) + 1)
         answer = {
             **self._from.head(published),
             "kind": query.kind,
             "state": query.state,
-            "total": len(whole),
+            "total": len(wanted),
             "next_cursor": None if is_end else end.cursor(),
             "alerts": lines(published, page),
         }

@@ -78,7 +78,7 @@ class AudienceRequest(Request):
             "`strategy`, `health_level`, `health_trend`, `warning` (yes, no), "
             "`segment`, `region`, `channel`, `member_tier` or another text column of "
             "`customers`; one value, or several of which any will do. All columns must "
-            "fit.",
+            "fit. A column of yours named like one of ours is `customers.NAME`.",
             examples=[{"tag": "likely", "segment": ["family", "single"]}],
         ),
     ]

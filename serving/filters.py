@@ -20,7 +20,12 @@ TAGS = ("likely", "not_likely")
 
 TIER, TIER_COLUMN = "tier", "abc"
 
-_SHORT = {"tier": "member_tier", "channel": "preferred_channel"}
+CHANNEL, CHANNEL_COLUMN = "channel", "preferred_channel"
+
+OWN = "customers."
+"""Before the name of a shop's own column that is named like one of ours."""
+
+_SHORT = {TIER: "member_tier", CHANNEL: CHANNEL_COLUMN}
 
 
 _ALSO = "; tiers of a loyalty programme are in member_tier"
@@ -40,29 +45,41 @@ class AskError(SettingError):
 
 def choices(published: Published) -> dict[str, tuple[str, ...]]:
     """Every column that can be filtered by, with its values."""
-    words = {name: profile.words for name, profile in _profiles(published).items()}
-    return {**_insight(published), **words, **_always(published), TAG: TAGS}
-
-
-def _insight(published: Published) -> dict[str, tuple[str, ...]]:
-    """Columns of insight; a shop's own column of the same name comes before."""
-    return {} if published.insight is None else published.insight.filters
-
-
-def _always(published: Published) -> dict[str, tuple[str, ...]]:
-    """The tier is always ours; that of a loyalty programme is ``member_tier``."""
     insight = published.insight
-    return {} if insight is None else {TIER: insight.words_of(TIER_COLUMN)}
+    ours = {
+        name: () if insight is None else insight.words_of(column)
+        for name, column in _ours(published).items()
+    }
+    words = {name: profile.words for name, profile in _profiles(published).items()}
+    return {**ours, **words, TAG: TAGS}
+
+
+def _ours(published: Published) -> dict[str, str]:
+    """Column of insight by the name it is asked for.
+
+    The channel is that on pages and alerts: the stated one, else the usual one. The
+    tier of a loyalty programme is ``member_tier``.
+    """
+    insight = published.insight
+    if insight is None:
+        return {}
+    ours = {name: name for name in insight.filters} | {TIER: TIER_COLUMN}
+    if insight.words_of(CHANNEL_COLUMN):
+        ours[CHANNEL] = CHANNEL_COLUMN
+    return ours
 
 
 def _profiles(published: Published) -> dict[str, Profile]:
-    """Columns of the profile, under their own names and the short ones.
+    """Columns of the profile by the name they are asked for.
 
-    A shop's own column of a short name is meant by it; the tag is always ours.
+    A name that is ours always means ours; a shop's own column of that name has
+    ``OWN`` before it. Where we say nothing, short names stand for columns of the
+    contract, unless the shop has a column of its own of that name.
     """
-    own = published.known.profiles
+    own, ours = published.known.profiles, {*_ours(published), TAG}
     short = {name: own[column] for name, column in _SHORT.items() if column in own}
-    return {**short, **own}
+    free = {name: one for name, one in (short | dict(own)).items() if name not in ours}
+    return free | {f"{OWN}{name}": own[name] for name in sorted(ours & set(own))}
 
 
 def likely(published: Published) -> Bools:
@@ -105,9 +122,7 @@ def eligible(published: Published, filters: Filters) -> Bools:
 
 def _codes(published: Published, name: str) -> npt.NDArray[np.int16]:
     """The code of each customer's word in a column."""
-    insight, profiles = published.insight, _profiles(published)
-    if insight is not None and name == TIER:
-        return insight.column(TIER_COLUMN)
-    if insight is not None and name not in profiles:
-        return insight.column(name)
-    return profiles[name].codes
+    insight, ours = published.insight, _ours(published)
+    if insight is not None and name in ours:
+        return insight.column(ours[name])
+    return _profiles(published)[name].codes

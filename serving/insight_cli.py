@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from features.contracts import SettingError
+from features.scratch import whole
 from serving.options import (
     ConfigFile,
     DataPlace,
@@ -101,10 +102,11 @@ def customer(
     typer.echo(to_json(page(published, row), indent=2).decode())
     if radar is not None:
         now, then = radar_of(found, row)
-        if radar.suffix == ".png":
-            radar.write_bytes(radar_png(now, then))
-        else:
-            radar.write_text(radar_svg(now, then))
+        with whole(radar) as partial:
+            if radar.suffix == ".png":
+                partial.write_bytes(radar_png(now, then))
+            else:
+                partial.write_text(radar_svg(now, then))
 
 
 @insight.command()
@@ -126,10 +128,13 @@ def movers(
 
     Each day is judged by the thresholds of its quarter. Rows: the tier at the first day;
     columns: at the second; shares of the row. Absent: no customer yet, or no data.
+    A file of who they are is on record as any other list: see repurchase audits list.
     """
     from features.snapshot import parse_cutoff
     from serving import stages
     from serving.insight.moves import moves
+    from serving.state import audits
+    from serving.state_cli import now_us, opened_state
 
     _check(out)
     settings, console = load(config, overrides, data), new_console()
@@ -149,6 +154,11 @@ def movers(
     ]
     _show(f"{tier} from {since} to {until}", rows)
     console.print(f"moved: {len(moved):,} customers")
+    if out is not None:
+        asked = {"from": since, "to": until, "tier": tier}
+        with opened_state(settings) as engine:
+            who, count = audits.LOCAL, len(moved)
+            audits.record(engine, now_us(), who, "movers", asked, count, "input tables")
     _write(out, moved.to_pylist())
 
 
@@ -203,11 +213,13 @@ def _check(out: Path | None) -> None:
 def _write(out: Path | None, rows: list[dict[str, Any]]) -> None:
     if out is None:
         return
-    if out.suffix == ".json":
-        out.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
-    else:
-        import pandas as pd
+    with whole(out) as partial:
+        if out.suffix == ".json":
+            text = json.dumps(rows, ensure_ascii=False, indent=1)
+            partial.write_text(text + "\n")
+        else:
+            import pandas as pd
 
-        names = list(rows[0]) if rows else ["customer_id", "before", "after"]
-        pd.DataFrame(rows, columns=names).to_csv(out, index=False)
+            names = list(rows[0]) if rows else ["customer_id", "before", "after"]
+            pd.DataFrame(rows, columns=names).to_csv(partial, index=False)
     new_console().print(f"written: {out}, {len(rows):,} lines", markup=False)

@@ -17,8 +17,7 @@ class Place:
 
     Attributes:
         version: that answers.
-        erased: customers of it who were erased, and other changes of the list: with
-            one more, places move.
+        erased: customers of it who were erased: with one more, places move.
         asked: hash of what was asked for.
         offset: lines before it.
     """
@@ -30,7 +29,11 @@ class Place:
 
     def moved(self, lines: int) -> Place:
         """The place so many lines on."""
-        return Place(self.version, self.erased, self.asked, self.offset + lines)
+        return self.at(self.offset + lines)
+
+    def at(self, offset: int) -> Place:
+        """Another place in the same list."""
+        return Place(self.version, self.erased, self.asked, offset)
 
     def cursor(self) -> str:
         """The place as a text for the next request."""
@@ -38,16 +41,13 @@ class Place:
         return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
 
 
-def place_of(
-    published: Published, asked: object, cursor: str | None, changes: int = 0
-) -> Place:
+def place_of(published: Published, asked: object, cursor: str | None) -> Place:
     """Where a page begins.
 
     Args:
         published: the version to answer from.
         asked: all that decides which lines there are and in which order, as JSON.
         cursor: of the page before; None: the first page.
-        changes: grows with each change of the list that is not of the version.
 
     Raises:
         ApiError: 409, the list is no longer the one of the cursor; 422, it is no
@@ -55,7 +55,7 @@ def place_of(
     """
     text = json.dumps(asked, sort_keys=True, default=list).encode()
     digest = hashlib.sha256(text).hexdigest()[:16]
-    first = Place(published.version, published.erased + changes, digest, 0)
+    first = Place(published.version, published.erased, digest, 0)
     if cursor is None:
         return first
     place = _read(cursor)

@@ -162,14 +162,16 @@ def declined(
     cutoff_us: int,
     config: ChurnConfig,
 ) -> tuple[Bools, Floats, Floats]:
-    """What became of customers in the window after a cutoff, as known by now.
+    """What became of customers in the window after a cutoff.
+
+    As known before ``history.until``; what was known later is not read.
 
     Returns:
         Whether there was a decline; visits; net spend. Shape ``[row]``.
     """
     end = cutoff_us + config.window_days * DAY_US
-    everything = np.ones(len(history.purchases), np.bool_)
-    visits, spend = _visits_and_spend(history, everything, cutoff_us, end)
+    known = history.purchases.before(to_us(history.until))
+    visits, spend = _visits_and_spend(history, known, cutoff_us, end)
     came = visits[customer]
     return is_decline(came, norm.rate), came, spend[customer]
 
@@ -180,7 +182,8 @@ def fit_churn(
     """Learn from the past cutoffs whose window had ended before ``history.until``.
 
     Args:
-        history: labels and norms; nothing at or after ``until`` is in it.
+        history: labels and norms; what happened or was known at or after ``until``
+            is not read.
         features: rows of ``assemble`` at past cutoffs; those at ``until`` are not
             learned from.
         config: windows and trees.

@@ -7,7 +7,7 @@ list, all others the model's" can be judged without a test of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from features.contracts import SettingError
 from features.history import Floats
 from features.sql import identifier, path
+from serving.experiments.assign import points
 from serving.experiments.inputs import SOURCES
 from serving.experiments.off_policy import Logged, OffPolicy, evaluate
 from serving.experiments.outcome_sql import CUSTOMERS, Window
@@ -70,18 +71,19 @@ def judged(
     column = identifier(REWARDS[reward])
     rows = db.execute(
         f"""SELECT arm, coalesce(segment, '') AS segment, {column}::DOUBLE AS reward,
-            hash(customer_id) % 2 AS half
+            customer_id
         FROM {CUSTOMERS}"""
     ).fetchall()
     if not rows:
         none = "nobody's window is over yet"
         return OffPolicy(0, 0, 0.0, 0.0, 0.0, None, None, None, none)
-    arms, segments, rewards, halves = zip(*rows, strict=True)
+    arms, segments, rewards, customers = zip(*rows, strict=True)
     shares = plan.split.shares
     given = np.array(arms)
     wanted = np.array([rule.by_segment.get(s, rule.otherwise) for s in segments])
     reward_of = np.array(rewards, dtype=np.float64)
-    segment, half = np.array(segments), np.array(halves)
+    segment = np.array(segments)
+    half = _halves(plan.split.name, [str(one) for one in customers])
     models = [_means(given, segment, reward_of, half != fold) for fold in (0, 1)]
     return evaluate(
         Logged(
@@ -93,6 +95,15 @@ def judged(
             expected=_read(models, wanted, segment, half),
         )
     )
+
+
+def _halves(name: str, customer_ids: Sequence[str]) -> Any:
+    """0 or 1 of each customer, whatever their arm and the order of the rows.
+
+    By the hash of the assignment, so that it is the same with every release.
+    """
+    at = points(name, "halves of the model", "", customer_ids)
+    return (at >> np.uint64(63)).astype(np.int64)
 
 
 Means = dict[tuple[str, str], float]
@@ -130,7 +141,8 @@ def of_log(file: Path) -> OffPolicy:
             ``expected``.
 
     Raises:
-        SettingError: it cannot be read, lacks a column, or holds what cannot be.
+        SettingError: it cannot be read, lacks a column or a value of one, or holds
+            what cannot be.
     """
     read = "read_parquet" if file.suffix == ".parquet" else "read_csv"
     try:
@@ -143,6 +155,7 @@ def of_log(file: Path) -> OffPolicy:
                     f"called {', '.join(missing)}"
                 )
             more = [name for name in _MODEL if name in have]
+            _refuse_nulls(db, source, [*_NEEDED, *more])
             values = ", ".join(f"{n}::DOUBLE AS {n}" for n in (*_NEEDED[1:], *more))
             rows = db.execute(
                 f"SELECT dense_rank() OVER (ORDER BY customer_id)::INTEGER AS code, "
@@ -151,11 +164,32 @@ def of_log(file: Path) -> OffPolicy:
         columns = {n: np.asarray(rows[n], dtype=np.float64) for n in _NEEDED[1:]}
         columns |= {n: np.asarray(rows[n], dtype=np.float64) for n in more}
         return evaluate(Logged(customer=np.asarray(rows["code"]) - 1, **columns))
+    except SettingError:
+        raise
     except (duckdb.Error, ValueError) as error:
         said = str(error).splitlines()[0]
         raise SettingError(
             f"log: expected logged slots in {file}, got {said}"
         ) from None
+
+
+def _refuse_nulls(
+    db: duckdb.DuckDBPyConnection, source: str, names: Sequence[str]
+) -> None:
+    """An unknown reward or share is no number, least of all 0.
+
+    Raises:
+        SettingError: a column has rows without a value.
+    """
+    counts = ", ".join(f"count(*) - count({identifier(name)})" for name in names)
+    (row,) = db.execute(f"SELECT {counts} FROM {source}").fetchall()
+    missing = [(name, n) for name, n in zip(names, row, strict=True) if n]
+    if missing:
+        name, n = missing[0]
+        raise SettingError(
+            f"log.{name}: expected a value in every row, got {n:,} rows without one; "
+            "leave those out or fill them in"
+        )
 
 
 def told(found: OffPolicy) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def compare(past: Past, seed: int) -> dict[str, Figures]:
     names = [name for name in DRIVERS if not np.isnan(past.scores[name]).all()]
     rows = past.take(known_to(past, names))
     return {
-        name: _figures(
+        name: figures_of(
             rows,
             rows.warned if name == HEALTH else _as_many(rows, rows.scores[name]),
             rows.scores[name],
@@ -188,7 +188,14 @@ def _as_many(rows: Past, score: Floats) -> Bools:
     return warned
 
 
-def _figures(rows: Past, warned: Bools, score: Floats, seed: int) -> Figures:
+def before_last(past: Past, config: HealthConfig) -> Bools:
+    """Rows whose window was over at the last cutoff, ``[row]``."""
+    end = past.cutoff + config.lost_days * DAY_US
+    return end <= past.cutoff.max(initial=0)
+
+
+def figures_of(rows: Past, warned: Bools, score: Floats, seed: int) -> Figures:
+    """How good it was to warn those of these rows, and the score behind it."""
     lost = rows.lost > 0
     who = np.unique(rows.customer, return_inverse=True)[1]
 

@@ -22,11 +22,11 @@ from features.history import History
 from features.samples import lots, take
 from features.snapshot import to_us
 from serving.insight.health import health, month_cutoffs, months_of
-from serving.insight.hindsight import Past, compare, lost_by_spend, together
+from serving.insight.hindsight import CHURN, Past, compare, lost_by_spend, together
 from serving.insight.since import is_known, known_since, returns_since
 from serving.insight.slim import slim
 from serving.insight.thresholds import fit_thresholds
-from serving.insight.warning import Driver, choose, scores_of
+from serving.insight.warning import Driver, choose, on_last, ranked, scores_of
 from training.build import at_cutoff
 from training.calibration import Platt
 from training.churn import Churn, fit_churn
@@ -51,12 +51,15 @@ class Lookback:
         rows: customers at them who had a usual spend to fall short of.
         figures: by driver: share warned, AUC, precision, recall and accuracy, each
             with a 95 % interval over customers; at equal effort, see ``compare``.
+        last: the same of the warnings as they are given, at the last moment, which
+            the thresholds were not learned from; None: they had to be.
     """
 
     drivers: tuple[Driver, ...] = ()
     moments: tuple[datetime, ...] = ()
     rows: int = 0
     figures: Mapping[str, Mapping[str, Any]] | None = None
+    last: Mapping[str, Any] | None = None
 
     def facts(self) -> dict[str, Any]:
         """What ``Lookback.of`` reads, as JSON."""
@@ -73,6 +76,7 @@ class Lookback:
             "moments": [moment.isoformat() for moment in self.moments],
             "rows": self.rows,
             "figures": self.figures,
+            "last": self.last,
         }
 
     @classmethod
@@ -83,7 +87,8 @@ class Lookback:
             for one in facts["drivers"]
         )
         moments = tuple(datetime.fromisoformat(one) for one in facts["moments"])
-        return cls(drivers, moments, facts["rows"], facts["figures"])
+        figures, last = facts["figures"], facts.get("last")
+        return cls(drivers, moments, facts["rows"], figures, last)
 
 
 def look_back(
@@ -116,7 +121,10 @@ def look_back(
     figures = {
         name: _plain(asdict(one)) for name, one in compare(past, config.seed).items()
     }
-    return Lookback(choose(past, config.health), moments, len(past.lost), figures)
+    drivers = choose(past, config.health)
+    last = on_last(past, drivers, config.health, config.seed)
+    told = None if last is None else _plain(asdict(last))
+    return Lookback(drivers, moments, len(past.lost), figures, told)
 
 
 def _moments(cutoff: datetime, first: datetime, config: Config) -> tuple[datetime, ...]:
@@ -183,7 +191,9 @@ def _past(
         warned=months.is_warned(rules.alert_line),
         scores=scores,
     )
-    return past.take(known[customer])
+    told = past.take(known[customer])
+    # Today another churn model speaks, of more lessons: its ranks are comparable.
+    return replace(told, scores={**told.scores, CHURN: ranked(told.scores[CHURN])})
 
 
 def _risk(history: History, churn: Churn, moment: datetime, us: int) -> pa.Table:

@@ -41,11 +41,13 @@ from serving.insight.tags import (
 )
 from serving.insight.thresholds import Thresholds
 from serving.insight.tiers import tier_codes
-from serving.insight.warning import gaps_score, judge, loss_of
+from serving.insight.warning import gaps_score, judge, loss_of, ranked
 from serving.known import rows_of
 from training.build import at_cutoff
 
 Shorts = npt.NDArray[np.int16]
+MOST_WORDS = 1_000
+"""Of a column of the shop's own words; of the rarer ones nothing is said."""
 
 
 class Portraits:
@@ -99,9 +101,10 @@ class Portraits:
         us = to_us(self._cutoff)
         can_fall = usual_spend(history, us, config.health)[1][customer]
         self._ids.append(here.column("customer_id").cast(pa.string()).combine_chunks())
-        codes = self._codes(history, here, now)
+        codes, shop = self._codes(history, here, now)
         self._parts.append(
             {
+                **shop,
                 "codes": codes.T,
                 "figures": figures,
                 "scores": scores,
@@ -133,7 +136,10 @@ class Portraits:
             for name in list(self._parts[0])
         }
         codes = np.ascontiguousarray(whole["codes"].T)
-        words = {name: self._sorted(name, codes) for name in SHOP_TAGS}
+        words: dict[str, tuple[str, ...]] = {}
+        for name in SHOP_TAGS:
+            words[name], row = commonest(self._words[name], whole[name])
+            codes[COLUMNS.index(name)] = row
         unknown = np.full(len(order), np.nan)
         risk = unknown if churn is None else number(churn, "churn_risk")
         stage = codes[COLUMNS.index("lifecycle")]
@@ -165,8 +171,10 @@ class Portraits:
             )
         return np.argsort(row, kind="stable")
 
-    def _codes(self, history: History, here: pa.Table, now: Thresholds) -> Shorts:
-        """Codes ``[column, customer]``; those of the shop's words as first met."""
+    def _codes(
+        self, history: History, here: pa.Table, now: Thresholds
+    ) -> tuple[Shorts, dict[str, Array]]:
+        """Codes ``[column, customer]``; apart, those of the shop's words as first met."""
         tags = self._config.tags
         found: dict[str, Array] = {
             "spending_power": spending_power(here, now),
@@ -178,37 +186,28 @@ class Portraits:
         usual = preferences(history, to_us(self._cutoff)).take(here.column("customer"))
         category = usual.column("preferred_category")
         channel = stated_or_usual(here, usual.column("preferred_channel"))
-        found["preferred_category"] = self._coded("preferred_category", category)
-        found["preferred_channel"] = self._coded("preferred_channel", channel)
+        shop: dict[str, Array] = {
+            name: self._coded(name, column)
+            for name, column in zip(SHOP_TAGS, (category, channel), strict=True)
+        }
         hour = usual.column(HOUR).fill_null(NONE)
         found[HOUR] = np.asarray(hour.to_numpy())
         found |= tier_codes(here, now, self._config.tiers)
         codes = np.full((len(COLUMNS), len(here)), NONE, np.int16)
         for name, code in found.items():
             codes[COLUMNS.index(name)] = code
-        return codes
+        return codes, shop
 
-    def _coded(self, name: str, words: pa.ChunkedArray) -> Shorts:
+    def _coded(self, name: str, words: pa.ChunkedArray) -> Ints:
         known = self._words[name]
         encoded = words.cast(pa.string()).combine_chunks().dictionary_encode()
         local = np.array(
             [known.setdefault(w, len(known)) for w in encoded.dictionary.to_pylist()]
             + [NONE],
-            np.int16,
+            np.int32,
         )
         at = encoded.indices.fill_null(len(local) - 1)
         return local[np.asarray(at.to_numpy(zero_copy_only=False))]
-
-    def _sorted(self, name: str, codes: Shorts) -> tuple[str, ...]:
-        """The words in order, and their codes put right."""
-        known = self._words[name]
-        words = sorted(known)
-        new = np.full(len(words) + 1, NONE, np.int16)
-        for code, word in enumerate(words):
-            new[known[word]] = code
-        row = COLUMNS.index(name)
-        codes[row] = new[codes[row]]
-        return tuple(words)
 
     def _warn(
         self, codes: Shorts, whole: dict[str, Array], risk: Floats, spend: Floats
@@ -220,10 +219,8 @@ class Portraits:
         scores = {HEALTH: 1 - index / 100, CHURN: risk, RECENCY: whole["recency"]}
         can_fall: Bools = whole["can_fall"]
         # Of whom nothing is usual, nothing can be missed.
-        judged = judge(
-            {name: np.where(can_fall, score, np.nan) for name, score in scores.items()},
-            drivers,
-        )
+        of = {n: np.where(can_fall, score, np.nan) for n, score in scores.items()}
+        judged = judge({**of, CHURN: ranked(of[CHURN])}, drivers)
         is_warned, by = judged.is_warned, judged.by
         if not drivers:
             is_falling = trend == TRENDS.index("falling")
@@ -236,3 +233,19 @@ class Portraits:
         whole["figures"][:, FIGURES.index("chance")] = judged.chance
         loss = loss_of(judged.chance, spend)
         whole["figures"][:, FIGURES.index("expected_loss")] = loss
+
+
+def commonest(known: dict[str, int], codes: Ints) -> tuple[tuple[str, ...], Shorts]:
+    """The words that most customers have, in order, and the codes by them.
+
+    Args:
+        known: code by word.
+        codes: of each customer, -1: unknown.
+    """
+    count = np.bincount(codes[codes >= 0], minlength=len(known))
+    kept = sorted(known, key=lambda word: (-count[known[word]], word))[:MOST_WORDS]
+    words = tuple(sorted(kept))
+    new = np.full(len(known) + 1, NONE, np.int16)
+    for code, word in enumerate(words):
+        new[known[word]] = code
+    return words, new[codes]

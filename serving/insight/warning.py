@@ -14,12 +14,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from scipy.stats import rankdata
 
 from features.config import HealthConfig
 from features.history import Bools, Floats
 from serving.insight.columns import NONE, Codes, must_match, number, words
 from serving.insight.health import Months
-from serving.insight.hindsight import CHURN, DRIVERS, HEALTH, RECENCY, Past, known_to
+from serving.insight.hindsight import (
+    CHURN,
+    DRIVERS,
+    HEALTH,
+    RECENCY,
+    Figures,
+    Past,
+    before_last,
+    figures_of,
+    known_to,
+)
 from serving.insight.indicators import usual_gap
 from training.calibration import Platt, fit_platt
 from training.metrics import auc_gain
@@ -57,6 +68,19 @@ def scores_of(
     }
 
 
+def ranked(risk: Floats) -> Floats:
+    """Share of the customers with a lower risk, 0 to 1, ties by half; NaN stays.
+
+    Two models rank customers much alike and still differ in how sure they sound. What
+    is learned of the ranks of one holds for those of the other, as long as about as
+    many are lost.
+    """
+    found, known = np.full(len(risk), np.nan), ~np.isnan(risk)
+    if known.any():
+        found[known] = (rankdata(risk[known]) - 0.5) / known.sum()
+    return found
+
+
 def gaps_score(features: pa.Table, shop_gap: float, least_days: float) -> Floats:
     """Usual gaps since the last order, as gaps / (1 + gaps), ``[row]``."""
     gap = usual_gap(features, shop_gap, least_days)
@@ -83,6 +107,10 @@ class Driver:
 def choose(past: Past, config: HealthConfig) -> tuple[Driver, ...]:
     """Drivers from the best to the worst, by AUC where all have a score.
 
+    The threshold is of moments whose outcome was known at the last one, so that the
+    last one can say how often it is right; see ``on_last``. Where there are none it is
+    of all.
+
     Raises:
         ValueError: nobody was lost, or everybody.
     """
@@ -106,10 +134,33 @@ def choose(past: Past, config: HealthConfig) -> tuple[Driver, ...]:
 def _learned(past: Past, name: str, config: HealthConfig) -> Driver:
     rows = past.take(~np.isnan(past.scores[name]))
     calibration = fit_platt(rows.scores[name], rows.lost)
+    early = before_last(rows, config)
+    if early.any():
+        rows = rows.take(early)
     chance = calibration(rows.scores[name])
     return Driver(
         name, lowest_with(chance, rows.lost, config.warning_precision), calibration
     )
+
+
+def on_last(
+    past: Past, drivers: Sequence[Driver], config: HealthConfig, seed: int
+) -> Figures | None:
+    """How good the warnings of these drivers were at the last moment.
+
+    Returns:
+        Of everyone with a score there; None: the thresholds are of that moment too,
+        or only one outcome came.
+    """
+    if not before_last(past, config).any():
+        return None
+    last = past.take(past.cutoff == past.cutoff.max())
+    judged = judge(last.scores, drivers)
+    known = judged.by != NONE
+    rows = last.take(known)
+    if not 0 < rows.lost.sum() < len(rows.lost):
+        return None
+    return figures_of(rows, judged.is_warned[known], judged.chance[known], seed)
 
 
 def lowest_with(chance: Floats, lost: Floats, precision: float) -> float | None:

@@ -97,6 +97,10 @@ def test_movers_by_hand(tmp_path: Path, run: Run) -> None:
         {"customer_id": "b", "before": "C", "after": "A"},
         {"customer_id": "c", "before": "absent", "after": "C"},
     ]
+    # On record before it was given, and nothing half written beside it.
+    listed = "--set", f"workspace={tmp_path}/w"
+    assert "movers" in run("audits", "list", *listed)[1]
+    assert not (tmp_path / ".moved.json").exists()
     back = ("--from", "2024-10-01", "--to", "2024-07-01")
     code, _, error = run("insight", "movers", *back, *words)
     assert code == 2 and "expected a day after 2024-10-01" in error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from serving.audience_schema import CustomerAnswer
@@ -132,3 +135,40 @@ def test_a_filter_that_is_not_known_names_those_that_are(version: Published) -> 
     with pytest.raises(AskError, match=r"expected one of .*health_level, .*lifecycle"):
         eligible(version, {"mood": ["good"]})
     assert choices(version)["tag"] == ("likely", "not_likely")
+
+
+def test_the_channel_is_that_of_pages_and_names_of_ours_stay_ours(
+    tmp_path: Path, small: Any, insight: Any
+) -> None:
+    """Stated: anna store, carl app; said by insight: anna app, carl store."""
+    own = {
+        "preferred_channel": ["store", None, "app"],
+        "lifecycle": ["new", "new", "old"],
+        "tier": ["x", "y", "x"],
+        "tag": ["vip", "vip", "new"],
+    }
+    profiles = pa.table({"customer_id": small.customers["customer_id"], **own})
+    everyone = np.ones(3, np.bool_)
+    found: dict[str, Published] = {}
+    for name, said in (("with", insight), ("without", None)):
+        publish(tmp_path / name, replace(small, profiles=profiles), "m1", insight=said)
+        found[name] = replace(Published.open(tmp_path / name), consent=everyone)
+    for name, column, word, customers in (
+        ("with", "channel", "app", ["anna"]),
+        ("with", "preferred_channel", "app", ["carl"]),
+        ("with", "lifecycle", "active", ["bert"]),
+        ("with", "customers.lifecycle", "old", ["carl"]),
+        ("with", "tier", "B", ["carl"]),
+        ("with", "customers.tier", "y", ["bert"]),
+        ("without", "channel", "app", ["carl"]),
+        ("without", "lifecycle", "old", ["carl"]),
+        ("without", "tier", "y", ["bert"]),
+        ("without", "customers.tag", "new", ["carl"]),
+    ):
+        shop = found[name]
+        rows = np.flatnonzero(eligible(shop, {column: [word]})).tolist()
+        assert [shop.customers[row] for row in rows] == customers, (name, column)
+    with pytest.raises(AskError, match="at risk, lost, got 'old'"):
+        eligible(found["with"], {"lifecycle": ["old"]})
+    with pytest.raises(AskError, match=r"of abc, channel, customers\.life"):
+        eligible(found["with"], {"colour": ["red"]})

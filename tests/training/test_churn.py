@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -203,3 +204,22 @@ def test_saved_model_says_the_same_and_so_does_the_same_seed(
     assert churn.load(tmp_path, rest).predict(history, today, to_us(UNTIL)).equals(once)
     assert again.predict(history, today, to_us(UNTIL)).equals(once)
     assert not other.predict(history, today, to_us(UNTIL)).equals(once)
+
+
+def test_what_is_known_after_the_build_is_no_lesson(
+    read_history: ReadHistory,
+) -> None:
+    """Of the two visits of a window one is known ten days after its end."""
+    cutoff, day = datetime(2024, 6, 1), timedelta(days=1)
+    lines = [
+        *(line("ann", cutoff - 8 * n * day) for n in range(1, 13)),
+        line("ann", cutoff + day),
+        line("ann", cutoff + 20 * day, known_at=cutoff + 38 * day),
+    ]
+    history, who = read_history({"purchases": lines}, cutoff + 40 * day), np.arange(1)
+    norm = norm_of(history, who, to_us(cutoff), CONFIG)
+    for days, came in ((40, 2.0), (38, 1.0), (30, 1.0)):
+        known = replace(history, until=cutoff + days * day)
+        found = declined(known, who, norm, to_us(cutoff), CONFIG)
+        assert found[1].tolist() == [came], days
+        assert found[2].tolist() == [10 * came], days

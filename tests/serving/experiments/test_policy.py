@@ -114,3 +114,11 @@ def test_a_log_of_slots_with_propensities_is_judged(tmp_path: Path, name: str) -
     table.assign(logged=0.0).to_csv(tmp_path / "zero.csv", index=False)
     with pytest.raises(SettingError, match="probabilities above 0"):
         of_log(tmp_path / "zero.csv")
+    gaps = table.astype({"reward": object})
+    gaps.loc[:2, "reward"] = None
+    gaps.to_csv(tmp_path / "gaps.csv", index=False)
+    with pytest.raises(SettingError, match=r"log\.reward: .* got 3 rows without one"):
+        of_log(tmp_path / "gaps.csv")
+    table.assign(predicted=0.1, expected=np.nan).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.raises(SettingError, match=r"log\.expected: .* got 4,000 rows"):
+        of_log(tmp_path / "m.csv")

@@ -22,7 +22,7 @@ from serving.insight.hindsight import CHURN, HEALTH, RECENCY
 from serving.insight.knowledge import know
 from serving.insight.lookback import Lookback
 from serving.insight.portrait import ARRAYS, COLUMNS, Insight, index_of
-from serving.insight.portraits import Portraits
+from serving.insight.portraits import MOST_WORDS, Portraits, commonest
 from serving.insight.standards import Standards, standards_of
 from serving.insight.warning import Driver
 from training.calibration import Platt
@@ -48,7 +48,10 @@ def standards(history: History) -> Standards:
 
 
 def portrayed(
-    history: History, standards: Standards, parts: int, risk: float | None = None
+    history: History,
+    standards: Standards,
+    parts: int,
+    risk: float | list[float] | None = None,
 ) -> tuple[Insight, pa.Array]:
     """The customers in so many parts; everyone expects to spend 100."""
     portraits = Portraits(CUTOFF, standards, QUICK)
@@ -56,7 +59,8 @@ def portrayed(
         portraits.add(take(history, np.arange(len(history.customers)) % parts == part))
     ids = know(history, CUTOFF, None, QUICK).tags.column("customer_id")
     value = pa.table({"expected_spend_365d": np.full(len(ids), 100.0)})
-    churn = None if risk is None else pa.table({"churn_risk": np.full(len(ids), risk)})
+    of_each = np.resize(np.array(risk, np.float64), len(ids))
+    churn = None if risk is None else pa.table({"churn_risk": of_each})
     return portraits.insight(ids, value, churn), ids
 
 
@@ -101,7 +105,8 @@ def test_a_high_churn_risk_makes_an_active_customer_one_at_risk(
 
 
 def test_warnings_name_what_drives_them(history: History, standards: Standards) -> None:
-    drivers = (Driver(CHURN, 0.6, Platt()), Driver(RECENCY, 0.999, Platt()))
+    # Equal risks are all half-way up, whatever they are.
+    drivers = (Driver(CHURN, 0.5, Platt()), Driver(RECENCY, 0.999, Platt()))
     past = Lookback(drivers, (CUTOFF,), 9, {})
     found, ids = portrayed(history, replace(standards, past=past), 2, risk=0.6)
     judged = found.column("driver") != NONE
@@ -109,10 +114,20 @@ def test_warnings_name_what_drives_them(history: History, standards: Standards) 
     assert 0 < judged.sum() < len(ids)
     assert (found.is_warned == judged).all()
     loss = found.figure("expected_loss")
-    assert loss[judged] == pytest.approx(60.0)
+    assert loss[judged] == pytest.approx(50.0)
     assert np.isnan(loss[~judged]).all()
-    calm, _ = portrayed(history, replace(standards, past=past), 2, risk=0.59)
+    drivers = (Driver(CHURN, 0.501, Platt()), drivers[1])
+    past = Lookback(drivers, (CUTOFF,), 9, {})
+    calm, _ = portrayed(history, replace(standards, past=past), 2, risk=0.9)
     assert not calm.is_warned.any()
+    # A model that sounds surer warns of the same customers, by the same chances.
+    low, high = (
+        portrayed(history, replace(standards, past=past), 2, risk=risk)[0]
+        for risk in ([0.1, 0.2, 0.3], [0.5, 0.8, 0.9])
+    )
+    assert 0 < low.is_warned.sum() < judged.sum()
+    assert (low.is_warned == high.is_warned).all()
+    assert np.array_equal(low.figure("chance"), high.figure("chance"), equal_nan=True)
     # Nothing to look back at: the rule warns, and says no chance.
     plain, _ = portrayed(history, replace(standards, past=Lookback()), 2, risk=0.9)
     index, falling = index_of(plain.scores[:, -1]), plain.column("health_trend") == 0
@@ -120,6 +135,17 @@ def test_warnings_name_what_drives_them(history: History, standards: Standards) 
     assert rule.any() and (plain.is_warned == rule).all()
     assert plain.word("driver", int(np.flatnonzero(rule)[0])) == HEALTH
     assert np.isnan(plain.figure("chance")).all()
+
+
+def test_of_more_words_than_there_are_codes_the_commonest_are_kept() -> None:
+    """40,000 categories, of whom the last has two customers; one has none."""
+    known = {f"w{n:05}": n for n in range(40_000)}
+    codes = np.append(np.arange(40_000, dtype=np.int32), [39_999, NONE])
+    words, found = commonest(known, codes)
+    assert words == (*(f"w{n:05}" for n in range(MOST_WORDS - 1)), "w39999")
+    assert found[:3].tolist() == [0, 1, 2]
+    assert found[-3:].tolist() == [MOST_WORDS - 1, MOST_WORDS - 1, NONE]
+    assert (found[MOST_WORDS:-3] == NONE).all()
 
 
 def test_parts_of_other_customers_are_refused(
@@ -142,3 +168,5 @@ def test_standards_are_kept_as_they_are(standards: Standards) -> None:
     # Three of the four moments have half a year before them and eight weeks after.
     assert kept.past.moments[-1] == CUTOFF - timedelta(days=56)
     assert {driver.name for driver in kept.past.drivers} >= {HEALTH, RECENCY}
+    # The first window was over at the last moment, which tells how good warnings are.
+    assert kept.past.last is not None and 0 < kept.past.last["auc"]["value"] < 1

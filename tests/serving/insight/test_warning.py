@@ -25,7 +25,15 @@ from serving.insight.hindsight import (
     lost_by_spend,
     together,
 )
-from serving.insight.warning import Driver, choose, lowest_with, scores_of, warn
+from serving.insight.warning import (
+    Driver,
+    choose,
+    lowest_with,
+    on_last,
+    ranked,
+    scores_of,
+    warn,
+)
 from training.calibration import Platt
 
 RULES = HealthConfig()
@@ -200,3 +208,37 @@ def test_warnings_by_the_best_that_knows_the_customer(worth: Draw) -> None:
     ]
     with pytest.raises(ValueError, match="value: expected rows of the 4 customers"):
         warn(scores, known, value.slice(1), drivers)
+
+
+def test_ranks_are_shares_of_those_who_have_a_risk() -> None:
+    nan = float("nan")
+    found = ranked(np.array([0.9, nan, 0.1, 0.9, 0.2]))
+    # Of four: one eighth, three eighths, and the two above them share the rest.
+    expected = [0.75, nan, 0.125, 0.75, 0.375]
+    assert np.array_equal(found, expected, equal_nan=True)
+    assert np.isnan(ranked(np.array([nan, nan]))).all()
+
+
+def test_the_last_moment_says_how_often_a_threshold_of_the_first_is_right() -> None:
+    """At the first both above .8 are lost; at the last one of the two is."""
+    day = 24 * 3600 * 1_000_000
+    score, nothing = [0.9, 0.8, 0.2, 0.1], [float("nan")] * 4
+
+    def drawn(lost: list[int], cutoff: int) -> Past:
+        quiet = {"churn": nothing, "recency": nothing}
+        return past(lost, [0] * 4, cutoff, health=score, **quiet)
+
+    first = drawn([1, 1, 0, 0], 0)
+    for days, threshold_of, precision in ((56, 0.8, 1 / 2), (55, 0.9, None)):
+        both = together([first, drawn([1, 0, 0, 1], days * day)])
+        rules = RULES.model_copy(update={"warning_precision": 0.9})
+        (driver,) = choose(both, rules)
+        chance = driver.calibration(np.array([threshold_of]))
+        assert driver.threshold == pytest.approx(float(chance[0]))
+        found = on_last(both, (driver,), rules, seed=0)
+        # A window that is not over is learned from with the last: nobody can tell.
+        if precision is None:
+            assert found is None
+            continue
+        assert found is not None and found.precision.value == precision
+        assert (found.warned, found.recall.value) == (1 / 2, 1 / 2)
