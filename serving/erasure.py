@@ -24,8 +24,8 @@ from serving.weekly import customers_of
 REMAINING = (
     "Answers no longer know the customer. Published files, feature tables, models, "
     "proofs of the gate and weekly reports in the workspace hold the id until the next "
-    "features, train and publish, which leave the customer out and remove what holds "
-    "them; your input tables, backups and files written elsewhere are yours to clean."
+    "retrain, or features, train and publish, which leave the customer out and remove "
+    "what holds them; your input tables, backups and files written elsewhere are yours to clean."
 )
 
 

@@ -47,7 +47,9 @@ def summary(judged: Judged) -> list[str]:
     """The decision in a sentence."""
     name = judged.challenger or "nothing was trained"
     if judged.decision.promote:
-        return [f"yes: {name} may replace {judged.champion or 'nothing'}"]
+        before = judged.champion
+        may = f"may replace {before}" if before else "may be the first in force"
+        return [f"yes: {name} {may}"]
     stays = (
         f"{judged.champion} stays in force" if judged.champion else "nothing changes"
     )
