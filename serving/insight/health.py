@@ -29,7 +29,6 @@ import pyarrow as pa
 
 from features.config import HealthConfig
 from features.history import Bools, Floats, Longs
-from features.snapshot import to_us
 from serving.insight.columns import NONE, Codes, find, number, words
 
 DIMENSIONS = (
@@ -258,12 +257,6 @@ def _trend(index: Floats) -> Codes:
         codes[:] = NONE
     codes[np.isnan(last).any(axis=1)] = NONE
     return codes
-
-
-def at_moment(table: pa.Table, cutoff: datetime) -> pa.Table:
-    """The rows of ``health`` at one cutoff."""
-    us = table.column("cutoff").cast(pa.int64()).to_numpy()
-    return table.filter(pa.array(us == to_us(cutoff)))
 
 
 def _points(share: Floats) -> Floats:
