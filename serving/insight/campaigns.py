@@ -67,7 +67,7 @@ class Measured:
     Attributes:
         name: id of the campaign, or the kind.
         kind: of the campaign.
-        starts_at: its first contact; of a kind, that of the latest.
+        starts_at: see ``Participation.cutoff``; of a kind, that of the latest.
         participants, others: customers compared; of a kind, summed over campaigns.
         reached: participants in the whole shop, from which customers were drawn.
         by_chance: the others were held out at random.
